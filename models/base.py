@@ -74,6 +74,10 @@ class Forecaster(nn.Module):
         """What `forward` accepts in place of `row_constants` while `row_states_are_constant`: computed without graph."""
         return row_constants
 
+    def diagnostics(self, look_back: Float[Tensor, "row seq_len channel"], **row_constants: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Named quantities per row worth seeing before and after training (shown in the report); without graph."""
+        return {}
+
     def start_epoch(self, epoch: int) -> None:
         """Called before each training epoch, counted from 0 (a model may freeze a part of itself then)."""
 
