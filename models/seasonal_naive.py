@@ -1,0 +1,50 @@
+"""The last season of the look-back, repeated: what every trained model has to beat on data with a cycle."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from models.base import Forecast, Forecaster, TaskShape
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SeasonalNaiveConfig:
+    """Seasonal naive has no settings: the season is the dataset's."""
+
+
+class SeasonalNaive(Forecaster):
+    """Forecasts each step as the value one season (`shape.season_length` time steps) before it.
+
+    The "seasonal naive method" of Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed., section
+    5.2): the last season is repeated, nothing is trained. A look-back shorter than one season shows no season: the
+    model is then the last value, and the log says so (`--seq_len 96` on 10-minute data, whose day has 144 steps).
+    """
+
+    Config = SeasonalNaiveConfig
+
+    def __init__(self, shape: TaskShape) -> None:
+        super().__init__()
+        self.pred_len = shape.pred_len
+        self.season_length = shape.season_length if shape.season_length <= shape.seq_len else 1
+        if self.season_length != shape.season_length:
+            logger.warning(
+                "SeasonalNaive: --seq_len %d is shorter than one season of %d time steps: the last value is repeated",
+                shape.seq_len,
+                shape.season_length,
+            )
+
+    @classmethod
+    def build(cls, config: SeasonalNaiveConfig, shape: TaskShape) -> Self:  # noqa: ARG003
+        return cls(shape)
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        step_of_season = torch.arange(self.pred_len, device=look_back.device) % self.season_length
+        return Forecast(look_back[:, -self.season_length :][:, step_of_season])
