@@ -1,0 +1,35 @@
+"""Instance normalisation as a value: the statistics of each row, and both directions of their use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class InstanceStatistics:
+    """Mean and deviation over time of every row and channel, without gradient and always in float32 or wider."""
+
+    mean: Float[Tensor, "row 1 channel"]
+    deviation: Float[Tensor, "row 1 channel"]
+
+    @classmethod
+    def of(cls, look_back: Float[Tensor, "row time channel"], eps: float = 1e-5) -> Self:
+        """Statistics of `look_back`: the deviation is sqrt(biased variance + eps)."""
+        values = look_back.detach()
+        values = values if values.dtype == torch.float64 else values.float()
+        mean = values.mean(dim=1, keepdim=True)
+        variance = values.var(dim=1, keepdim=True, unbiased=False)
+        return cls(mean, torch.sqrt(variance + eps))
+
+    def normalise(self, look_back: Float[Tensor, "row time channel"]) -> Float[Tensor, "row time channel"]:
+        """`look_back` with mean 0 and deviation 1 per row and channel."""
+        return (look_back - self.mean) / self.deviation
+
+    def denormalise(self, forecast: Float[Tensor, "row pred_len channel"]) -> Float[Tensor, "row pred_len channel"]:
+        """`forecast` of normalised rows, back in the units of the look-back."""
+        return forecast * self.deviation + self.mean

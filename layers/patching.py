@@ -1,0 +1,35 @@
+"""Cutting rows into overlapping patches, and embedding them (PatchTST, arXiv 2211.14730; BALM-TSF section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def num_patches(seq_len: int, *, patch_len: int, stride: int) -> int:
+    """How many patches `cut_patches` makes of `seq_len` time steps; ValueError when not even one fits."""
+    if patch_len > seq_len:
+        raise ValueError(f"--patch_len must be at most --seq_len, got {patch_len} > {seq_len}: lower --patch_len")
+    return (seq_len - patch_len) // stride + 2
+
+
+def cut_patches(
+    rows: Float[Tensor, "row time"], *, patch_len: int, stride: int
+) -> Float[Tensor, "row patch patch_len"]:
+    """Patches of `patch_len` time steps every `stride`, the last value repeated `stride` times at the end."""
+    padding = rows[:, -1:].expand(-1, stride)
+    return torch.cat([rows, padding], dim=1).unfold(1, patch_len, stride)
+
+
+class PatchEmbedding(nn.Module):
+    """A circular convolution of width 3 over the patch index, then dropout; no position embedding."""
+
+    def __init__(self, patch_len: int, d_model: int, dropout: float) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(patch_len, d_model, kernel_size=3, padding=1, padding_mode="circular", bias=False)
+        nn.init.kaiming_normal_(self.convolution.weight, mode="fan_in", nonlinearity="leaky_relu")
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, patches: Float[Tensor, "row patch patch_len"]) -> Float[Tensor, "row patch d_model"]:
+        return self.dropout(self.convolution(patches.transpose(1, 2)).transpose(1, 2))
