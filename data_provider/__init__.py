@@ -1,0 +1,1 @@
+"""From a table on disk to batches on the device."""

@@ -1,0 +1,155 @@
+"""The registry: per data set its file, shape, step, split and sources. A new data set is one entry."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+HUB_REPOSITORY = "thuml/Time-Series-Library"
+_ETT_RAW = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/"
+_ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+_ETT_ORIGIN = "ETDataset (zhouhaoyi/ETDataset)"
+_ETT_LICENCE = "CC BY-ND 4.0"
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is known of a data set before its file is read.
+
+    `borders` are the rows at which training, validation and test end; without them the split is 70/10/20 percent.
+    `url` is a direct source beside the hub repository that holds every benchmark; `remark` says what is odd in the
+    published file, which is used as it is when its SHA-256 is `sha256`.
+    """
+
+    file: str
+    num_rows: int
+    num_channels: int
+    time_step: str
+    season_length: int
+    origin: str
+    licence: str
+    borders: tuple[int, int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    url: str | None = None
+    num_bytes: int | None = None
+    sha256: str | None = None
+    remark: str | None = None
+    is_demo: bool = False
+
+
+def _ett(name: str, *, steps_per_hour: int, num_bytes: int, sha256: str) -> Benchmark:
+    month = 30 * 24 * steps_per_hour
+    return Benchmark(
+        file=f"ETT-small/{name}.csv",
+        num_rows=17_420 * steps_per_hour,
+        num_channels=7,
+        time_step="h" if steps_per_hour == 1 else "15min",
+        season_length=24 * steps_per_hour,
+        origin=_ETT_ORIGIN,
+        licence=_ETT_LICENCE,
+        borders=(12 * month, 16 * month, 20 * month),
+        columns=_ETT_COLUMNS,
+        url=f"{_ETT_RAW}ETT-small/{name}.csv",
+        num_bytes=num_bytes,
+        sha256=sha256,
+    )
+
+
+DATASETS: dict[str, Benchmark] = {
+    "ETTh1": _ett(
+        "ETTh1",
+        steps_per_hour=1,
+        num_bytes=2_589_657,
+        sha256="f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    ),
+    "ETTh2": _ett(
+        "ETTh2",
+        steps_per_hour=1,
+        num_bytes=2_417_960,
+        sha256="a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b",
+    ),
+    "ETTm1": _ett(
+        "ETTm1",
+        steps_per_hour=4,
+        num_bytes=10_360_719,
+        sha256="6ce1759b1a18e3328421d5d75fadcb316c449fcd7cec32820c8dafda71986c9e",
+    ),
+    "ETTm2": _ett(
+        "ETTm2",
+        steps_per_hour=4,
+        num_bytes=9_677_236,
+        sha256="db973ca252c6410a30d0469b13d696cf919648d0f3fd588c60f03fdbdbadd1fd",
+    ),
+    "Weather": Benchmark(
+        file="weather/weather.csv",
+        num_rows=52_696,
+        num_channels=21,
+        time_step="10min",
+        season_length=144,
+        origin="Max Planck Institute for Biogeochemistry, Jena; benchmark file of Autoformer",
+        licence="see https://www.bgc-jena.mpg.de/wetter/",
+        num_bytes=7_235_425,
+        sha256="34ee981d07313e51da2a50bb600072c8ae4a69cb4b0651f4cb93a069d7a2ba63",
+        remark="81 cells hold -9999 (a sensor's missing code), one time stamp is there twice and 1 h 40 are missing",
+    ),
+    "ECL": Benchmark(
+        file="electricity/electricity.csv",
+        num_rows=26_304,
+        num_channels=321,
+        time_step="h",
+        season_length=24,
+        origin="UCI ElectricityLoadDiagrams20112014; benchmark file of Autoformer",
+        licence="CC BY 4.0",
+    ),
+    "Traffic": Benchmark(
+        file="traffic/traffic.csv",
+        num_rows=17_544,
+        num_channels=862,
+        time_step="h",
+        season_length=24,
+        origin="Caltrans PeMS; benchmark file of Autoformer",
+        licence="see https://pems.dot.ca.gov",
+    ),
+    "Exchange": Benchmark(
+        file="exchange_rate/exchange_rate.csv",
+        num_rows=7_588,
+        num_channels=8,
+        time_step="D",
+        season_length=7,
+        origin="laiguokun/multivariate-time-series-data; benchmark file of Autoformer",
+        licence="see https://github.com/laiguokun/multivariate-time-series-data",
+        num_bytes=637_800,
+        sha256="48b4d9d3d508f5104162e85b9a6042e3557fde11aa9f2944eba8c0d0efc89842",
+    ),
+    "ILI": Benchmark(
+        file="illness/national_illness.csv",
+        num_rows=966,
+        num_channels=7,
+        time_step="7D",
+        season_length=52,
+        origin="US CDC FluView; benchmark file of Autoformer",
+        licence="public domain (US government)",
+        num_bytes=67_620,
+        sha256="93601f64d2566dc796ca4305adad8b8560c2db1a1ff04543c3bd813a7263570a",
+    ),
+    "demo": Benchmark(
+        file="demo/demo.csv",
+        num_rows=2_880,
+        num_channels=7,
+        time_step="h",
+        season_length=24,
+        origin="made by data_provider/demo.py: synthetic, not a measurement of anything",
+        licence="MIT",
+        is_demo=True,
+    ),
+}
+
+
+def unknown_name_message(name: str) -> str:
+    """One line for a person who asked for a data set that is not there, the nearest names first."""
+    known = [*DATASETS, CUSTOM]
+    lower = {candidate.lower(): candidate for candidate in known}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    nearest = f"the nearest are {', '.join(near)}; " if near else ""
+    return f"--data {name} is not known: {nearest}all names: {', '.join(known)} (`custom` reads --data_path)"

@@ -1,0 +1,159 @@
+"""What is computed once per row and then kept, within a budget of bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+Compute = Callable[[Tensor], dict[str, Tensor]]
+
+# torch cannot index these types; the bits are moved through a type of the same width that it can.
+_INDEXABLE = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+
+
+@dataclass
+class _Column:
+    """The storage of one named tensor, in an indexable type, and the width at which each row was computed."""
+
+    values: Tensor
+    widths: Tensor
+    dtype: torch.dtype
+
+
+class RowStore:
+    """Per-row tensors by row number: those of the first rows that fit into `budget_bytes` are computed only once.
+
+    Every result of `compute` needs one entry per row on its first axis. The second axis may differ in length from call
+    to call: storage grows and pads with zeros, and `get` returns the greatest length any of its rows was computed with.
+    Rows beyond the budget are computed each time. Safe to use from several threads.
+    """
+
+    def __init__(self, num_rows: int, *, budget_bytes: int) -> None:
+        self.num_rows, self.budget_bytes = num_rows, budget_bytes
+        self._lock = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets every row."""
+        with self._lock:
+            self._columns: dict[str, _Column] | None = None
+            self._is_kept = torch.zeros(self.num_rows, dtype=torch.bool)
+            self._capacity = self.num_rows
+
+    @property
+    def num_kept(self) -> int:
+        """Rows whose tensors are in the store."""
+        return int(self._is_kept.sum())
+
+    def get(self, rows: Int64[Tensor, "row"], compute: Compute) -> dict[str, Tensor]:
+        """The tensors of these rows, in their order; `compute(missing rows)` is called for those not yet kept."""
+        with self._lock:
+            missing = ~self._is_kept[rows]
+            if not missing.any():
+                return self._read(rows)
+            fresh = compute(rows[missing])
+            _check(fresh, num_rows=int(missing.sum()))
+            self._keep(rows[missing], fresh)
+            if missing.all():
+                return fresh
+            return _merge(self._read(rows[~missing]), fresh, missing)
+
+    def _keep(self, rows: Tensor, fresh: dict[str, Tensor]) -> None:
+        if self._columns is None:
+            self._columns = {name: self._allocate(tensor) for name, tensor in fresh.items()}
+        else:
+            self._grow(fresh)
+        self._fit_into_budget()
+        fits = rows < self._capacity
+        kept = rows[fits]
+        if len(kept) == 0:
+            return
+        for name, tensor in fresh.items():
+            column = self._columns[name]
+            values = _as_indexable(tensor.detach().cpu()[fits] if tensor.dtype not in _INDEXABLE else tensor.cpu())
+            if tensor.dtype in _INDEXABLE:
+                values = values[fits]
+            if tensor.ndim > 1:
+                column.values[kept, : values.shape[1]] = values
+                column.widths[kept] = values.shape[1]
+            else:
+                column.values[kept] = values
+        self._is_kept[kept] = True
+
+    def _allocate(self, tensor: Tensor) -> _Column:
+        bytes_per_row = max(1, tensor[:1].numel() * tensor.element_size())
+        num_rows = min(self._capacity, self.budget_bytes // bytes_per_row)
+        dtype = _INDEXABLE.get(tensor.dtype, tensor.dtype)
+        return _Column(
+            torch.zeros(num_rows, *tensor.shape[1:], dtype=dtype),
+            torch.zeros(num_rows if tensor.ndim > 1 else 0, dtype=torch.int32),
+            tensor.dtype,
+        )
+
+    def _grow(self, fresh: dict[str, Tensor]) -> None:
+        assert self._columns is not None
+        for name, tensor in fresh.items():
+            values = self._columns[name].values
+            if tensor.ndim > 1 and tensor.shape[1] > values.shape[1]:
+                # A little more than asked for, so that prompts one token longer each time do not copy each time.
+                width = max(tensor.shape[1], values.shape[1] + values.shape[1] // 8)
+                grown = values.new_zeros(values.shape[0], width, *values.shape[2:])
+                grown[:, : values.shape[1]] = values
+                self._columns[name].values = grown
+
+    def _fit_into_budget(self) -> None:
+        """Gives up the last rows when the columns together have become too wide for all."""
+        assert self._columns is not None
+        bytes_per_row = sum(
+            column.values.element_size() * column.values.shape[1:].numel() for column in self._columns.values()
+        )
+        shortest = min(len(column.values) for column in self._columns.values())
+        capacity = min(self._capacity, shortest, self.budget_bytes // max(1, bytes_per_row))
+        for column in self._columns.values():
+            if len(column.values) > capacity:
+                column.values, column.widths = column.values[:capacity].clone(), column.widths[:capacity].clone()
+        self._is_kept[capacity:] = False
+        self._capacity = capacity
+
+    def _read(self, rows: Tensor) -> dict[str, Tensor]:
+        assert self._columns is not None
+        result = {}
+        for name, column in self._columns.items():
+            values = column.values[rows]
+            if values.ndim > 1:
+                values = values[:, : int(column.widths[rows].max())]
+            result[name] = values.contiguous().view(column.dtype)
+        return result
+
+
+def _check(fresh: dict[str, Tensor], *, num_rows: int) -> None:
+    for name, tensor in fresh.items():
+        if tensor.ndim == 0 or len(tensor) != num_rows:
+            raise ValueError(f"the constant {name} must have one entry per row ({num_rows}), got {list(tensor.shape)}")
+
+
+def _as_indexable(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().view(_INDEXABLE.get(tensor.dtype, tensor.dtype))
+
+
+def _merge(kept: dict[str, Tensor], fresh: dict[str, Tensor], is_fresh: Tensor) -> dict[str, Tensor]:
+    """Kept and fresh rows in the asked order, padded with zeros to the wider of the two."""
+    merged = {}
+    for name, old in kept.items():
+        dtype, new = old.dtype, _as_indexable(fresh[name].detach().cpu())
+        old = _as_indexable(old)
+        rest = [max(old.shape[1], new.shape[1]), *old.shape[2:]] if old.ndim > 1 else []
+        both = old.new_zeros(len(is_fresh), *rest)
+        for part, where in ((old, ~is_fresh), (new, is_fresh)):
+            if old.ndim > 1:
+                padded = part.new_zeros(len(part), *rest)
+                padded[:, : part.shape[1]] = part
+                part = padded
+            both[where] = part
+        merged[name] = both.view(dtype)
+    return merged

@@ -1,0 +1,43 @@
+"""z-scores per channel, and the way back to original units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """Mean and scale per channel in float64; `scaled = (original - mean) / scale`."""
+
+    mean: Float[ndarray, "channel"]
+    scale: Float[ndarray, "channel"]
+
+    @classmethod
+    def fit(cls, values: Float[ndarray, "time channel"]) -> Standardizer:
+        """Mean and population standard deviation of each channel; a constant channel gets scale 1 and becomes 0."""
+        values = values.astype(np.float64, copy=False)
+        mean, scale = values.mean(axis=0), values.std(axis=0)
+        is_constant = values.min(axis=0) == values.max(axis=0)
+        return cls(np.where(is_constant, values[0], mean), np.where(is_constant | (scale == 0), 1.0, scale))
+
+    def transform(self, values: Float[ndarray, "*rest channel"]) -> Float[ndarray, "*rest channel"]:
+        """Original units to scaled units."""
+        return (values - self.mean) / self.scale
+
+    def inverse(self, values: Float[ndarray, "*rest channel"]) -> Float[ndarray, "*rest channel"]:
+        """Scaled units to original units."""
+        return values * self.scale + self.mean
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """JSON values from which `from_dict` restores it exactly."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Standardizer:
+        """The Standardizer that `to_dict` described."""
+        return cls(np.asarray(values["mean"], dtype=np.float64), np.asarray(values["scale"], dtype=np.float64))

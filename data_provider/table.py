@@ -1,0 +1,162 @@
+"""A CSV or Parquet file as dates and channels, read fast and without changing a value."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from data_provider.dates import parse_dates
+
+_DATE_NAMES = ("date", "datetime", "timestamp", "time", "ts", "ds", "date_time")
+_PARQUET_SUFFIXES = (".parquet", ".pq")
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "-"]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A file's dates and numbers as they stand: nothing sorted, dropped or filled; missing cells are NaN."""
+
+    path: Path
+    columns: list[str]
+    dates: pd.DatetimeIndex
+    values: np.ndarray
+    date_column: str
+    notes: list[str]
+
+
+def read_table(path: Path, *, date_column: str | None = None, columns: list[str] | None = None) -> Table:
+    """The table in `path` with the channels in `columns` (all but the date column where None).
+
+    Raises FileNotFoundError, or ValueError naming the file, the column and the first cell that is not what it must be.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give an existing CSV or Parquet file as --data_path")
+    is_parquet = path.suffix.lower() in _PARQUET_SUFFIXES
+    try:
+        names, types = _parquet_columns(path) if is_parquet else (_csv_header(path), {})
+        date_name = _find_date_column(names, types, asked=date_column, path=path)
+        chosen = columns or [name for name in names if name != date_name]
+        _check_columns(names, chosen, date_name, path=path)
+        table = _read_parquet(path, [date_name, *chosen]) if is_parquet else _read_csv(path, [date_name, *chosen])
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
+    if table.num_rows == 0:
+        raise ValueError(f"{path} has a header but no rows")
+    try:
+        dates, note = parse_dates(table.column(date_name).to_pandas(), name=date_name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    values = np.column_stack([_numbers(table.column(name), name, path) for name in chosen])
+    return Table(path, chosen, dates, values, date_name, [note] if note else [])
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, or Latin-1 for the weather file's degree and micro signs."""
+    with path.open("rb") as file:
+        header = file.readline()
+    try:
+        header.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8-sig" if header.startswith(b"\xef\xbb\xbf") else "utf-8"
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _csv_header(path: Path) -> list[str]:
+    with path.open(encoding=_encoding(path), newline="") as file:
+        line = file.readline()
+    if not line.strip():
+        raise ValueError(f"{path} is empty: a header line with a date column and at least one channel is needed")
+    names = next(csv.reader([line], delimiter=_delimiter(line)))
+    return [name.strip() for name in names]
+
+
+def _parquet_columns(path: Path) -> tuple[list[str], dict[str, pa.DataType]]:
+    schema = pyarrow.parquet.read_schema(path)
+    return schema.names, dict(zip(schema.names, schema.types, strict=True))
+
+
+def _find_date_column(names: list[str], types: dict[str, pa.DataType], *, asked: str | None, path: Path) -> str:
+    if asked is not None:
+        if asked not in names:
+            raise ValueError(f"--date_column {asked} is not a column of {path}, which has: {_listed(names)}")
+        return asked
+    timed = [name for name, kind in types.items() if pa.types.is_timestamp(kind) or pa.types.is_date(kind)]
+    known = [name for wanted in _DATE_NAMES for name in names if name.lower() == wanted]
+    for found in (known, timed):
+        if found:
+            return found[0]
+    raise ValueError(f"{path} has no column called date: name it with --date_column, one of: {_listed(names)}")
+
+
+def _check_columns(names: list[str], chosen: list[str], date_name: str, *, path: Path) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path} has more than one column called {_listed(twice)}: rename one")
+    missing = [name for name in chosen if name not in names]
+    if missing:
+        raise ValueError(f"{path} has no column {_listed(missing)}: its columns are {_listed(names)}")
+    if date_name in chosen:
+        raise ValueError(f"--columns names {date_name}, which is the date column of {path}: leave it out")
+    if not chosen:
+        raise ValueError(f"{path} has no column beside its dates ({date_name}): at least one channel is needed")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _read_csv(path: Path, wanted: list[str]) -> pa.Table:
+    header = _csv_header(path)
+    with path.open(encoding=_encoding(path), newline="") as file:
+        delimiter = _delimiter(file.readline())
+    encoding = "latin-1" if _encoding(path) == "latin-1" else "utf-8"
+    return pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows=1, encoding=encoding),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types={wanted[0]: pa.string()},
+            include_columns=wanted,
+            null_values=_MISSING,
+            strings_can_be_null=True,
+        ),
+    )
+
+
+def _read_parquet(path: Path, wanted: list[str]) -> pa.Table:
+    return pyarrow.parquet.read_table(path, columns=wanted)
+
+
+def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_decimal(kind):
+        return column.to_pandas().astype(float).to_numpy()
+    text = column.to_pandas().astype("string")
+    bad = pd.to_numeric(text, errors="coerce").isna() & text.notna()
+    if not bad.any():
+        return pd.to_numeric(text).astype(float).to_numpy()
+    row = int(bad.to_numpy().argmax())
+    raise ValueError(
+        f"{path}: column {name} holds {text.iloc[row]!r} in data row {row + 1}, which is not a number: correct it, or "
+        "choose the channels with --columns"
+    )
