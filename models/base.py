@@ -95,8 +95,8 @@ class Forecaster(nn.Module):
 
     def saved_state(self) -> dict[str, Tensor]:
         """Trainable parameters and persistent buffers, by name: all that a checkpoint has to hold."""
-        trainable = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-        frozen = {name for name, _ in self.named_parameters()} - trainable
+        # A frozen tensor that two branches share has a name in each: all of them are left out.
+        frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
         return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
 
     def load_saved_state(self, state: dict[str, Tensor]) -> None:

@@ -1,0 +1,68 @@
+"""GPT-2 over ready-made tokens: all its hidden states, and a twin that shares the large matrices."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import GPT2Model
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block
+from transformers.pytorch_utils import Conv1D
+
+
+def frozen_twin(model: GPT2Model) -> GPT2Model:
+    """A frozen copy of `model` without its word table that shares the weights of attention and feed-forward with it.
+
+    Layer norms and position embeddings are the twin's own. The tanh GELU is torch's fused one: the same function in
+    one pass over memory.
+    """
+    shared = {id(p): p for module in model.modules() if isinstance(module, Conv1D) for p in module.parameters()}
+    twin = copy.deepcopy(model, {**shared, id(model.wte): nn.Identity()}).requires_grad_(False)
+    if model.config.activation_function == "gelu_new":
+        for block in _blocks(twin):
+            block.mlp.act = nn.GELU(approximate="tanh")
+    return twin
+
+
+def gpt2_features(model: GPT2Model, tokens: Float[Tensor, "row token width"]) -> list[Float[Tensor, "row token width"]]:
+    """The tokens with positions added, the outputs of all blocks but the last, and the final layer norm's output.
+
+    Equal to the library's `output_hidden_states=True`, causal over the tokens, without its masks and caches.
+    """
+    hidden = model.drop(tokens + model.wpe.weight[: tokens.shape[1]])
+    features = []
+    for block in _blocks(model):
+        features.append(hidden)
+        hidden = _block_output(block, hidden)
+    return [*features, model.ln_f(hidden)]
+
+
+def _blocks(model: GPT2Model) -> list[GPT2Block]:
+    return cast(list[GPT2Block], list(model.h))
+
+
+def _block_output(block: GPT2Block, hidden: Float[Tensor, "row token width"]) -> Float[Tensor, "row token width"]:
+    attention = block.attn
+    projected = attention.c_attn(block.ln_1(hidden))
+    heads = projected.unflatten(-1, (3, attention.num_heads, -1)).transpose(1, 3)
+    query, key, value = heads.unbind(2)
+    mixed = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        is_causal=True,
+        dropout_p=attention.attn_dropout.p if attention.training else 0.0,
+        scale=_attention_scale(block),
+    )
+    hidden = hidden + attention.resid_dropout(attention.c_proj(mixed.transpose(1, 2).flatten(2)))
+    return hidden + block.mlp(block.ln_2(hidden))
+
+
+def _attention_scale(block: GPT2Block) -> float:
+    """1/sqrt(head width), or what the few GPT-2s that were trained with another scale say."""
+    attention = block.attn
+    scale = attention.head_dim**-0.5 if attention.config.scale_attn_weights else 1.0
+    return scale / ((attention.layer_idx or 0) + 1) if attention.config.scale_attn_by_inverse_layer_idx else scale

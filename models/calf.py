@@ -1,0 +1,275 @@
+"""CALF (arXiv 2403.07300): a temporal GPT-2 tuned by LoRA, held close to a textual one that is fed principal words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+from jaxtyping import Float
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import GPT2Model
+from transformers.pytorch_utils import Conv1D
+
+from layers.cross_modal_match import CrossModalMatch
+from layers.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
+from layers.gpt2_features import frozen_twin, gpt2_features
+from layers.instance_norm import InstanceStatistics
+from layers.llm import LLM, LLMConfig, load_llm
+from layers.word_components import cache_directory, cached_word_embeddings
+from models.base import Forecast, Forecaster, TaskShape
+
+
+@dataclass(frozen=True)
+class CALFConfig(LLMConfig):
+    """CALF's own settings; the defaults are the published ones."""
+
+    lora: bool = field(
+        default=True, metadata={"help": "tune the temporal branch's attention by LoRA; --no_lora leaves it as it is"}
+    )
+    lora_rank: int = field(default=8, metadata={"help": "rank of the LoRA matrices"})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA's output is multiplied by lora_alpha / lora_rank"})
+    lora_dropout: float = field(default=0.1, metadata={"help": "dropout rate on LoRA's input, from 0 to below 1"})
+    textual_branch: Literal["llm", "none"] = field(
+        default="llm",
+        metadata={"help": "`none` removes the textual branch and both alignment losses (the control experiment)"},
+    )
+    num_components: int = field(
+        default=500, metadata={"help": "number of principal words (PCA of the word table) that feed the textual branch"}
+    )
+    feature_weight: float = field(
+        default=0.01, metadata={"help": "weight of the feature alignment loss; 0 removes the feature projections"}
+    )
+    output_weight: float = field(
+        default=1.0, metadata={"help": "weight of the loss between both branches' forecasts; 0 leaves it out"}
+    )
+    feature_loss: Literal["l1", "smooth_l1"] = field(default="l1", metadata={"help": "distance between features"})
+    output_loss: Literal["l1", "smooth_l1", "mase"] = field(
+        default="l1", metadata={"help": "distance between both branches' forecasts (`mase`: as published for M4)"}
+    )
+    projection_learning_rate: float = field(
+        default=1e-4,
+        metadata={"help": "constant learning rate of the feature projections and the match module's attentions"},
+    )
+    compat_official: bool = field(
+        default=False,
+        metadata={"help": "behave as the published code: the temporal branch's dropout stays active in evaluation"},
+    )
+
+    def __post_init__(self) -> None:
+        """ValueError for a setting outside its range."""
+        super().__post_init__()
+        for name in ("lora_rank", "num_components"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"--lora_dropout must be at least 0 and below 1, got {self.lora_dropout}")
+        for name in ("feature_weight", "output_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}")
+        for name in ("lora_alpha", "projection_learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name} must be above 0, got {getattr(self, name)}")
+
+    @property
+    def has_textual_branch(self) -> bool:
+        """Whether any loss reads the textual branch; otherwise it is not built."""
+        return self.textual_branch == "llm" and (self.feature_weight > 0 or self.output_weight > 0)
+
+    @property
+    def has_projections(self) -> bool:
+        """Whether any loss reads the feature projections."""
+        return self.has_textual_branch and self.feature_weight > 0
+
+
+class CALF(Forecaster):
+    """Forecasts all channels of a window together: each channel's whole look-back is one token.
+
+    `words` are the principal word embeddings, one a row; they are needed with a textual branch only. The LLM's large
+    matrices are shared with `llm`, not copied. `num_heads` (default: the LLM's), `feed_forward` and `dropout` are
+    those of the match module.
+    """
+
+    Config: ClassVar[type] = CALFConfig
+    default_loss: ClassVar[str] = "l1"
+
+    words: Tensor
+
+    def __init__(
+        self,
+        config: CALFConfig,
+        shape: TaskShape,
+        *,
+        llm: LLM,
+        words: Float[Tensor, "word width"] | None,
+        num_heads: int | None = None,
+        feed_forward: int = 2048,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.config, self.shape, self.llm_identity = config, shape, llm.identity
+        self.vocabulary_size, self.width = llm.model.config.vocab_size, llm.model.config.n_embd
+        self.num_positions = llm.model.config.n_positions
+        self._check_channels(shape.num_channels)
+        if config.output_loss == "mase" and shape.season_length >= shape.seq_len:
+            raise ValueError(
+                f"--output_loss mase needs a --seq_len above one season of {shape.season_length} steps, got "
+                f"{shape.seq_len}: choose a longer one, or --output_loss smooth_l1"
+            )
+        with_text = config.has_textual_branch
+        self.match = CrossModalMatch(
+            shape.seq_len,
+            self.width,
+            num_heads=num_heads or llm.model.config.n_head,
+            feed_forward=feed_forward,
+            dropout=dropout,
+            with_text=with_text,
+        )
+        self.temporal = _temporal_branch(llm.model, config)
+        self.textual = _textual_branch(llm.model) if with_text else None
+        if with_text:
+            assert words is not None, "the textual branch needs principal words"
+            self.register_buffer("words", words)
+        for module in self.modules():
+            if isinstance(module, Conv1D):
+                module.to(shape.dtype)
+        num_features = llm.model.config.n_layer + 1 if config.has_projections else 0
+        self.temporal_projections = self._projections(num_features)
+        self.textual_projections = self._projections(num_features)
+        self.head = nn.Linear(self.width, shape.pred_len)
+
+    @classmethod
+    def build(cls, config: CALFConfig, shape: TaskShape) -> Self:
+        """CALF with its LLM loaded and the principal words computed or read from the user's cache."""
+        llm = load_llm(config)
+        words = None
+        if config.has_textual_branch:
+            words = cached_word_embeddings(
+                llm.model.wte.weight,
+                config.num_components,
+                llm_sha256=llm.identity["sha256"],
+                directory=cache_directory(),
+            ).T.contiguous()
+        return cls(config, shape, llm=llm, words=words)
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        """The temporal branch's forecast, and in training mode the losses `output` and `feature` between both."""
+        self._check_channels(look_back.shape[2])
+        statistics = InstanceStatistics.of(look_back)
+        time_tokens = self.match.time_tokens(statistics.normalise(look_back).transpose(1, 2))
+        temporal = branch_features(self.temporal_gpt2, time_tokens)
+        forecast = self.forecast(temporal[-1], statistics)
+        if not self.training or self.textual is None:
+            return Forecast(forecast)
+        textual = branch_features(self.textual, self.match.text_tokens(time_tokens, self.words))
+        losses = {}
+        if self.config.output_weight > 0:
+            consistency = self._output_loss(forecast, self.forecast(textual[-1], statistics), look_back=look_back)
+            losses["output"] = self.config.output_weight * consistency
+        if self.config.has_projections:
+            projected = self.project(temporal, textual)
+            alignment = feature_loss(*projected, distance=DISTANCES[self.config.feature_loss])
+            losses["feature"] = self.config.feature_weight * alignment
+        return Forecast(forecast, losses)
+
+    @property
+    def temporal_gpt2(self) -> GPT2Model:
+        """The temporal branch's GPT-2, with LoRA inside its attention where it is used."""
+        gpt2 = self.temporal.get_base_model() if isinstance(self.temporal, PeftModel) else self.temporal
+        assert isinstance(gpt2, GPT2Model)
+        return gpt2
+
+    def forecast(
+        self, last_feature: Float[Tensor, "row channel width"], statistics: InstanceStatistics
+    ) -> Float[Tensor, "row pred_len channel"]:
+        """A branch's forecast from its last feature, in the units of the look-back."""
+        return statistics.denormalise(self.head(last_feature).float().transpose(1, 2))
+
+    def project(self, temporal: list[Tensor], textual: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Both branches' features, each through its own projection."""
+        return (
+            [projection(feature) for projection, feature in zip(self.temporal_projections, temporal, strict=True)],
+            [projection(feature) for projection, feature in zip(self.textual_projections, textual, strict=True)],
+        )
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; in compat mode evaluation leaves the temporal branch's dropout active, as published."""
+        super().train(mode)
+        if self.config.compat_official and not mode:
+            self.temporal.train()
+        return self
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """Projections (published names with `_proj`) at their constant rate, everything else at `learning_rate`."""
+        attentions = [self.match.encoder.self_attn, self.match.cross_attention]
+        projections = [*self.temporal_projections.parameters(), *self.textual_projections.parameters()]
+        for attention in attentions:
+            projections += [] if attention is None else list(attention.parameters())
+        constant = {id(parameter) for parameter in projections}
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in constant]
+        return [
+            {"params": others, "lr": learning_rate, "scheduled": True},
+            {"params": projections, "lr": self.config.projection_learning_rate, "scheduled": False},
+        ]
+
+    def inference_parameters(self) -> int:
+        """Parameters of the temporal branch, its way in and the head."""
+        read = [self.match.linear, self.match.encoder, self.temporal, self.head]
+        return sum(p.numel() for module in read for p in module.parameters())
+
+    def published_parameters(self) -> int:
+        """Parameters in the published layout: both branches hold all their weights and an unread word table."""
+        held = sum(p.numel() for _, p in self.named_parameters(remove_duplicate=False))
+        return held + (1 + (self.textual is not None)) * self.vocabulary_size * self.width
+
+    def identity(self) -> dict[str, Any]:
+        """The LLM whose frozen weights a checkpoint of this model needs."""
+        return self.llm_identity
+
+    def _output_loss(self, forecast: Tensor, textual_forecast: Tensor, *, look_back: Tensor) -> Tensor:
+        if self.config.output_loss == "mase":
+            return mean_absolute_scaled_error(
+                forecast, textual_forecast, look_back=look_back, season_length=self.shape.season_length
+            )
+        return DISTANCES[self.config.output_loss](forecast, textual_forecast)
+
+    def _projections(self, num_features: int) -> nn.ModuleList:
+        return nn.ModuleList(nn.Linear(self.width, self.width, bias=False) for _ in range(num_features))
+
+    def _check_channels(self, num_channels: int) -> None:
+        if num_channels > self.num_positions:
+            raise ValueError(
+                f"CALF reads each channel as one token and --llm_model has {self.num_positions} positions, but --data "
+                f"has {num_channels} channels: choose fewer with --columns, or a channel-independent model such as BALM"
+            )
+
+
+def branch_features(gpt2: GPT2Model, tokens: Float[Tensor, "row channel width"]) -> list[Tensor]:
+    """GPT-2's features of `tokens`; the tokens are added to the last one as a residual."""
+    features = gpt2_features(gpt2, tokens)
+    return [*features[:-1], features[-1] + tokens]
+
+
+def _temporal_branch(gpt2: GPT2Model, config: CALFConfig) -> nn.Module:
+    """A twin of `gpt2` of which LoRA on `c_attn`, layer norms and position embeddings are trained."""
+    branch = frozen_twin(gpt2)
+    if config.lora:
+        adapter = LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=["c_attn"],
+            fan_in_fan_out=True,
+        )
+        branch = get_peft_model(branch, adapter)
+    for module in branch.modules():
+        if isinstance(module, (nn.LayerNorm, nn.Embedding)):
+            module.requires_grad_(True)
+    return branch
+
+
+def _textual_branch(gpt2: GPT2Model) -> GPT2Model:
+    """A twin of `gpt2` of which the position embeddings are trained."""
+    branch = frozen_twin(gpt2)
+    branch.wpe.requires_grad_(True)
+    return branch
