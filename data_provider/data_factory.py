@@ -58,6 +58,11 @@ class BatchLoader:
         ahead = prefetch((slice_, self._row_constants(slice_.rows)) for slice_ in slices)
         return (self._batch(slice_, constants) for slice_, constants in ahead)
 
+    def batch(self, rows: Tensor) -> Batch:
+        """The batch of any rows of the split, outside a pass."""
+        constants = {} if self._constants is None else self._row_constants(rows)
+        return self._batch(RowSlice(rows, len(rows)), constants)
+
     def _row_constants(self, rows: Tensor) -> dict[str, Tensor]:
         def compute(missing: Tensor) -> dict[str, Tensor]:
             assert self._constants is not None

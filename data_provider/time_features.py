@@ -17,9 +17,9 @@ _FEATURES: dict[str, _Feature] = {
     "second": lambda dates: np.asarray(dates.second) / 59.0 - 0.5,
     "minute": lambda dates: np.asarray(dates.minute) / 59.0 - 0.5,
     "hour": lambda dates: np.asarray(dates.hour) / 23.0 - 0.5,
-    "day_of_week": lambda dates: np.asarray(dates.dayofweek) / 6.0 - 0.5,
+    "day_of_week": lambda dates: np.asarray(dates.day_of_week) / 6.0 - 0.5,
     "day_of_month": lambda dates: (np.asarray(dates.day) - 1) / 30.0 - 0.5,
-    "day_of_year": lambda dates: (np.asarray(dates.dayofyear) - 1) / 365.0 - 0.5,
+    "day_of_year": lambda dates: (np.asarray(dates.day_of_year) - 1) / 365.0 - 0.5,
     "week_of_year": lambda dates: (dates.isocalendar().week.to_numpy().astype(np.float64) - 1) / 52.0 - 0.5,
     "month_of_year": lambda dates: (np.asarray(dates.month) - 1) / 11.0 - 0.5,
 }
