@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook(["data_provider", "layers", "models", "exp", "utils"], "beartype.beartype")
+import tests.typechecker  # noqa: F401  (the hook names it, but imports only its package)
+
+install_import_hook(["data_provider", "layers", "models", "exp", "utils"], "tests.typechecker.checked")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

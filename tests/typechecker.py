@@ -1,0 +1,8 @@
+"""The runtime type checker behind jaxtyping's shapes."""
+
+from typing import Self
+
+from beartype import BeartypeConf, FrozenDict, beartype
+
+# The import hook decorates methods one by one, where `Self` cannot be known: it is let through, all else is checked.
+checked = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: object})))
