@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """How rows are cut into patches; the defaults are PatchTST's."""
+
+    patch_len: int = field(default=16, metadata={"help": "length of a patch, in time steps"})
+    stride: int = field(default=8, metadata={"help": "time steps from the start of a patch to that of the next"})
+
+    def __post_init__(self) -> None:
+        for name in ("patch_len", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1 time step, got {getattr(self, name)}")
 
 
 def num_patches(seq_len: int, *, patch_len: int, stride: int) -> int:

@@ -1,0 +1,71 @@
+"""Sizes of a Transformer encoder, and PatchTST's encoder layer, which normalises over the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def check_heads(*, d_model: int, n_heads: int) -> None:
+    """ValueError when attention cannot share `d_model` evenly among `n_heads`."""
+    if n_heads < 1 or d_model < 1 or d_model % n_heads:
+        raise ValueError(f"--d_model must be a positive multiple of --n_heads, got {d_model} and {n_heads}")
+
+
+def check_dropout(dropout: float) -> None:
+    """ValueError when `dropout` is no probability that leaves anything."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"--dropout must be in 0..1 (1 excluded), got {dropout}")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of a Transformer encoder."""
+
+    d_model: int = field(default=128, metadata={"help": "width of a token"})
+    n_heads: int = field(default=8, metadata={"help": "number of attention heads; divides --d_model"})
+    e_layers: int = field(default=2, metadata={"help": "number of encoder layers"})
+    d_ff: int = field(default=128, metadata={"help": "width between the two linear maps of a feed-forward block"})
+    dropout: float = field(default=0.1, metadata={"help": "probability with which activations are dropped in training"})
+
+    def __post_init__(self) -> None:
+        check_heads(d_model=self.d_model, n_heads=self.n_heads)
+        check_dropout(self.dropout)
+        for name in ("e_layers", "d_ff"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of every feature over all tokens of all rows."""
+
+    def forward(self, input: Float[Tensor, "row token d_model"]) -> Float[Tensor, "row token d_model"]:
+        return super().forward(input.transpose(1, 2)).transpose(1, 2)
+
+
+class BatchNormEncoderLayer(nn.Module):
+    """A post-norm encoder layer whose two norms are batch norms (PatchTST, arXiv 2211.14730, section 3.1).
+
+    Zerveas et al. (KDD 2021) found batch norm better than layer norm for time series; PatchTST follows them. Dropout
+    acts on both residual branches and between the feed-forward maps, not on the attention weights, as published.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(config.d_model, config.n_heads, batch_first=True)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(config.d_model, config.d_ff),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.d_ff, config.d_model),
+        )
+        self.attention_norm = TokenBatchNorm(config.d_model)
+        self.feed_forward_norm = TokenBatchNorm(config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Float[Tensor, "row token d_model"]) -> Float[Tensor, "row token d_model"]:
+        mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        tokens = self.attention_norm(tokens + self.dropout(mixed))
+        return self.feed_forward_norm(tokens + self.dropout(self.feed_forward(tokens)))

@@ -1,0 +1,60 @@
+"""DLinear: one linear map for the trend of the look-back and one for what is left of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.base import Forecast, Forecaster, TaskShape
+
+
+@dataclass(frozen=True)
+class DLinearConfig:
+    """Settings of DLinear; the published kernel is 25 time steps whatever the dataset."""
+
+    moving_avg: int = field(
+        default=25, metadata={"help": "length of the moving average that is the trend, in time steps (odd)"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.moving_avg < 1 or self.moving_avg % 2 == 0:
+            raise ValueError(f"--moving_avg must be odd and positive, so that it has a middle, got {self.moving_avg}")
+
+
+def moving_average(series: Float[Tensor, "row channel time"], width: int) -> Float[Tensor, "row channel time"]:
+    """The centred mean over `width` time steps; the first and last values stand in for what lies outside."""
+    beyond = (width - 1) // 2
+    return functional.avg_pool1d(functional.pad(series, (beyond, beyond), mode="replicate"), width, stride=1)
+
+
+class DLinear(Forecaster):
+    """The sum of a linear map of the trend and one of the remainder, both shared by all channels (DLinear-S).
+
+    Zeng et al., "Are Transformers Effective for Time Series Forecasting?" (AAAI 2023, arXiv 2205.13504), section 4:
+    X_t = AvgPool(Padding(X)), X_s = X - X_t, forecast = W_s X_s + W_t X_t; torch's own initialisation as in the
+    published code. Published training: Adam, batches of 32 windows with all their channels (hence
+    `channel_independent = False`, although no channel sees another), a learning rate halved after every epoch, at most
+    10 epochs with patience 3, look-back 336.
+    """
+
+    Config = DLinearConfig
+
+    def __init__(self, config: DLinearConfig, shape: TaskShape) -> None:
+        super().__init__()
+        self.moving_avg = config.moving_avg
+        self.trend = nn.Linear(shape.seq_len, shape.pred_len)
+        self.remainder = nn.Linear(shape.seq_len, shape.pred_len)
+
+    @classmethod
+    def build(cls, config: DLinearConfig, shape: TaskShape) -> Self:
+        return cls(config, shape)
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        series = look_back.transpose(1, 2)
+        trend = moving_average(series, self.moving_avg)
+        forecast = self.trend(trend).float() + self.remainder(series - trend).float()
+        return Forecast(forecast.transpose(1, 2))

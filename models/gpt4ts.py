@@ -1,0 +1,74 @@
+"""GPT4TS (One Fits All): patches through the first blocks of GPT-2, of which only norms and positions are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from layers.channels import channels_as_rows, rows_as_channels
+from layers.instance_norm import InstanceStatistics
+from layers.llm import LLM, LLMConfig, load_llm
+from layers.patching import PatchConfig, cut_patches, num_patches
+from models.base import Forecast, Forecaster, TaskShape
+
+
+@dataclass(frozen=True)
+class GPT4TSConfig(PatchConfig, LLMConfig):
+    """Settings of GPT4TS; the defaults are the published ones."""
+
+    def __post_init__(self) -> None:
+        PatchConfig.__post_init__(self)
+        LLMConfig.__post_init__(self)
+
+
+class GPT4TS(Forecaster):
+    """Instance norm, linear patch embedding, the first six blocks of GPT-2, one linear map of all its outputs.
+
+    Zhou et al., "One Fits All: Power General Time Series Analysis by Pretrained LM" (NeurIPS 2023, arXiv 2302.11939),
+    section 3: self-attention and feed-forward blocks stay frozen; layer norms and position embeddings are trained, and
+    GPT-2's own dropout is active in training, as published. Published training: Adam at 1e-4, batches of 256 single
+    channels (hence `channel_independent = True`), at most 10 epochs. The word table is never read, so it is not held.
+    """
+
+    Config = GPT4TSConfig
+    channel_independent = True
+
+    def __init__(self, config: GPT4TSConfig, shape: TaskShape, llm: LLM) -> None:
+        super().__init__()
+        self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, shape.dtype
+        self.llm_identity = llm.identity
+        patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
+        if patches > llm.model.config.n_positions:
+            raise ValueError(
+                f"--seq_len {shape.seq_len} gives {patches} patches but the LLM has {llm.model.config.n_positions} "
+                "positions: raise --stride"
+            )
+        self.gpt2 = llm.model
+        self.gpt2.set_input_embeddings(nn.Identity())
+        for name, parameter in self.gpt2.named_parameters():
+            if name.startswith("wpe.") or ".ln_" in name or name.startswith("ln_f."):
+                parameter.data = parameter.data.float()
+                parameter.requires_grad_(True)
+        width = self.gpt2.config.n_embd
+        self.embedding = nn.Linear(config.patch_len, width)
+        self.head = nn.Linear(width * patches, shape.pred_len)
+
+    @classmethod
+    def build(cls, config: GPT4TSConfig, shape: TaskShape) -> Self:
+        return cls(config, shape, load_llm(config, dtype=shape.dtype))
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        statistics = InstanceStatistics.of(look_back)
+        rows = channels_as_rows(statistics.normalise(look_back))
+        patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
+        with torch.autocast(rows.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            states = self.gpt2(inputs_embeds=self.embedding(patches), use_cache=False).last_hidden_state
+            forecast = self.head(states.flatten(1)).float()
+        return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
+
+    def identity(self) -> dict[str, Any]:
+        return {"llm": self.llm_identity}

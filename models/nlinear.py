@@ -1,0 +1,39 @@
+"""NLinear: one linear map of the look-back as seen from its last value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.base import Forecast, Forecaster, TaskShape
+
+
+@dataclass(frozen=True)
+class NLinearConfig:
+    """NLinear has no settings."""
+
+
+class NLinear(Forecaster):
+    """The last value plus a linear map, shared by all channels, of the look-back's differences from the last value.
+
+    Zeng et al., "Are Transformers Effective for Time Series Forecasting?" (AAAI 2023, arXiv 2205.13504), section 4:
+    forecast = W (X - x_last) + b + x_last; trained as DLinear is (batches of 32 windows with all their channels).
+    """
+
+    Config = NLinearConfig
+
+    def __init__(self, shape: TaskShape) -> None:
+        super().__init__()
+        self.linear = nn.Linear(shape.seq_len, shape.pred_len)
+
+    @classmethod
+    def build(cls, config: NLinearConfig, shape: TaskShape) -> Self:  # noqa: ARG003
+        return cls(shape)
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        last = look_back[:, -1:]
+        change = self.linear((look_back - last).transpose(1, 2)).float()
+        return Forecast(change.transpose(1, 2) + last)

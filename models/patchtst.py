@@ -1,0 +1,68 @@
+"""PatchTST: a Transformer encoder over the patches of one channel, its weights shared by all channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from layers.channels import channels_as_rows, rows_as_channels
+from layers.encoder import BatchNormEncoderLayer, EncoderConfig
+from layers.instance_norm import InstanceStatistics
+from layers.patching import PatchConfig, cut_patches, num_patches
+from models.base import Forecast, Forecaster, TaskShape
+
+
+@dataclass(frozen=True)
+class PatchTSTConfig(EncoderConfig, PatchConfig):
+    """Settings of PatchTST; the defaults are the published ones for all but ETTh and ILI (see the scripts)."""
+
+    d_model: int = field(default=128, metadata={"help": "width of a patch's token"})
+    n_heads: int = field(default=16, metadata={"help": "number of attention heads; divides --d_model"})
+    e_layers: int = field(default=3, metadata={"help": "number of encoder layers"})
+    d_ff: int = field(default=256, metadata={"help": "width between the two linear maps of a feed-forward block"})
+    dropout: float = field(default=0.2, metadata={"help": "probability with which activations are dropped in training"})
+
+    def __post_init__(self) -> None:
+        PatchConfig.__post_init__(self)
+        EncoderConfig.__post_init__(self)
+
+
+class PatchTST(Forecaster):
+    """Supervised PatchTST/64 (at look-back 512): patches, learnt positions, encoder, one linear map of all tokens.
+
+    Nie et al., "A Time Series is Worth 64 Words" (ICLR 2023, arXiv 2211.14730), section 3.1: instance norm without
+    affine parameters; the last value repeated `stride` times at the end; x_d = W_p x_p + W_pos; post-norm encoder with
+    batch norm; flatten and linear head. Published sizes: ETTh d_model 16, n_heads 4, d_ff 128, dropout 0.3; otherwise
+    128, 16, 256, 0.2; three layers. One departure: attention scores are not carried from layer to layer (RealFormer's
+    residual attention, which the published code switches on and the paper does not describe), because torch's own
+    attention is used. Published batches of 128 count windows with all their channels, hence
+    `channel_independent = False`: the channels become rows inside `forward`, and no channel sees another.
+    """
+
+    Config = PatchTSTConfig
+
+    def __init__(self, config: PatchTSTConfig, shape: TaskShape) -> None:
+        super().__init__()
+        self.patch_len, self.stride = config.patch_len, config.stride
+        patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
+        self.embedding = nn.Linear(config.patch_len, config.d_model)
+        self.positions = nn.Parameter(torch.empty(patches, config.d_model).uniform_(-0.02, 0.02))
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = nn.Sequential(*(BatchNormEncoderLayer(config) for _ in range(config.e_layers)))
+        self.head = nn.Linear(config.d_model * patches, shape.pred_len)
+
+    @classmethod
+    def build(cls, config: PatchTSTConfig, shape: TaskShape) -> Self:
+        return cls(config, shape)
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        statistics = InstanceStatistics.of(look_back)
+        rows = channels_as_rows(statistics.normalise(look_back))
+        patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
+        tokens = self.encoder(self.dropout(self.embedding(patches) + self.positions))
+        forecast = rows_as_channels(self.head(tokens.flatten(1)).float(), look_back.shape[2])
+        return Forecast(statistics.denormalise(forecast))

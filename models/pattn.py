@@ -1,0 +1,65 @@
+"""PAttn: patches and a single attention layer, which is what an LLM forecaster has to be better than."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from layers.channels import channels_as_rows, rows_as_channels
+from layers.encoder import check_dropout, check_heads
+from layers.instance_norm import InstanceStatistics
+from layers.patching import PatchConfig, cut_patches, num_patches
+from models.base import Forecast, Forecaster, TaskShape
+
+
+@dataclass(frozen=True)
+class PAttnConfig(PatchConfig):
+    """Settings of PAttn; the defaults are our choice."""
+
+    d_model: int = field(default=128, metadata={"help": "width of a patch's token"})
+    n_heads: int = field(default=8, metadata={"help": "number of attention heads; divides --d_model"})
+    dropout: float = field(default=0.1, metadata={"help": "probability with which attention is dropped in training"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_heads(d_model=self.d_model, n_heads=self.n_heads)
+        check_dropout(self.dropout)
+
+
+class PAttn(Forecaster):
+    """Instance norm, linear patch embedding, LayerNorm(x + Attention(x)) once, one linear map of all tokens.
+
+    Tan et al., "Are Language Models Actually Useful for Time Series Forecasting?" (NeurIPS 2024, arXiv 2406.16964),
+    section 4: the simple model they set against LLM forecasters; no feed-forward block, no position embedding (the head
+    has weights of its own for every patch). It stands where GPT4TS has its GPT-2, so it is fed as GPT4TS is: a row is
+    one channel of one window. Width, heads and dropout are our choice.
+    """
+
+    Config = PAttnConfig
+    channel_independent = True
+
+    def __init__(self, config: PAttnConfig, shape: TaskShape) -> None:
+        super().__init__()
+        self.patch_len, self.stride = config.patch_len, config.stride
+        patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
+        self.embedding = nn.Linear(config.patch_len, config.d_model)
+        self.attention = nn.MultiheadAttention(config.d_model, config.n_heads, config.dropout, batch_first=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = nn.LayerNorm(config.d_model)
+        self.head = nn.Linear(config.d_model * patches, shape.pred_len)
+
+    @classmethod
+    def build(cls, config: PAttnConfig, shape: TaskShape) -> Self:
+        return cls(config, shape)
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        statistics = InstanceStatistics.of(look_back)
+        rows = channels_as_rows(statistics.normalise(look_back))
+        tokens = self.embedding(cut_patches(rows, patch_len=self.patch_len, stride=self.stride))
+        mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+        tokens = self.norm(tokens + self.dropout(mixed))
+        forecast = rows_as_channels(self.head(tokens.flatten(1)).float(), look_back.shape[2])
+        return Forecast(statistics.denormalise(forecast))
