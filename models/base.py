@@ -89,6 +89,14 @@ class Forecaster(nn.Module):
         """How many parameters a forecast reads (a branch that serves only the loss is left out)."""
         return sum(p.numel() for p in self.parameters())
 
+    def count_parameters(self) -> dict[str, int]:
+        """Parameters held in all, trained, and read by a forecast."""
+        return {
+            "total": sum(parameter.numel() for parameter in self.parameters()),
+            "trainable": sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad),
+            "inference": self.inference_parameters(),
+        }
+
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must know to find the frozen parts again (the LLM's name and hash); JSON values only."""
         return {}

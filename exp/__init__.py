@@ -1,0 +1,26 @@
+"""Experiments by `--task_name`; a module is imported only when its task is chosen."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exp.exp_basic import Experiment
+
+TASKS: dict[str, str] = {
+    "long_term_forecast": "exp.exp_long_term_forecast:LongTermForecast",
+    "zero_shot_forecast": "exp.exp_zero_shot_forecast:ZeroShotForecast",
+    "short_term_forecast": "exp.exp_short_term_forecast:ShortTermForecast",
+    "predict": "exp.exp_predict:Predict",
+}
+
+
+def task_class(name: str) -> type[Experiment]:
+    """The experiment of `--task_name`; a ValueError names the nearest ones."""
+    if name not in TASKS:
+        nearest = difflib.get_close_matches(name, TASKS, n=2, cutoff=0.3) or list(TASKS)
+        raise ValueError(f"--task_name {name} is unknown; there are {', '.join(TASKS)} (nearest: {nearest[0]})")
+    module, _, attribute = TASKS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

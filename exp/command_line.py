@@ -1,0 +1,83 @@
+"""From the words of a command to `Settings`: the flags of exactly one task and one model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from data_provider.config import DataConfig
+from exp import TASKS, task_class
+from exp.config import TrainConfig
+from exp.exp_basic import Settings
+from models import MODELS, model_class
+from utils.flags import flag_names, parse_flags
+from utils.tracking import TrackConfig
+
+DESCRIPTION = "Train a forecaster, test it once, and leave a complete run folder."
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The two flags that decide which others there are."""
+
+    model: str = field(default="BALM", metadata={"help": f"One of {', '.join(MODELS)}, or tslib:NAME"})
+    task_name: str = field(default="long_term_forecast", metadata={"help": f"One of {', '.join(TASKS)}"})
+
+
+def parse_command(arguments: Sequence[str]) -> Settings:
+    """What `arguments` ask for; a ValueError says in one line all that is wrong with them."""
+    chosen = _select(arguments)
+    task, model = task_class(chosen.task_name), model_class(chosen.model)
+    common = (DataConfig, TrainConfig, TrackConfig)
+    config_types = (Selection, *common, model.Config, *task.task_configs)
+    _, data, train, track, model_config, *task_configs = parse_flags(
+        config_types,
+        arguments,
+        belongs_to=_owners(flag_names(config_types), arguments),
+        prog="run.py",
+        description=f"{DESCRIPTION} These are the flags of --model {chosen.model} --task_name {chosen.task_name}; "
+        "name another model or task before --help to see its own.",
+    )
+    return Settings(
+        task_name=chosen.task_name,
+        model_name=chosen.model,
+        model_class=model,
+        data=data,
+        model=model_config,
+        train=train,
+        track=track,
+        task=tuple(task_configs),
+        command=tuple(arguments),
+    )
+
+
+def _select(arguments: Sequence[str]) -> Selection:
+    values = vars(Selection())
+    words = list(arguments)
+    for position, word in enumerate(words):
+        flag, equals, given = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in values:
+            given = given if equals else (words[position + 1 : position + 2] or [""])[0]
+            if not given or given.startswith("--"):
+                raise ValueError(f"--{name} needs a value: {', '.join(MODELS if name == 'model' else TASKS)}")
+            values[name] = given
+    return Selection(**values)
+
+
+def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
+    """Whose the flags in `arguments` are that the chosen model and task do not have."""
+    unknown = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
+    unknown = {name.removeprefix("no_") for name in unknown} | unknown
+    if not unknown - known:
+        return {}
+    owners: dict[str, str] = {}
+    for task in TASKS:
+        for name in flag_names(task_class(task).task_configs) - known:
+            owners.setdefault(name, f"--task_name {task}")
+    by_flag: dict[str, list[str]] = {}
+    for model in MODELS:
+        for name in flag_names([model_class(model).Config]) - known:
+            by_flag.setdefault(name, []).append(model)
+    owners |= {name: f"--model {' or '.join(models)}" for name, models in by_flag.items()}
+    return owners | {f"no_{name}": owner for name, owner in owners.items()}

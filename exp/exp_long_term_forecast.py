@@ -1,0 +1,234 @@
+"""Train on one data set and test on its test split, every window once, with the best-validation weights."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from torch import Tensor
+
+from data_provider.series import Series, load_series
+from data_provider.splits import Split
+from exp.closing_table import error_table
+from exp.evaluation import split_errors
+from exp.exp_basic import Experiment, Settings
+from exp.naive import naive_errors
+from exp.run_folder import FORMAT, run_id
+from exp.run_record import diagnostics, save_forecasts, save_plots
+from exp.split_data import SplitData
+from exp.training_loop import TrainingLoop
+from models.base import TaskShape
+from utils.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
+from utils.files import write_json
+from utils.lock import FolderLock
+from utils.memory import peak_memory_bytes
+from utils.metrics import ErrorSums
+from utils.progress import duration
+
+
+class LongTermForecast(Experiment):
+    """The experiment of `--task_name long_term_forecast`; few-shot is the same with `--percent`."""
+
+    def __init__(self, settings: Settings):
+        super().__init__(settings)
+        self.series = load_series(settings.data)
+        self.model = settings.model_class.build(settings.model, self.shape_of(self.series))
+        self.model.to(self.runtime.device)
+        self.train, self.validation, self.test = (
+            self.split_of(self.series, split) for split in ("train", "validation", "test")
+        )
+        self.folder = self.folder_for(self._run_id())
+
+    def run(self) -> dict[str, Any]:
+        """Trains, tests once and writes the run folder; with `--is_training 0` only tests the finished run again."""
+        if not self.settings.train.is_training:
+            return self._test_again()
+        if not self.runtime.is_main:
+            self.runtime.wait()
+            return self._train_and_test()
+        self.folder.create()
+        with FolderLock(self.folder.path):
+            if self.settings.train.overwrite:
+                self.folder.clear()
+            self.folder.write_config({**self._record(), "command": list(self.settings.command)})
+            self.runtime.wait()
+            return self._train_and_test()
+
+    def test_entries(self) -> dict[str, Any]:
+        """What metrics.json says of the test, which also leaves its forecasts in the run folder."""
+        sums = split_errors(self.runtime, self.model, self.test, label="test")
+        if self.runtime.is_main:
+            save_checkpoint(self.folder.window_errors, sums.window_errors(), {"split": "test"})
+        naive = naive_errors(self.runtime, self.test, self.shape_of(self.series))
+        return {"test": self.summary_of(sums, self.series), "naive": naive}
+
+    def closing_text(self, metrics: dict[str, Any]) -> str:
+        """The table, the labels and the place of the record."""
+        table = error_table(self.settings.model_name, metrics["test"], metrics["naive"])
+        return f"{table}\n{self.closing_lines(metrics)}"
+
+    def closing_lines(self, metrics: dict[str, Any]) -> str:
+        """What stands under the table."""
+        labels = ", ".join(metrics["labels"])
+        lines = [f"not a paper result: {labels}"] if labels else []
+        trained = duration(metrics["seconds"]["training"])
+        lines += [
+            f"trained {metrics['epochs']} epochs in {trained} ({metrics['rows_per_second']:.0f} rows/s), best epoch "
+            f"{metrics['validation']['best_epoch']}",
+            f"run folder  {self.folder.path}",
+            f"plots       {self.folder.plots}",
+        ]
+        return "\n".join(f"  {line}" for line in lines)
+
+    def shape_of(self, series: Series) -> TaskShape:
+        """What a model must know of the task on this series."""
+        return TaskShape(
+            seq_len=self.settings.data.seq_len,
+            pred_len=self.settings.data.pred_len,
+            num_channels=series.num_channels,
+            season_length=series.season_length,
+            time_step=series.time_step,
+            dtype=self.runtime.dtype,
+        )
+
+    def split_of(self, series: Series, split: Split) -> SplitData:
+        """Windows, loader and row inputs of a split."""
+        return SplitData.of(self.runtime, self.model, series, split, settings=self.settings)
+
+    def summary_of(self, sums: ErrorSums, series: Series) -> dict[str, Any]:
+        """Errors with the names and scales of the evaluated channels."""
+        channels = series.target_channels
+        columns = [series.columns[channel] for channel in channels]
+        return sums.summary(columns=columns, scale=series.scaler.scale[channels].tolist())
+
+    def _run_id(self) -> str:
+        data, record = self.settings.data, self.settings.record()
+        record.pop("train_config")
+        # Where a file lies does not change what is in it; its fingerprint says that.
+        record["data_config"] |= {"root_path": "", "data_path": "", "fingerprint": self.series.fingerprint}
+        return run_id(
+            model=self.settings.model_name,
+            data=self.series.name,
+            seq_len=data.seq_len,
+            pred_len=data.pred_len,
+            percent=data.percent,
+            train=self.settings.train,
+            determinants={
+                **record,
+                "model_identity": self.model.identity(),
+                "num_processes": self.runtime.num_processes,
+            },
+        )
+
+    def _record(self) -> dict[str, Any]:
+        """What config.json and every checkpoint say of the run, so that a checkpoint can be used alone."""
+        series = self.series
+        return {
+            "format": FORMAT,
+            **self.settings.record(),
+            "run_id": self.folder.path.name,
+            "model_identity": self.model.identity(),
+            "labels": self._labels(),
+            "series": {
+                "name": series.name,
+                "columns": series.columns,
+                "target_channels": series.target_channels,
+                "time_step": series.time_step,
+                "season_length": series.season_length,
+                "scaler": series.scaler.to_dict(),
+                "fingerprint": series.fingerprint,
+            },
+            **self.runtime.describe(),
+        }
+
+    def _labels(self) -> list[str]:
+        """Why the run's numbers are no paper results; empty when they may be."""
+        facts = {
+            "demo data": self.series.is_demo,
+            "random LLM": bool(self.model.identity().get("random")),
+            "fast_dev_run": self.settings.train.fast_dev_run,
+        }
+        return [label for label, holds in facts.items() if holds]
+
+    def _validate(self) -> dict[str, float]:
+        sums = split_errors(self.runtime, self.model, self.validation, label="validation")
+        return {"mse": sums.mse, "mae": sums.mae}
+
+    def _train_and_test(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        self.tracking.start(
+            run_id=self.folder.path.name,
+            group=f"{self.settings.model_name}-{self.series.name}-{self.settings.data.pred_len}",
+            settings=self.settings.record(),
+            folder=self.folder.path,
+        )
+        before = self._diagnostics()
+        loop = TrainingLoop(
+            self.runtime,
+            self.model,
+            self.settings.train,
+            split=self.train,
+            validate=self._validate,
+            folder=self.folder,
+            tracking=self.tracking,
+            header=self._record(),
+        )
+        loop.fit()
+        tested_from = time.perf_counter()
+        tested = self.test_entries()
+        now = time.perf_counter()
+        seconds = {"training": loop.progress.seconds, "test": now - tested_from, "total": now - began}
+        metrics = {**self._cell(), **tested, **loop.summary(), "seconds": seconds, **self._resources()}
+        if self.runtime.is_main:
+            self._close_record(metrics, loop, before)
+        self.tracking.finish(summary=metrics, images={path.stem: path for path in self.folder.plots.glob("*.png")})
+        self.runtime.wait()
+        return metrics
+
+    def _cell(self) -> dict[str, Any]:
+        data = self.settings.data
+        return {
+            "format": FORMAT,
+            "run_id": self.folder.path.name,
+            "model": self.settings.model_name,
+            "task_name": self.settings.task_name,
+            "data": self.series.name,
+            "features": data.features,
+            "seq_len": data.seq_len,
+            "pred_len": data.pred_len,
+            "percent": data.percent,
+            "seed": self.settings.train.seed,
+            "labels": self._labels(),
+        }
+
+    def _resources(self) -> dict[str, Any]:
+        return {
+            "peak_memory_bytes": peak_memory_bytes(self.runtime.device),
+            "parameters": self.model.count_parameters(),
+            **self.runtime.describe(),
+        }
+
+    def _diagnostics(self) -> dict[str, Tensor]:
+        return diagnostics(self.model, self.validation, self.runtime) if self.runtime.is_main else {}
+
+    def _close_record(self, metrics: dict[str, Any], loop: TrainingLoop, before: dict[str, Tensor]) -> None:
+        """Everything but metrics.json first: its presence says that the run is finished."""
+        if before:
+            states = {**pack("before", before), **pack("after", self._diagnostics())}
+            save_checkpoint(self.folder.alignment, states, {"split": "validation"})
+        data = self.settings.data
+        save_plots(
+            self.folder,
+            save_forecasts(self.folder, self.runtime, self.model, self.test),
+            history=loop.progress.history,
+            title=f"{self.settings.model_name} on {self.series.name}, {data.seq_len} steps read, {data.pred_len} ahead",
+            labels=self._labels(),
+            time_step=self.series.time_step,
+        )
+        write_json(self.folder.metrics, metrics)
+
+    def _test_again(self) -> dict[str, Any]:
+        tensors, _ = load_checkpoint(self.folder.best)
+        self.model.load_saved_state(unpack("model", tensors))
+        self.runtime.wrap(self.model)
+        return {**self.folder.read_metrics(), **self.test_entries()}

@@ -1,0 +1,118 @@
+"""The run folder `results/<run id>/`: the whole record of a run, every file of it replaced in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from exp.config import NOT_IN_RUN_ID, TrainConfig
+from utils.files import read_json, write_json
+
+FORMAT = 1
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn", "safetensors", "wandb")
+SECONDS_FOR_GIT = 10
+
+
+class RunFolder:
+    """Names and places of a run's files."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config = path / "config.json"
+        self.history = path / "history.jsonl"
+        self.timing = path / "timing.jsonl"
+        self.metrics = path / "metrics.json"
+        self.forecasts = path / "forecasts.safetensors"
+        self.window_errors = path / "window_errors.safetensors"
+        self.alignment = path / "alignment.safetensors"
+        self.plots = path / "plots"
+        self.best = path / "checkpoint" / "best.safetensors"
+        self.last = path / "checkpoint" / "last.safetensors"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was tested and its metrics written."""
+        return self.metrics.exists()
+
+    def create(self) -> None:
+        """Makes the folder; a ValueError says when that is not allowed."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"--output_dir {self.path.parent} cannot be written to ({error.strerror}): choose another folder"
+            ) from error
+
+    def clear(self) -> None:
+        """Removes the record of an earlier run of the same id."""
+        for path in (
+            self.metrics, self.history, self.timing, self.best, self.last, self.forecasts, self.window_errors,
+            self.alignment,
+        ):  # fmt: skip
+            path.unlink(missing_ok=True)
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The metrics of a finished run."""
+        return read_json(self.metrics)
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """Every flag, where the code came from, and which versions it ran with; no environment variable."""
+        write_json(self.config, {"format": FORMAT, **values, "git_revision": git_revision(), "versions": versions()})
+
+
+def run_id(
+    *,
+    model: str,
+    data: str,
+    seq_len: int,
+    pred_len: int,
+    percent: int,
+    train: TrainConfig,
+    determinants: Mapping[str, Any],
+) -> str:
+    """A readable name that ends in a hash of everything that determines the result."""
+    training = {name: value for name, value in asdict(train).items() if name not in NOT_IN_RUN_ID}
+    text = json.dumps({**determinants, "train": training}, sort_keys=True, default=str)
+    parts = [
+        train.model_id, model, data, f"{percent}pct" if percent < 100 else "", str(seq_len), str(pred_len),
+        f"seed{train.seed}", train.des, hashlib.sha256(text.encode()).hexdigest()[:8],
+    ]  # fmt: skip
+    return re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part))
+
+
+def git_revision() -> str | None:
+    """The commit of this code, with a plus sign where files have changed since; None outside a git checkout."""
+    root = Path(__file__).parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=SECONDS_FOR_GIT
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,67 @@
+"""One run per seed, then their mean and spread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from exp import task_class
+from exp.command_line import parse_command
+from exp.exp_basic import Experiment, FinishedRun, Settings
+
+logger = logging.getLogger(__name__)
+
+
+class WrongInput(Exception):
+    """The flags or files cannot make an experiment; nothing has been written."""
+
+
+def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
+    """Runs every seed that the flags ask for; yields a closing text after each and, for several, one over all.
+
+    Finished seeds of several are kept and counted. Raises WrongInput for what cannot be run.
+    """
+    try:
+        settings = parse_command(arguments)
+    except ValueError as error:
+        raise WrongInput(str(error)) from error
+    seeds, all_metrics = settings.train.all_seeds, []
+    for seed in seeds:
+        experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
+        if isinstance(experiment, FinishedRun):
+            logger.info("seed %d is finished already: %s", seed, experiment.folder.path)
+            all_metrics.append(experiment.folder.read_metrics())
+        else:
+            metrics = experiment.run()
+            all_metrics.append(metrics)
+            if experiment.runtime.is_main:
+                yield experiment.closing_text(metrics)
+    if len(seeds) > 1:
+        yield spread(seeds, all_metrics)
+
+
+def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:
+    try:
+        return task_class(settings.task_name)(settings)
+    except FinishedRun as finished:
+        if is_one_of_several:
+            return finished
+        raise WrongInput(str(finished)) from finished
+    except (ValueError, OSError) as error:
+        raise WrongInput(str(error)) from error
+
+
+def spread(seeds: list[int], all_metrics: list[dict[str, Any]]) -> str:
+    """A line per test set: mean and sample standard deviation of the errors over the seeds."""
+    lines = [f"over the seeds {', '.join(map(str, seeds))} (mean ± standard deviation):"]
+    tests = [metrics.get("targets") or {metrics["data"]: metrics["test"]} for metrics in all_metrics]
+    for name in tests[0]:
+        found = []
+        for error, value in tests[0][name].items():
+            if isinstance(value, float) and not error.endswith("_original"):
+                values = [test[name][error] for test in tests]
+                found.append(f"{error} {mean(values):.4f} ± {stdev(values):.4f}")
+        lines.append(f"  {name}: {', '.join(found)}")
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""From flags to frozen dataclasses, through HfArgumentParser; a refusal names everything that is wrong at once."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from transformers import HfArgumentParser
+
+# Flags of Time-Series-Library and of the published scripts that mean nothing here, with what to use instead.
+FOREIGN_FLAGS = {
+    "activation": "",
+    "anomaly_ratio": "",
+    "augmentation_ratio": "",
+    "c_out": "the data file says it",
+    "channel_independence": "each model says it",
+    "checkpoints": "--output_dir",
+    "d_conv": "",
+    "d_layers": "",
+    "dec_in": "the data file says it",
+    "decomp_method": "",
+    "devices": "accelerate launch",
+    "distil": "",
+    "down_sampling_layers": "",
+    "down_sampling_method": "",
+    "down_sampling_window": "",
+    "e_layers": "",
+    "embed": "",
+    "enc_in": "the data file says it",
+    "exp_name": "--des",
+    "expand": "",
+    "extra_tag": "--des",
+    "factor": "",
+    "freq": "the dates of the data file say it",
+    "gpt_layers": "--llm_layers",
+    "gpu": "CUDA_VISIBLE_DEVICES",
+    "inverse": "errors are reported in both units",
+    "label_len": "no decoder is fed here",
+    "llm_dim": "the LLM says it",
+    "mask_rate": "",
+    "moving_avg": "",
+    "n_heads": "",
+    "num_kernels": "",
+    "num_workers": "no worker processes are needed",
+    "output_attention": "",
+    "p_hidden_dims": "",
+    "p_hidden_layers": "",
+    "patch_size": "--patch_len",
+    "prompt_domain": "",
+    "seasonal_patterns": "--m4_frequencies",
+    "seg_len": "",
+    "top_k": "",
+    "use_amp": "--precision bf16",
+    "use_dtw": "",
+    "use_gpu": "--device",
+    "use_multi_gpu": "accelerate launch",
+    "use_norm": "",
+}
+
+
+def parse_flags(
+    config_types: Sequence[type], arguments: Sequence[str], *, belongs_to: Mapping[str, str], **parser_options: Any
+) -> tuple[Any, ...]:
+    """One instance of each of `config_types`, filled from `arguments`.
+
+    `belongs_to` says for flags of other models or tasks whose they are. Unknown flags raise one ValueError that names
+    all of them; `--help` prints and exits as argparse does.
+    """
+    parser = HfArgumentParser(list(config_types), allow_abbrev=False, exit_on_error=False, **parser_options)
+    parser.error = _raise  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        *configs, unknown = parser.parse_args_into_dataclasses(
+            list(arguments), return_remaining_strings=True, look_for_args_file=False
+        )
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error} (see --help)") from error
+    if unknown:
+        raise ValueError(_refusal(unknown, known=flag_names(config_types), belongs_to=belongs_to))
+    return tuple(configs)
+
+
+def flag_names(config_types: Sequence[type]) -> set[str]:
+    """The names of all flags of `config_types`, without dashes."""
+    return {field.name for config_type in config_types for field in fields(config_type) if field.init}
+
+
+def _raise(message: str) -> None:
+    raise ValueError(f"{message} (see --help)")
+
+
+def _refusal(unknown: Sequence[str], *, known: set[str], belongs_to: Mapping[str, str]) -> str:
+    names = dict.fromkeys(word.split("=")[0] for word in unknown if word.startswith("--"))
+    if not names:
+        return f"unexpected words among the flags: {' '.join(unknown)} (each value follows its flag)"
+    return "; ".join(_reason(name, known, belongs_to) for name in names) + " (delete them, or see --help)"
+
+
+def _reason(flag: str, known: set[str], belongs_to: Mapping[str, str]) -> str:
+    name = flag.lstrip("-").replace("-", "_")
+    if name in belongs_to:
+        return f"{flag} belongs to {belongs_to[name]}"
+    if name in FOREIGN_FLAGS:
+        instead = FOREIGN_FLAGS[name]
+        return f"{flag} (Time-Series-Library) means nothing here" + (f": {instead}" if instead else "")
+    nearest = difflib.get_close_matches(name, known, n=2)
+    return f"{flag} is not a flag" + (f", did you mean {' or '.join('--' + n for n in nearest)}?" if nearest else "")

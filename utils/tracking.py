@@ -1,0 +1,115 @@
+"""What a tracker (wandb, TensorBoard, Trackio) is told of a run; none is imported unless it was asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+logger = logging.getLogger(__name__)
+PROJECT = "balm-forecasting"
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Flags of tracking."""
+
+    track: Literal["none", "wandb", "tensorboard", "trackio"] = field(
+        default="none", metadata={"help": "Also send curves, tables and plots to this tracker"}
+    )
+    track_project: str = field(default=PROJECT, metadata={"help": "The tracker's project"})
+
+    def __post_init__(self) -> None:
+        if self.track != "none" and importlib.util.find_spec(self.track) is None:
+            raise ValueError(f"--track {self.track} needs the package {self.track}: pip install {self.track}")
+
+
+class TrackerHost(Protocol):
+    """The part of `accelerate.Accelerator` that tracking uses."""
+
+    def init_trackers(self, project_name: str, config: dict | None = ..., init_kwargs: dict | None = ...) -> None: ...
+    def log(self, values: dict, step: int | None = ..., log_kwargs: dict | None = ...) -> None: ...
+    def get_tracker(self, name: str, unwrap: bool = ...) -> Any: ...
+    def end_training(self) -> None: ...
+
+
+class Tracking:
+    """One run at a tracker, through accelerate's trackers; without `--track` every call does nothing."""
+
+    def __init__(self, config: TrackConfig, host: TrackerHost, *, is_main: bool):
+        self.config, self.host = config, host
+        self.active = config.track != "none" and is_main
+
+    def start(self, *, run_id: str, group: str, settings: dict[str, Any], folder: Path) -> None:
+        """Opens the run, or continues the one of the same id."""
+        if not self.active:
+            return
+        options = {
+            "wandb": {"id": run_id[-60:], "name": run_id, "group": group, "resume": "allow", "dir": str(folder)},
+            "trackio": {"name": run_id, "group": group, "resume": "allow"},
+        }
+        if self.config.track == "wandb":
+            options["wandb"]["mode"] = _wandb_mode()
+        flat = {name: value for name, value in _flatten(settings).items() if value is not None}
+        chosen = {name: value for name, value in options.items() if name == self.config.track}
+        self.host.init_trackers(self.config.track_project, config=flat, init_kwargs=chosen)
+        if self.config.track == "wandb":
+            self._arrange_wandb()
+
+    def log(self, values: dict[str, float], *, step: int) -> None:
+        """Curves: names with a section in front (`train/mse`), at a training step."""
+        if self.active:
+            self.host.log(values, step=step)
+
+    def finish(self, *, summary: dict[str, Any], images: dict[str, Path]) -> None:
+        """Final figures and pictures, then closes the run."""
+        if not self.active:
+            return
+        if self.config.track == "wandb":
+            import wandb
+
+            run = self.host.get_tracker("wandb", unwrap=True)
+            run.log({f"plots/{name}": wandb.Image(str(path)) for name, path in images.items()})
+            run.summary.update(_flatten(summary))
+            if run.offline:
+                logger.info("the wandb run is on this machine; send it with: wandb sync %s", Path(run.dir).parent)
+        else:
+            numbers = {name: value for name, value in _flatten(summary).items() if isinstance(value, int | float)}
+            self.host.log(numbers)
+        self.host.end_training()
+        self.active = False
+
+    def _arrange_wandb(self) -> None:
+        run = self.host.get_tracker("wandb", unwrap=True)
+        run.define_metric("epoch", hidden=True)
+        for section in ("validation", "epoch_train", "schedule"):
+            run.define_metric(f"{section}/*", step_metric="epoch")
+        run.define_metric("validation/mse", step_metric="epoch", summary="min")
+
+
+def _wandb_mode() -> str:
+    """wandb's own variable decides; without it and without an account the run stays on this machine."""
+    import wandb
+
+    chosen = os.environ.get("WANDB_MODE")
+    if chosen:
+        return chosen
+    if wandb.api.api_key:
+        return "online"
+    logger.info("no wandb account on this machine (see `wandb login`): the run is recorded offline")
+    return "offline"
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{name}/"))
+        elif isinstance(value, str | int | float | bool) or value is None:
+            flat[prefix + name] = value
+        elif isinstance(value, list | tuple) and len(value) <= 8:
+            flat[prefix + name] = str(list(value))
+    return flat
