@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layers.channels import channels_as_rows, rows_as_channels
+from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.llm import LLM, LLMConfig, load_llm
 from layers.patching import PatchConfig, cut_patches, num_patches
@@ -55,7 +56,7 @@ class GPT4TS(Forecaster):
                 parameter.requires_grad_(True)
         width = self.gpt2.config.n_embd
         self.embedding = nn.Linear(config.patch_len, width)
-        self.head = nn.Linear(width * patches, shape.pred_len)
+        self.head = FlattenHead(patches, width, shape.pred_len, dropout=0.0)
 
     @classmethod
     def build(cls, config: GPT4TSConfig, shape: TaskShape) -> Self:
@@ -67,8 +68,8 @@ class GPT4TS(Forecaster):
         patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
         with torch.autocast(rows.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             states = self.gpt2(inputs_embeds=self.embedding(patches), use_cache=False).last_hidden_state
-            forecast = self.head(states.flatten(1)).float()
+            forecast = self.head(states).float()
         return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
 
     def identity(self) -> dict[str, Any]:
-        return {"llm": self.llm_identity}
+        return self.llm_identity

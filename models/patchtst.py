@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.encoder import BatchNormEncoderLayer, EncoderConfig
+from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.patching import PatchConfig, cut_patches, num_patches
 from models.base import Forecast, Forecaster, TaskShape
@@ -53,7 +54,7 @@ class PatchTST(Forecaster):
         self.positions = nn.Parameter(torch.empty(patches, config.d_model).uniform_(-0.02, 0.02))
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.Sequential(*(BatchNormEncoderLayer(config) for _ in range(config.e_layers)))
-        self.head = nn.Linear(config.d_model * patches, shape.pred_len)
+        self.head = FlattenHead(patches, config.d_model, shape.pred_len, dropout=0.0)
 
     @classmethod
     def build(cls, config: PatchTSTConfig, shape: TaskShape) -> Self:
@@ -64,5 +65,5 @@ class PatchTST(Forecaster):
         rows = channels_as_rows(statistics.normalise(look_back))
         patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
         tokens = self.encoder(self.dropout(self.embedding(patches) + self.positions))
-        forecast = rows_as_channels(self.head(tokens.flatten(1)).float(), look_back.shape[2])
+        forecast = rows_as_channels(self.head(tokens).float(), look_back.shape[2])
         return Forecast(statistics.denormalise(forecast))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.encoder import check_dropout, check_heads
+from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.patching import PatchConfig, cut_patches, num_patches
 from models.base import Forecast, Forecaster, TaskShape
@@ -49,7 +50,7 @@ class PAttn(Forecaster):
         self.attention = nn.MultiheadAttention(config.d_model, config.n_heads, config.dropout, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.d_model)
-        self.head = nn.Linear(config.d_model * patches, shape.pred_len)
+        self.head = FlattenHead(patches, config.d_model, shape.pred_len, dropout=0.0)
 
     @classmethod
     def build(cls, config: PAttnConfig, shape: TaskShape) -> Self:
@@ -61,5 +62,5 @@ class PAttn(Forecaster):
         tokens = self.embedding(cut_patches(rows, patch_len=self.patch_len, stride=self.stride))
         mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
         tokens = self.norm(tokens + self.dropout(mixed))
-        forecast = rows_as_channels(self.head(tokens.flatten(1)).float(), look_back.shape[2])
+        forecast = rows_as_channels(self.head(tokens).float(), look_back.shape[2])
         return Forecast(statistics.denormalise(forecast))

@@ -142,7 +142,7 @@ def test_patchtst_trains_exactly_the_parameters_of_its_equations():
             "feed_forward_norm.bias",
         )
     }
-    outside = {"embedding.weight", "embedding.bias", "positions", "head.weight", "head.bias"}
+    outside = {"embedding.weight", "embedding.bias", "positions", "head.linear.weight", "head.linear.bias"}
     assert set(counts) == per_layer | outside
 
 
@@ -167,8 +167,8 @@ def test_pattn_trains_exactly_the_parameters_of_its_equations():
         "attention.out_proj.bias",
         "norm.weight",
         "norm.bias",
-        "head.weight",
-        "head.bias",
+        "head.linear.weight",
+        "head.linear.bias",
     }
 
 
@@ -177,7 +177,7 @@ def test_gpt4ts_trains_positions_norms_embedding_and_head_only():
     counts = trainable(model)
     norms = {f"gpt2.h.{i}.ln_{j}.{kind}" for i in range(2) for j in (1, 2) for kind in ("weight", "bias")}
     norms |= {"gpt2.ln_f.weight", "gpt2.ln_f.bias"}
-    maps = {"embedding.weight", "embedding.bias", "head.weight", "head.bias"}
+    maps = {"embedding.weight", "embedding.bias", "head.linear.weight", "head.linear.bias"}
     assert set(counts) == norms | maps | {"gpt2.wpe.weight"}
     assert sum(counts.values()) == 1024 * 8 + 5 * 2 * 8 + linear(4, 8) + linear(8 * PATCHES, PRED_LEN)
     frozen = sum(p.numel() for p in model.parameters()) - sum(counts.values())
@@ -213,7 +213,7 @@ def test_gpt4ts_in_bfloat16_keeps_what_it_trains_in_float32():
 
 
 def test_gpt4ts_remembers_which_llm_its_frozen_part_is():
-    identity = build("GPT4TS").identity()["llm"]
+    identity = build("GPT4TS").identity()
     assert identity["name"] == "random"
     assert identity["random"] is True
     assert len(identity["sha256"]) == 64
