@@ -83,7 +83,9 @@ class LLM:
     @property
     def pad_id(self) -> int:
         """The end-of-text token, which GPT-2 is padded with."""
-        return self.tokenizer.token_to_id(END_OF_TEXT)
+        pad_id = self.tokenizer.token_to_id(END_OF_TEXT)
+        assert pad_id is not None
+        return pad_id
 
 
 def load_llm(
@@ -137,7 +139,8 @@ def wrap_llm(
         "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
         "random": is_random,
     }
-    return LLM(model.to(dtype).eval().requires_grad_(False), tokenizer, identity, is_random)
+    frozen: Any = model.eval().requires_grad_(False)
+    return LLM(frozen.to(dtype), tokenizer, identity, is_random)
 
 
 def _random_architecture(config: LLMConfig, vocab_size: int) -> GPT2Config:
@@ -177,7 +180,7 @@ def _named_architecture(config: LLMConfig) -> GPT2Config:
 
 
 def _pretrained_gpt2(config: LLMConfig, architecture: GPT2Config) -> GPT2Model:
-    def load() -> tuple[GPT2Model, dict[str, Any]]:
+    def load() -> Any:
         return _FirstBlocks.from_pretrained(
             config.llm_model,
             config=architecture,
@@ -226,5 +229,5 @@ def _sha256_of_model(model: GPT2Model) -> str:
     digest = hashlib.sha256(json.dumps({name: getattr(architecture, name) for name in names}).encode())
     for name, parameter in sorted(model.named_parameters()):
         digest.update(name.encode())
-        digest.update(parameter.detach().float().contiguous().numpy())
+        digest.update(parameter.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()

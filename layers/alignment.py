@@ -1,0 +1,61 @@
+"""Bringing text and time tokens to one scale and direction (BALM-TSF sections 3.3 and 3.4)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+EPS = 1e-8
+
+
+def token_deviation(tokens: Float[Tensor, "row token d"]) -> Float[Tensor, "row d"]:
+    """sqrt(biased variance over the tokens + 1e-8), per row and dimension."""
+    return torch.sqrt(tokens.var(dim=1, unbiased=False) + EPS)
+
+
+def balancing_scale(
+    text_deviation: Float[Tensor, "row d"], time_deviation: Float[Tensor, "row d"]
+) -> Float[Tensor, "row d"]:
+    """What text states are divided by so that they deviate as much as the time tokens; no mean is moved."""
+    return text_deviation / (time_deviation + EPS)
+
+
+def info_nce_logits(
+    queries: Float[Tensor, "row d"],
+    keys: Float[Tensor, "row d"],
+    log_tau: Float[Tensor, ""],
+    *,
+    positive_among_negatives: bool = False,
+) -> Float[Tensor, "row candidate"]:
+    """Cosine similarities over tau = exp(log_tau): first that of a row's own key, then those of the other rows.
+
+    `positive_among_negatives` (the published behaviour) keeps a row's own key among the others too, so that the loss
+    cannot fall below ln 2.
+    """
+    queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
+    tau = log_tau.exp()
+    positive = (queries * keys).sum(dim=-1, keepdim=True) / tau
+    others = queries @ keys.roll(1, dims=0).T / tau
+    if not positive_among_negatives:
+        own = torch.eye(len(keys), dtype=torch.bool, device=keys.device).roll(1, dims=1)
+        others = others.masked_fill(own, -torch.inf)
+    return torch.cat([positive, others], dim=1)
+
+
+def info_nce(
+    queries: Float[Tensor, "row d"],
+    keys: Float[Tensor, "row d"],
+    log_tau: Float[Tensor, ""],
+    *,
+    positive_among_negatives: bool = False,
+    group_rows: int = 0,
+) -> Float[Tensor, ""]:
+    """Mean over rows of -log softmax of the row's own key, among groups of `group_rows` consecutive rows (0: all)."""
+    total = queries.new_zeros(())
+    group_rows = group_rows or len(queries)
+    for group_queries, group_keys in zip(queries.split(group_rows), keys.split(group_rows), strict=True):
+        logits = info_nce_logits(group_queries, group_keys, log_tau, positive_among_negatives=positive_among_negatives)
+        total = total - logits.log_softmax(dim=1)[:, 0].sum()
+    return total / len(queries)

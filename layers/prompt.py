@@ -1,0 +1,61 @@
+"""A row's prompt: its statistics in words, and the tokens of these words (BALM-TSF section 3.2)."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from layers.statistics import RowStatistics
+from layers.tokenizer import END_OF_TEXT
+
+# The words of a prompt after its first: single tokens of the tokenizer made by rule.
+WORDS = (
+    *("max", "value", "median", "the", "trend", "of", "input", "is"),
+    *("upward", "downward", "top", "lags", "are"),
+)
+# As long as prompts of full precision are; tells before any row is read whether prompts fit the LLM's positions.
+TYPICAL = (
+    "min value -1.5534523725509644, max value 2.1234567165374756, median value -0.12312345206737518, "
+    "the trend of input is downward, top 5 lags are : [168, 144, 192, 120, 216], "
+)
+
+
+def prompt_texts(statistics: RowStatistics, digits: int | None = None) -> list[str]:
+    """One prompt per row, numbers as Python writes a float: in full precision or rounded to `digits` decimals."""
+    columns = (statistics.minimum, statistics.maximum, statistics.median)
+    minimum, maximum, median = (_rounded(column.tolist(), digits) for column in columns)
+    trend = ["upward" if rises else "downward" for rises in statistics.upward.tolist()]
+    return [
+        f"min value {row[0]}, max value {row[1]}, median value {row[2]}, "
+        f"the trend of input is {row[3]}, top 5 lags are : {row[4]}, "
+        for row in zip(minimum, maximum, median, trend, statistics.lags.tolist(), strict=True)
+    ]
+
+
+def _rounded(values: list[float], digits: int | None) -> list[float]:
+    # Adding 0.0 turns the -0.0 that rounding leaves into 0.0: equal numbers must read equally.
+    return values if digits is None else [round(value, digits) + 0.0 for value in values]
+
+
+def tokenise(
+    tokenizer: Tokenizer, texts: list[str], *, min_tokens: int = 0
+) -> tuple[Int[Tensor, "row width"], Int[Tensor, "row"]]:
+    """Token ids of every text, its tokens first and then zeros, in the narrowest type; and the numbers of tokens.
+
+    A text of fewer than `min_tokens` tokens is preceded by end-of-text tokens, as GPT-2's documents are.
+    """
+    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+    if min_tokens:
+        start = tokenizer.token_to_id(END_OF_TEXT)
+        ids = [[start] * (min_tokens - len(row)) + row for row in ids]
+    lengths = np.fromiter(map(len, ids), dtype=np.int16, count=len(ids))
+    dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.int32
+    padded = np.zeros((len(ids), lengths.max(initial=0)), dtype=dtype)
+    real = np.arange(padded.shape[1]) < lengths[:, None]
+    padded[real] = np.fromiter(chain.from_iterable(ids), dtype=dtype, count=int(lengths.sum(dtype=np.int64)))
+    return torch.from_numpy(padded), torch.from_numpy(lengths)

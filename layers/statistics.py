@@ -1,0 +1,68 @@
+"""What a prompt says of a row: extremes, median, trend and the strongest lags (BALM-TSF section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from layers.instance_norm import InstanceStatistics
+
+NUM_LAGS = 5
+# Autocorrelations closer than this, relative to that of lag 0, count as equal.
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class RowStatistics:
+    """Of every normalised row: its extremes, lower median, whether it rises, and its strongest lags in time steps."""
+
+    minimum: Float[Tensor, "row"]
+    maximum: Float[Tensor, "row"]
+    median: Float[Tensor, "row"]
+    upward: Bool[Tensor, "row"]
+    lags: Int[Tensor, "row {NUM_LAGS}"]
+
+    @classmethod
+    def of(cls, rows: Float[Tensor, "row time"], *, all_lags: bool = False, float32: bool = False) -> RowStatistics:
+        """Statistics of `rows` after instance normalisation, as float32 values.
+
+        Computed in float64, so that neither a value nor the order of two lags depends on the rows computed beside it.
+        The published behaviours: `all_lags` ranks lag 0 and the mirror T-k of every lag k too; `float32` computes in
+        that precision, whose rounding then orders the equal lags k and T-k and decides the trend of a level row.
+        """
+        values = rows.float() if float32 else rows.double()
+        normalised = InstanceStatistics.of(values[:, :, None]).normalise(values[:, :, None])[:, :, 0]
+        rise = normalised.diff(dim=1).sum(dim=1) if float32 else values[:, -1] - values[:, 0]
+        correlation = circular_autocorrelation(normalised)
+        return cls(
+            minimum=normalised.amin(dim=1).float(),
+            maximum=normalised.amax(dim=1).float(),
+            median=normalised.median(dim=1).values.float(),
+            upward=rise > 0,
+            lags=_rounding_order(correlation, all_lags) if float32 else _strongest_lags(correlation, all_lags),
+        )
+
+
+def circular_autocorrelation(rows: Float[Tensor, "row time"]) -> Float[Tensor, "row time"]:
+    """Sum over t of x[t] * x[(t + lag) mod time], for every lag of every row."""
+    spectrum = torch.fft.rfft(rows)
+    return torch.fft.irfft(spectrum * spectrum.conj(), n=rows.shape[1])
+
+
+def _strongest_lags(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row {NUM_LAGS}"]:
+    """Largest autocorrelation first, the smaller lag first among equals."""
+    first, last = (0, correlation.shape[1] - 1) if all_lags else (1, correlation.shape[1] // 2)
+    energy = correlation[:, :1].clamp_min(torch.finfo(correlation.dtype).tiny)
+    rounded = (correlation[:, first : last + 1] / energy / TIE).round()
+    # Whole numbers below 2^53, all different, so that the order does not depend on how topk treats equals.
+    num_lags = rounded.shape[1]
+    order = rounded * num_lags - torch.arange(num_lags, device=rounded.device)
+    return first + order.topk(NUM_LAGS, dim=1).indices
+
+
+def _rounding_order(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row {NUM_LAGS}"]:
+    first, last = (0, correlation.shape[1] - 1) if all_lags else (1, correlation.shape[1] // 2)
+    return first + correlation[:, first : last + 1].topk(NUM_LAGS, dim=1).indices
