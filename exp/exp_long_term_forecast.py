@@ -62,6 +62,11 @@ class LongTermForecast(Experiment):
         naive = naive_errors(self.runtime, self.test, self.shape_of(self.series))
         return {"test": self.summary_of(sums, self.series), "naive": naive}
 
+    def fit(self, loop: TrainingLoop) -> dict[str, Any]:
+        """Trains to the end and returns what metrics.json says of it."""
+        loop.fit()
+        return loop.summary()
+
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """The table, the labels and the place of the record."""
         table = error_table(self.settings.model_name, metrics["test"], metrics["naive"])
@@ -173,12 +178,12 @@ class LongTermForecast(Experiment):
             tracking=self.tracking,
             header=self._record(),
         )
-        loop.fit()
+        trained = self.fit(loop)
         tested_from = time.perf_counter()
         tested = self.test_entries()
         now = time.perf_counter()
         seconds = {"training": loop.progress.seconds, "test": now - tested_from, "total": now - began}
-        metrics = {**self._cell(), **tested, **loop.summary(), "seconds": seconds, **self._resources()}
+        metrics = {**self._cell(), **tested, **trained, "seconds": seconds, **self._resources()}
         if self.runtime.is_main:
             self._close_record(metrics, loop, before)
         self.tracking.finish(summary=metrics, images={path.stem: path for path in self.folder.plots.glob("*.png")})

@@ -39,13 +39,15 @@ class Forecaster(nn.Module):
 
     `forward(look_back [row, seq_len, channel], **row_constants) -> Forecast(values [row, pred_len, channel])`. A
     channel-independent model is fed one channel of one window a row (channel = 1); any other model all channels of a
-    window together. Values in and out are in scaled units.
+    window together. Values in and out are in scaled units. `needs_fixed_channels`: the weights fit only the number of
+    channels that they were trained with.
     """
 
     Config: ClassVar[type]
     channel_independent: ClassVar[bool] = False
     default_loss: ClassVar[str] = "mse"
     needs_time_features: ClassVar[bool] = False
+    needs_fixed_channels: ClassVar[bool] = False
 
     @classmethod
     def build(cls, config: Any, shape: TaskShape) -> Self:

@@ -1,0 +1,116 @@
+"""Train on one data set and test on others without retraining, each in its own scaler's units."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from data_provider.series import load_series
+from exp.closing_table import error_table
+from exp.evaluation import split_errors
+from exp.exp_basic import Settings
+from exp.exp_long_term_forecast import LongTermForecast
+from exp.naive import naive_errors
+from exp.run_folder import RunFolder
+from exp.training_loop import TrainingLoop
+from utils.checkpoint import load_checkpoint, unpack
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ZeroShotConfig:
+    """What the trained model is tested on."""
+
+    target_data: list[str] = field(
+        default_factory=list, metadata={"help": "Data sets to test on; none of their rows is trained on"}
+    )
+    source_run: str = field(
+        default="", metadata={"help": "A finished run folder of the same model to test, instead of training on --data"}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.target_data:
+            raise ValueError("--task_name zero_shot_forecast needs --target_data NAME ..., for example ETTm1 ETTm2")
+
+
+class ZeroShotForecast(LongTermForecast):
+    """The experiment of `--task_name zero_shot_forecast`.
+
+    Every target is scaled by its own training rows and tested on its whole test split, every window once. A target may
+    have other columns than the source, as long as the model's weights do not depend on the number of channels.
+    """
+
+    task_configs = (ZeroShotConfig,)
+
+    def __init__(self, settings: Settings):
+        super().__init__(settings)
+        self.config: ZeroShotConfig = next(c for c in settings.task if isinstance(c, ZeroShotConfig))
+        self.targets = {
+            name: load_series(replace(settings.data, data=name, data_path=None)) for name in self.config.target_data
+        }
+        for name, series in self.targets.items():
+            if series.num_channels != self.series.num_channels:
+                self._allow_other_channels(name, series.num_channels)
+        self.target_splits = {name: self.split_of(series, "test") for name, series in self.targets.items()}
+        self.source = self._load_source() if self.config.source_run else None
+
+    def test_entries(self) -> dict[str, Any]:
+        """Per target the errors and those of the naive forecasts."""
+        targets = {}
+        for name, series in self.targets.items():
+            split = self.target_splits[name]
+            sums = split_errors(self.runtime, self.model, split, label=f"test on {name}")
+            naive = naive_errors(self.runtime, split, self.shape_of(series))
+            targets[name] = {**self.summary_of(sums, series), "naive": naive}
+        return {"targets": targets}
+
+    def fit(self, loop: TrainingLoop) -> dict[str, Any]:
+        """Trains on the source, or takes the weights of the run that was named."""
+        if self.source is None:
+            return super().fit(loop)
+        tensors, header = self.source
+        self.model.load_saved_state(unpack("model", tensors))
+        return {
+            "source_run": self.config.source_run,
+            "validation": {**header["validation"], "best_epoch": header["epoch"]},
+            "epochs": 0,
+            "steps": 0,
+            "rows_per_second": 0.0,
+            "seconds_per_step": 0.0,
+        }
+
+    def closing_text(self, metrics: dict[str, Any]) -> str:
+        """A table per target, then the labels and the place of the record."""
+        tables = [
+            f"{self.series.name} -> {name}\n{error_table(self.settings.model_name, test, test['naive'])}"
+            for name, test in metrics["targets"].items()
+        ]
+        return "\n\n".join(tables) + f"\n{self.closing_lines(metrics)}"
+
+    def _allow_other_channels(self, name: str, num_channels: int) -> None:
+        if self.model.needs_fixed_channels:
+            raise ValueError(
+                f"--target_data {name} has {num_channels} channels and --data {self.series.name} "
+                f"{self.series.num_channels}: the weights of {self.settings.model_name} depend on their number"
+            )
+        logger.info(
+            "%s has %d channels instead of %d: the weights of %s do not depend on their number",
+            name, num_channels, self.series.num_channels, self.settings.model_name,
+        )  # fmt: skip
+
+    def _load_source(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Weights and header of `--source_run`; ValueError where that run is not of the same model and windows."""
+        tensors, header = load_checkpoint(RunFolder(Path(self.config.source_run)).best)
+        record = self.settings.record()
+        found = {**header["data_config"], **header["model_config"], "model": header["model"]}
+        wanted = {**record["data_config"], **record["model_config"], "model": record["model"]}
+        for name in ("model", "data", "seq_len", "pred_len", *record["model_config"]):
+            if found.get(name) != wanted[name]:
+                raise ValueError(
+                    f"--source_run {self.config.source_run} was trained with --{name} {found.get(name)}, but these "
+                    f"flags say {wanted[name]}: give the same value, or train anew without --source_run"
+                )
+        return tensors, header
