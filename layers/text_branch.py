@@ -1,18 +1,22 @@
 """BALM's text branch: a frozen GPT-2 reads [learnable prefix; prompt tokens] of every row, the last states are kept.
 
-Exact and much cheaper than a plain forward: the prefix, alike in all rows, runs once; the last block runs only at the
-positions that are read; weights get no gradient; nothing that does not depend on the prefix builds a graph.
+Exact and much cheaper than a plain forward: what all rows have in common runs once, the last block runs only where it
+is read, padding costs nothing, and only what the prefix's gradient needs is kept.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 from transformers import GPT2Model
+
+from layers import frozen_gpt2 as ops
+from layers.text_blocks import Kept, TextBlocks
+from layers.text_layout import TextLayout
 
 Padding = Literal["aligned", "published"]
 
@@ -33,14 +37,19 @@ def text_states(
     `ids` holds a row's `lengths` tokens first, then anything. `aligned`: every row ends at its own last token and
     padding is unseen. `published`: rows are filled with `pad_id` up to the longest and padding counts as text.
     `dropout` is the published training behaviour: GPT-2's own dropout is active, and nothing can be shared by rows.
+    Only the prefix gets a gradient. ValueError when prefix and text of a row are shorter than `num_states`.
     """
     if padding == "published":
         ids, lengths = _filled(ids, lengths, pad_id)
     prefix = gpt2.wte.weight.new_zeros(0, gpt2.config.n_embd) if prefix is None else prefix
     with torch.autocast(ids.device.type, enabled=False):
         if dropout:
-            return _plain_states(gpt2, prefix, ids, lengths, num_states)
-        return _shared_prefix_states(gpt2, prefix, ids, lengths, num_states)
+            return _states_under_dropout(gpt2, prefix, ids, lengths, num_states)
+        layout = TextLayout.of(ids, lengths, num_prefix=len(prefix), num_states=num_states)
+        if torch.is_grad_enabled() and prefix.requires_grad:
+            return _TextStates.apply(prefix, gpt2, layout)
+        with torch.no_grad():
+            return _run(prefix, gpt2, layout, keep=False)[0]
 
 
 def _filled(ids: Tensor, lengths: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
@@ -49,15 +58,10 @@ def _filled(ids: Tensor, lengths: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
     return ids[:, :longest].masked_fill(padded, pad_id), torch.full_like(lengths, longest)
 
 
-def _tail_positions(num_prefix: int, lengths: Tensor, num_states: int) -> Int[Tensor, "row num_states"]:
-    """Positions in [prefix; text] of each row's last states."""
-    return (num_prefix + lengths)[:, None] - num_states + torch.arange(num_states, device=lengths.device)
-
-
-def _plain_states(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths: Tensor, num_states: int) -> Tensor:
-    dtype = gpt2.wte.weight.dtype
-    shared = prefix.to(dtype).expand(len(ids), -1, -1)
-    visible = torch.arange(len(prefix) + ids.shape[1], device=ids.device) < (len(prefix) + lengths)[:, None]
+def _states_under_dropout(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths: Tensor, num_states: int) -> Tensor:
+    shared = prefix.to(gpt2.wte.weight.dtype).expand(len(ids), -1, -1)
+    total = len(prefix) + lengths
+    visible = torch.arange(len(prefix) + ids.shape[1], device=ids.device) < total[:, None]
     was_training = gpt2.training
     gpt2.train()
     try:
@@ -66,54 +70,51 @@ def _plain_states(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths: Tensor,
         ).last_hidden_state
     finally:
         gpt2.train(was_training)
-    tail = _tail_positions(len(prefix), lengths, num_states)
+    tail = total[:, None] - num_states + torch.arange(num_states, device=ids.device)
     return states.gather(1, tail[:, :, None].expand(-1, -1, states.shape[-1])).float()
 
 
-def _shared_prefix_states(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths: Tensor, num_states: int) -> Tensor:
-    num_rows, width = ids.shape
-    num_prefix, d = prefix.shape
-    shared = prefix.to(gpt2.wte.weight.dtype) + gpt2.wpe.weight[:num_prefix]
-    with torch.no_grad():
-        text = gpt2.wte(ids) + gpt2.wpe.weight[num_prefix : num_prefix + width]
-    tail = _tail_positions(num_prefix, lengths, num_states)
-    later = torch.ones(width, num_prefix + width, dtype=torch.bool, device=ids.device).tril(num_prefix)
-    for layer, block in enumerate(gpt2.h):
-        packed = torch.cat([shared, text.reshape(num_rows * width, d)])
-        q, k, v = (
-            part.unflatten(-1, (gpt2.config.n_head, -1)) for part in block.attn.c_attn(block.ln_1(packed)).chunk(3, -1)
-        )
-        keys, values = (_rows_of(x, num_prefix, num_rows) for x in (k, v))
-        if layer < len(gpt2.h) - 1:
-            read = F.scaled_dot_product_attention(
-                _rows_of(q, num_prefix, num_rows)[:, :, num_prefix:], keys, values, attn_mask=later
-            )
-            shared_read = F.scaled_dot_product_attention(
-                *(x[:num_prefix].transpose(0, 1)[None] for x in (q, k, v)), is_causal=True
-            )
-            attended = torch.cat([_merged(shared_read)[0], _merged(read).reshape(num_rows * width, d)])
-            hidden = packed + block.attn.c_proj(attended)
-            hidden = hidden + _mlp(block, hidden)
-            shared, text = hidden[:num_prefix], hidden[num_prefix:].unflatten(0, (num_rows, width))
-        else:
-            row = torch.arange(num_rows, device=ids.device)[:, None]
-            slot = torch.where(tail < num_prefix, tail, tail + row * width)
-            visible = torch.arange(num_prefix + width, device=ids.device) <= tail[:, :, None]
-            read = F.scaled_dot_product_attention(q[slot].transpose(1, 2), keys, values, attn_mask=visible[:, None])
-            hidden = packed[slot] + block.attn.c_proj(_merged(read))
-            return gpt2.ln_f(hidden + _mlp(block, hidden)).float()
-    raise AssertionError("GPT-2 has no block")
+def _run(
+    prefix: Tensor, gpt2: GPT2Model, layout: TextLayout, *, keep: bool
+) -> tuple[Tensor, TextBlocks, list[Kept], ops.Norm]:
+    """States of the tails, [row, state, d], and what the backward pass needs."""
+    width = gpt2.config.n_embd
+    blocks = TextBlocks(layout, num_heads=gpt2.config.n_head, head_width=width // gpt2.config.n_head)
+    text = gpt2.wte.weight[layout.token_ids].float() + gpt2.wpe.weight[layout.token_positions].float()
+    x = torch.cat([prefix.float() + gpt2.wpe.weight[: len(prefix)].float(), text])
+    kept = []
+    for block in gpt2.h[:-1]:
+        x, of_block = blocks.forward(block, x, keep=keep)
+        kept.append(of_block)
+    x, of_block = blocks.last(gpt2.h[-1], x, keep=keep)
+    kept.append(of_block)
+    states, before_end = ops.normalise(x, gpt2.ln_f)
+    return states.view(layout.num_rows, -1, width), blocks, kept, before_end
 
 
-def _rows_of(packed: Tensor, num_prefix: int, num_rows: int) -> Float[Tensor, "row head position head_width"]:
-    shared = packed[:num_prefix].expand(num_rows, -1, -1, -1)
-    return torch.cat([shared, packed[num_prefix:].unflatten(0, (num_rows, -1))], dim=1).transpose(1, 2)
+class _TextStates(torch.autograd.Function):
+    """`_run` with the gradient of the prefix."""
 
+    @staticmethod
+    def forward(ctx: Any, prefix: Tensor, gpt2: GPT2Model, layout: TextLayout) -> Tensor:  # type: ignore[override]
+        states, blocks, kept, before_end = _run(prefix, gpt2, layout, keep=True)
+        ctx.gpt2, ctx.blocks, ctx.dtype = gpt2, blocks, prefix.dtype
+        per_block = [of_block.tensors() for of_block in kept]
+        ctx.sizes = [len(tensors) for tensors in per_block]
+        ctx.save_for_backward(*before_end, *(tensor for tensors in per_block for tensor in tensors))
+        return states
 
-def _merged(heads: Float[Tensor, "row head position head_width"]) -> Float[Tensor, "row position d"]:
-    return heads.transpose(1, 2).flatten(2)
-
-
-def _mlp(block: torch.nn.Module, hidden: Tensor) -> Tensor:
-    inner = F.gelu(block.mlp.c_fc(block.ln_2(hidden)), approximate="tanh")
-    return block.mlp.c_proj(inner)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        gpt2, blocks = ctx.gpt2, ctx.blocks
+        before_end, *rest = ops.Norm(*ctx.saved_tensors[:3]), *ctx.saved_tensors[3:]
+        kept = []
+        for size in ctx.sizes:
+            kept.append(Kept.of(rest[:size]))
+            rest = rest[size:]
+        grad = ops.normalise_backward(grad.reshape(-1, grad.shape[-1]), before_end, gpt2.ln_f)
+        grad = blocks.last_backward(gpt2.h[-1], kept[-1], grad)
+        for i in range(len(kept) - 2, -1, -1):
+            grad = (blocks.backward if i > 0 else blocks.first_backward)(gpt2.h[i], kept[i], grad)
+        return grad[: blocks.layout.num_prefix].to(ctx.dtype), None, None
