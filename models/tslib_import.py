@@ -1,0 +1,109 @@
+"""Importing from a checkout of Time-Series-Library, whose packages have the names of ours: `layers`, `models`, `utils`.
+
+Every module of the checkout is loaded under a private package name, and its import statements are resolved there first,
+whenever they run: neither `sys.path` nor any module of ours changes, and nothing is written into the checkout.
+"""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def import_model_file(checkout: Path, name: str) -> ModuleType:
+    """The module `models/NAME.py` of `checkout`.
+
+    Raises FileNotFoundError when folder or file is missing, ValueError when one of its imports cannot be had.
+    """
+    if not (checkout / "models").is_dir():
+        raise FileNotFoundError(
+            f"--tslib_path {checkout} must be a checkout of Time-Series-Library, but has no folder models: clone "
+            "https://github.com/thuml/Time-Series-Library and give its path"
+        )
+    if not (checkout / "models" / f"{name}.py").is_file():
+        there = sorted(file.stem for file in (checkout / "models").glob("*.py") if file.stem != "__init__")
+        near = difflib.get_close_matches(name, there, n=3, cutoff=0.5) or there
+        raise FileNotFoundError(
+            f"--model tslib:{name} needs {checkout}/models/{name}.py, which is missing: choose one of {', '.join(near)}"
+        )
+    try:
+        return importlib.import_module(f"{_package_of(checkout.resolve())}.models.{name}")
+    except ImportError as error:
+        raise ValueError(
+            f"--model tslib:{name} cannot be imported from {checkout} ({error}): install what it needs"
+        ) from error
+
+
+def _package_of(root: Path) -> str:
+    """The name of the private package that holds the checkout's modules; made when first asked for."""
+    name = f"_tslib_{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        package = ModuleType(name, f"Time-Series-Library at {root}")
+        package.__path__ = [str(root)]
+        sys.meta_path.insert(0, _CheckoutFinder(name, root))
+        sys.modules[name] = package
+    return name
+
+
+class _CheckoutFinder:
+    """Finds the modules below one private package, and nothing else."""
+
+    def __init__(self, package: str, root: Path) -> None:
+        self.package = package
+        self.builtins = {**vars(builtins), "__import__": _import_function(package, root)}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(f"{self.package}."):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _CheckoutLoader(fullname, spec.loader.path, self.builtins)
+        return spec
+
+
+class _CheckoutLoader(SourceFileLoader):
+    """Runs a module of the checkout with an import statement of its own, and keeps no bytecode beside the source."""
+
+    def __init__(self, fullname: str, path: str, module_builtins: dict[str, Any]) -> None:
+        super().__init__(fullname, path)
+        self.builtins = module_builtins
+
+    def exec_module(self, module: ModuleType) -> None:
+        # Python looks `__import__` up among the builtins of the module whose import statement runs.
+        vars(module)["__builtins__"] = self.builtins
+        super().exec_module(module)
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Writes nothing: the checkout is not ours."""
+
+
+def _import_function(package: str, root: Path) -> Callable[..., ModuleType]:
+    def import_for_checkout(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        top = name.partition(".")[0]
+        if level or not _is_in_checkout(root, top):
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        module = builtins.__import__(f"{package}.{name}", globals, locals, fromlist or (), 0)
+        return module if fromlist else sys.modules[f"{package}.{top}"]
+
+    return import_for_checkout
+
+
+def _is_in_checkout(root: Path, top: str) -> bool:
+    """Whether `top` is a module or package of the checkout; a folder without Python files, such as `wandb`, is none."""
+    return (root / f"{top}.py").is_file() or any((root / top).glob("*.py"))
