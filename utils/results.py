@@ -1,0 +1,123 @@
+"""Collects run folders into a tidy CSV and tables: `python -m utils.results RESULTS_DIR [--compare BALM DLinear]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from utils.comparison_tables import against_published, published_table, significance_table
+from utils.files import replace_file
+from utils.published_numbers import published_accuracy
+from utils.result_rows import Row, naive_rows, result_rows
+from utils.results_page import page
+from utils.results_tables import Track, accuracy_table, cost_table, tracks
+from utils.run_folders import Run, read_runs
+from utils.table_text import Table, to_html, to_markdown
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the run folders hold: runs, tidy rows, tables in reading order, and what was left out and why."""
+
+    runs: list[Run]
+    rows: list[Row]
+    tables: list[Table]
+    skipped: dict[str, str]
+    problems: list[str] = field(default_factory=list)
+
+
+def collect(root: Path, compare: Sequence[str] = ()) -> Results:
+    """All tables of the runs under `root`; `compare` names two models as the tables do.
+
+    FileNotFoundError if `root` is no folder, ValueError if `compare` names a model that no run has.
+    """
+    runs, unusable = read_runs(root)
+    skipped = {str(folder): reason for folder, reason in unusable.items()}
+    rows, repeated = result_rows(runs)
+    if not rows:
+        return Results([], rows, [], skipped)
+    names = sorted({row["name"] for row in rows})
+    unknown = sorted(set(compare) - set(names))
+    if unknown:
+        raise ValueError(f"--compare {unknown[0]}: no run of that name; there are {', '.join(names)}")
+    tables, problems = _tables(tracks(rows, naive_rows(runs)), runs, compare)
+    if compare and not any(" against " in table.title for table in tables) and not problems:
+        problems.append(f"--compare: {' and '.join(compare)} share no data set, horizon, look-back and seed")
+    return Results(runs, rows, tables, skipped | repeated, problems)
+
+
+def write_results(results: Results, output: Path, root: Path) -> list[Path]:
+    """Writes results.csv, results.md and results.html into `output`; returns their paths."""
+    left_out = left_out_lines(results)
+    markdown = [f"# Results of {root.name or root}\n", *map(to_markdown, results.tables)]
+    if left_out:
+        markdown.append("## Left out\n\n" + "\n".join(f"- {line}" for line in left_out) + "\n")
+    body = "".join(map(to_html, results.tables))
+    contents = {
+        "results.csv": pd.DataFrame(results.rows).to_csv(index=False),
+        "results.md": "\n".join(markdown),
+        "results.html": page(f"Results of {root.name or root}", body, left_out=left_out),
+    }
+    for name, content in contents.items():
+        replace_file(output / name, content.encode())
+    return [output / name for name in contents]
+
+
+def left_out_lines(results: Results) -> list[str]:
+    """One line for each folder or comparison that is not in the tables, with its reason."""
+    return [f"{Path(folder).name}: {reason}" for folder, reason in results.skipped.items()] + results.problems
+
+
+def _tables(of_tracks: list[Track], runs: list[Run], compare: Sequence[str]) -> tuple[list[Table], list[str]]:
+    published = published_accuracy()
+    tables: list[Table | None] = []
+    problems: list[str] = []
+    for track in of_tracks:
+        tables += [accuracy_table(track), against_published(track, published)]
+        if compare:
+            table, untested = significance_table(track, compare[0], compare[1], runs)
+            tables.append(table)
+            problems += untested
+        tables += [published_table(track, published), cost_table(track)]
+    return [table for table in tables if table], problems
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m utils.results", description=__doc__)
+    parser.add_argument("results_dir", type=Path, help="folder that holds the run folders (searched at any depth)")
+    parser.add_argument(
+        "--output", type=Path, help="folder for results.csv, results.md, results.html (default: the same)"
+    )
+    parser.add_argument(
+        "--compare", nargs=2, metavar=("MODEL", "MODEL"), default=(),
+        help="two models as the tables name them: paired significance test over the same test windows and seeds",
+    )  # fmt: skip
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code: 0, or 1 if nothing could be read."""
+    options = _parser().parse_args(arguments)
+    try:
+        results = collect(options.results_dir, options.compare)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for line in left_out_lines(results):
+        print(f"left out: {line}", file=sys.stderr)
+    if not results.runs:
+        print(f"error: {options.results_dir} holds no run that could be read", file=sys.stderr)
+        return 1
+    paths = write_results(results, options.output or options.results_dir, options.results_dir)
+    print("\n".join(map(to_markdown, results.tables)))
+    print(f"{len(results.runs)} runs read, {len(results.skipped)} left out: {', '.join(map(str, paths))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

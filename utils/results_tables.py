@@ -1,0 +1,207 @@
+"""Tables of results over seeds: one per task, look-back, percent and features, so that none of these is ever mixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from utils.result_rows import CELL, MEASURES, NO_SEED, Row, grouped, key_of
+from utils.table_text import Cell, Table
+
+AVERAGE = "avg"
+Horizon = int | str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measure of one model in one cell: mean and sample standard deviation over the seeds that are there."""
+
+    values: tuple[float, ...]
+    num_expected: int
+
+    @property
+    def complete(self) -> bool:
+        return len(self.values) >= self.num_expected
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.values)
+
+    def cell(self, rank: int = 0) -> Cell:
+        """`-` with the number of seeds that are there, unless all are."""
+        if not self.complete:
+            return Cell(f"- ({len(self.values)}/{self.num_expected} seeds)", missing=True)
+        digits = 3 if abs(self.mean) < 100 else 1
+        spread = f" ± {stdev(self.values):.{digits}f}" if len(self.values) > 1 else ""
+        return Cell(f"{self.mean:.{digits}f}{spread}", rank)
+
+
+@dataclass(frozen=True)
+class Track:
+    """All rows that may stand in one table."""
+
+    labels: str
+    task_name: str
+    features: str
+    seq_len: int
+    percent: int
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        parts = [
+            self.task_name.replace("_", " "),
+            f"look-back {self.seq_len}",
+            f"{self.percent} % of the training rows",
+        ]
+        return ", ".join([*parts, *([f"features {self.features}"] if self.features != "M" else [])])
+
+    @property
+    def warning(self) -> str:
+        return f"Not paper results: {self.labels}" if self.labels else ""
+
+    @property
+    def measures(self) -> list[str]:
+        return [name for name in MEASURES if any(row.get(name) is not None for row in self.rows)]
+
+    @property
+    def horizons(self) -> dict[str, list[int]]:
+        """Data set -> its horizons in this track."""
+        return {data: sorted({row["pred_len"] for row in rows}) for (data,), rows in grouped(self.rows, ["data"])}
+
+    @property
+    def cells(self) -> list[tuple[str, Horizon]]:
+        """(data set, horizon) in reading order, with the average after a data set of several horizons."""
+        found: list[tuple[str, Horizon]] = []
+        for data, horizons in self.horizons.items():
+            found += [(data, horizon) for horizon in horizons]
+            found += [(data, AVERAGE)] if len(horizons) > 1 else []
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """Models with their variants, in reading order; the naive forecasts come last."""
+        naive = {name: all(row["seed"] == NO_SEED for row in rows) for (name,), rows in grouped(self.rows, ["name"])}
+        return sorted(naive, key=lambda name: (naive[name], name.lower()))
+
+    @property
+    def trained_rows(self) -> list[Row]:
+        return [row for row in self.rows if row["seed"] != NO_SEED]
+
+    @property
+    def expected_seeds(self) -> list[int]:
+        """Every seed that any model of the track was run with: a complete cell has them all."""
+        return sorted({row["seed"] for row in self.trained_rows})
+
+    def score(self, data: str, horizon: Horizon, name: str, measure: str) -> Score | None:
+        """None if there is no run at all."""
+        rows = [row for row in self.rows if row["data"] == data and row["name"] == name]
+        horizons = self.horizons[data] if horizon == AVERAGE else [horizon]
+        rows = [row for row in rows if row["pred_len"] in horizons and row.get(measure) is not None]
+        if not rows:
+            return None
+        by_seed = [[row[measure] for row in of_seed] for _, of_seed in grouped(rows, ["seed"])]
+        values = tuple(fmean(values) for values in by_seed if len(values) == len(horizons))
+        # A model without trainable weights gives the same forecasts for every seed: one run is all of them.
+        nothing_trained = all(row.get("trainable") == 0 for row in rows)
+        return Score(values, 1 if nothing_trained else len(self.expected_seeds))
+
+
+def tracks(rows: Sequence[Row], naive: Sequence[Row]) -> list[Track]:
+    """The tracks of all rows, paper results first; `naive` rows join the track of the runs that carried them."""
+    known = {key_of(row, CELL) for row in rows}
+    rows = [*rows, *(row for row in naive if key_of(row, CELL) not in known)]
+    return [
+        Track(*key, rows=of_track)
+        for key, of_track in grouped(rows, ["labels", "task_name", "features", "seq_len", "percent"])
+    ]
+
+
+def accuracy_table(track: Track) -> Table:
+    """Data sets and horizons by models: mean and deviation over seeds, best bold, second underlined."""
+    names, measures = track.names, track.measures
+    rows = []
+    for data, horizon in track.cells:
+        cells: dict[tuple[str, str], Cell] = {}
+        for measure in measures:
+            scores = {name: track.score(data, horizon, name, measure) for name in names}
+            ranks = _ranks({name: score.mean for name, score in scores.items() if score and score.complete})
+            for name, score in scores.items():
+                cells[name, measure] = score.cell(ranks.get(name, 0)) if score else Cell("-", missing=True)
+        rows.append(([data, str(horizon)], [cells[name, measure] for name in names for measure in measures]))
+    seeds = track.expected_seeds
+    spread = "mean ± sample standard deviation over seeds" if len(seeds) > 1 else "one seed only, no deviation"
+    notes = [f"Test errors in scaled units; {spread} ({', '.join(map(str, seeds))}); best bold, second underlined."]
+    columns = [(name, measure.upper()) for name in names for measure in measures]
+    return Table(track.title, ["data", "horizon"], columns, rows, notes + missing_seeds(track), track.warning)
+
+
+def missing_seeds(track: Track) -> list[str]:
+    """One line for each cell and model that has runs, but not of every seed that the track has."""
+    lines = []
+    trained = [row for row in track.trained_rows if row.get("trainable") != 0]
+    for (data, horizon, name), rows in grouped(trained, ["data", "pred_len", "name"]):
+        missing = sorted(set(track.expected_seeds) - {row["seed"] for row in rows})
+        if missing:
+            seeds = ", ".join(map(str, missing))
+            lines.append(f"Incomplete: {name} on {data}, horizon {horizon}: no run of seed {seeds}.")
+    return lines
+
+
+def cost_table(track: Track) -> Table:
+    """What the runs of a track cost, as they measured it themselves: means over seeds."""
+    rows = []
+    for (data, horizon, name), of_cell in grouped(track.trained_rows, ["data", "pred_len", "name"]):
+        rows.append(([data, str(horizon), name], [Cell(text) for text in _cost_texts(of_cell)]))
+    parameters = [("parameters", part) for part in ("total", "trained", "share trained", "at inference")]
+    speed = [("training", part) for part in ("s/step", "rows/s", "epochs", "minutes")]
+    memory = [("peak memory", "host"), ("peak memory", "device"), ("machine", "device"), ("machine", "precision")]
+    notes = ["Measured by the runs themselves, mean over seeds; compare only runs of one machine."]
+    columns = [*parameters, *speed, *memory]
+    return Table(f"Cost: {track.title}", ["data", "horizon", "model"], columns, rows, notes, track.warning)
+
+
+def _cost_texts(rows: Sequence[Row]) -> list[str]:
+    def mean(name: str) -> float:
+        values = [row[name] for row in rows if isinstance(row.get(name), int | float)]
+        return fmean(values) if values else math.nan
+
+    def words(*names: str) -> str:
+        found = {next((str(row[name]) for name in names if row.get(name)), "-") for row in rows}
+        return ", ".join(sorted(found))
+
+    total, trainable = mean("total"), mean("trainable")
+    return [
+        *(count_text(total), count_text(trainable), f"{100 * trainable / total:.2f} %" if total > 0 else "-"),
+        *(count_text(mean("inference")), figures_text(mean("seconds_per_step")), figures_text(mean("rows_per_second"))),
+        *(figures_text(mean("epochs")), figures_text(mean("seconds_training") / 60)),
+        *(bytes_text(mean("peak_host_bytes")), bytes_text(mean("peak_device_bytes"))),
+        *(words("device_name", "device"), words("precision")),
+    ]
+
+
+def count_text(count: float) -> str:
+    """A number of parameters: 970,081 is 0.97 M."""
+    if math.isnan(count):
+        return "-"
+    return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count:,.0f}"
+
+
+def bytes_text(count: float) -> str:
+    """A memory size in MiB; nothing for 0 (a CPU run has no device memory)."""
+    return "-" if math.isnan(count) or not count else f"{count / 2**20:,.0f} MiB"
+
+
+def figures_text(value: float) -> str:
+    """Three significant figures."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _ranks(means: dict[str, float]) -> dict[str, int]:
+    """1 for the smallest and 2 for the next value; equal values share a rank; none where there is nothing to beat."""
+    best = sorted(set(means.values()))[:2] if len(means) > 1 else []
+    return {name: best.index(value) + 1 for name, value in means.items() if value in best}
