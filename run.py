@@ -1,4 +1,4 @@
-"""Train and judge a forecaster: `python run.py --model BALM --data ETTh1`. `--help` after a model lists its flags."""
+"""Train and judge a forecaster, or forecast with it: `python run.py --model BALM --data ETTh1`; `--help` lists flags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from exp.seeds import WrongInput, run_all_seeds
+from exp.seeds import WrongInput, run_command
 from exp.training_loop import Interrupted
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        for text in run_all_seeds(arguments):
+        for text in run_command(arguments):
             print(f"\n{text}\n", flush=True)
     except WrongInput as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from exp.checkpoint_task import CheckpointTask
     from exp.exp_basic import Experiment
 
 TASKS: dict[str, str] = {
@@ -17,7 +18,7 @@ TASKS: dict[str, str] = {
 }
 
 
-def task_class(name: str) -> type[Experiment]:
+def task_class(name: str) -> type[Experiment] | type[CheckpointTask]:
     """The experiment of `--task_name`; a ValueError names the nearest ones."""
     if name not in TASKS:
         nearest = difflib.get_close_matches(name, TASKS, n=2, cutoff=0.3) or list(TASKS)

@@ -4,32 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from data_provider.config import DataConfig
 from exp import TASKS, task_class
+from exp.checkpoint_task import CheckpointTask
 from exp.config import TrainConfig
-from exp.exp_basic import Settings
+from exp.exp_basic import Experiment, Settings
 from models import MODELS, model_class
 from utils.flags import flag_names, parse_flags
 from utils.tracking import TrackConfig
 
 DESCRIPTION = "Train a forecaster, test it once, and leave a complete run folder."
+COMMON = (DataConfig, TrainConfig, TrackConfig)
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The two flags that decide which others there are."""
+class TaskSelection:
+    """The flag that decides which others there are."""
+
+    task_name: str = field(default="long_term_forecast", metadata={"help": f"One of {', '.join(TASKS)}"})
+
+
+@dataclass(frozen=True)
+class Selection(TaskSelection):
+    """The two flags that decide which others there are where a model is trained."""
 
     model: str = field(default="BALM", metadata={"help": f"One of {', '.join(MODELS)}, or tslib:NAME"})
-    task_name: str = field(default="long_term_forecast", metadata={"help": f"One of {', '.join(TASKS)}"})
+
+
+def selected_task(arguments: Sequence[str]) -> type[Experiment] | type[CheckpointTask]:
+    """The class of the task that `arguments` name (ValueError if there is none)."""
+    return task_class(_select(arguments).task_name)
+
+
+def parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str]) -> tuple[Any, ...]:
+    """The configs of a task that takes everything else from a checkpoint; a ValueError as by `parse_command`."""
+    config_types = (TaskSelection, *task.task_configs)
+    elsewhere = flag_names((Selection, *COMMON)) - flag_names(config_types)
+    owners = dict.fromkeys(elsewhere, "training: the checkpoint says it")
+    _, *configs = parse_flags(
+        config_types,
+        arguments,
+        belongs_to=_owners(flag_names(config_types), arguments) | owners,
+        prog="run.py",
+        description=task.description,
+    )
+    return tuple(configs)
 
 
 def parse_command(arguments: Sequence[str]) -> Settings:
     """What `arguments` ask for; a ValueError says in one line all that is wrong with them."""
     chosen = _select(arguments)
     task, model = task_class(chosen.task_name), model_class(chosen.model)
-    common = (DataConfig, TrainConfig, TrackConfig)
-    config_types = (Selection, *common, model.Config, *task.task_configs)
+    config_types = (Selection, *COMMON, model.Config, *task.task_configs)
     _, data, train, track, model_config, *task_configs = parse_flags(
         config_types,
         arguments,

@@ -1,4 +1,4 @@
-"""One run per seed, then their mean and spread."""
+"""What a command runs: one run per seed, then their mean and spread; or a task of a finished run, once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from exp import task_class
-from exp.command_line import parse_command
+from exp.checkpoint_task import CheckpointTask
+from exp.command_line import parse_checkpoint_task, parse_command, selected_task
 from exp.exp_basic import Experiment, FinishedRun, Settings
 
 logger = logging.getLogger(__name__)
@@ -16,6 +17,22 @@ logger = logging.getLogger(__name__)
 
 class WrongInput(Exception):
     """The flags or files cannot make an experiment; nothing has been written."""
+
+
+def run_command(arguments: Sequence[str]) -> Iterator[str]:
+    """Runs what the flags ask for, each seed of a training and a task of a finished run once; yields closing texts.
+
+    Raises WrongInput for what cannot be run.
+    """
+    try:
+        task = selected_task(arguments)
+        checkpoint_task = task(*parse_checkpoint_task(task, arguments)) if issubclass(task, CheckpointTask) else None
+    except (ValueError, OSError) as error:
+        raise WrongInput(str(error)) from error
+    if checkpoint_task is None:
+        yield from run_all_seeds(arguments)
+    else:
+        yield checkpoint_task.closing_text(checkpoint_task.run())
 
 
 def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
@@ -44,7 +61,9 @@ def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
 
 def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:
     try:
-        return task_class(settings.task_name)(settings)
+        experiment = task_class(settings.task_name)
+        assert issubclass(experiment, Experiment)
+        return experiment(settings)
     except FinishedRun as finished:
         if is_one_of_several:
             return finished
