@@ -1,4 +1,4 @@
-"""Train and judge a forecaster, or forecast with it: `python run.py --model BALM --data ETTh1` (`--help`: its flags)."""
+"""Train and judge a forecaster, or forecast with it: `python run.py --model BALM --data ETTh1 [--help]`."""
 
 from __future__ import annotations
 
