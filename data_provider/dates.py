@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.frequencies import to_offset
 
 _DAY_OR_MONTH_FIRST = re.compile(r"^\s*\d{1,2}[/.-]\d{1,2}[/.-]\d{4}")
-_OFFSET = re.compile(r"(?:[+-]\d{2}:?\d{2}|Z)$")
+_NUMBER = re.compile(r"^\s*[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?\s*$")
+_YEAR_OR_DAY = re.compile(r"^\s*(?:1[89]|2[01])\d{2}(?:\d{4})?\s*$")
+# `-0500` is a zone only after minutes or seconds: `15-03-2020` ends alike.
+_ZONE = re.compile(r"(?:\+\d{2}(?::?\d{2})?|-\d{2}:\d{2}|(?<=:\d{2})-\d{4}|Z|UTC|GMT)$")
+_DAY = timedelta(days=1)
+_UNITS = {
+    "D": _DAY,
+    "h": timedelta(hours=1),
+    "min": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+    "us": timedelta(microseconds=1),
+}
 # Steps per cycle by step: the strongest natural cycle that the step can show.
 _CALENDAR_SEASONS = {"B": 5, "D": 7, "W": 52, "M": 12, "Q": 4}
 
 
-def parse_dates(column: pd.Series, *, name: str) -> tuple[pd.DatetimeIndex, str | None]:
+def parse_dates(column: pd.Series, *, name: str, lenient: bool = False) -> tuple[pd.DatetimeIndex, str | None]:
     """Time stamps without zone (converted to UTC where they had one), and a note on what was done to them.
 
     Raises ValueError with the first cell that is not a date, for dates that can be read day-first as well as
-    month-first, and for dates with different UTC offsets.
+    month-first, and for dates with different UTC offsets. `lenient` turns cells that are no dates into NaT and takes
+    different offsets, zone by zone, to UTC; dates without a zone among them are still refused.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(column.dt.tz_convert("UTC").dt.tz_localize(None)), _utc_note(str(column.dtype.tz))
     if pd.api.types.is_datetime64_dtype(column.dtype):
         return pd.DatetimeIndex(column), None
-    text = column.astype("string")
-    if text.isna().any():
+    text = column.astype("string").str.strip()
+    if text.isna().any() and not lenient:
         raise ValueError(f"the date column {name} has an empty cell in data row {int(text.isna().argmax()) + 1}")
     offsets = _offsets(text)
-    if len(offsets) > 1:
-        raise ValueError(
-            f"the date column {name} mixes UTC offsets ({', '.join(sorted(offsets))}): "
-            "`python -m data_provider.check FILE --fix interpolate` writes a copy in UTC"
-        )
+    if len(offsets) > 1 and (not lenient or "none" in offsets):
+        way_out = "write one zone everywhere, or none"
+        if "none" not in offsets:
+            way_out = "`python -m data_provider.check FILE --fix interpolate` writes a copy in UTC"
+        raise ValueError(f"the date column {name} mixes UTC offsets ({', '.join(sorted(offsets))}): {way_out}")
     parsed = _parse_text(text, name=name, utc=offsets != {"none"})
+    bad = parsed.isna()
+    if bad.any() and not lenient:
+        row = int(bad.argmax())
+        raise ValueError(f"the date column {name} holds {text.iloc[row]!r} in data row {row + 1}, which is not a date")
     if offsets == {"none"}:
         return parsed, None
-    return parsed.tz_convert("UTC").tz_localize(None), _utc_note(offsets.pop())
+    return parsed.tz_convert("UTC").tz_localize(None), _utc_note(", ".join(sorted(offsets)))
 
 
 def _utc_note(zone: str) -> str:
@@ -43,105 +62,94 @@ def _utc_note(zone: str) -> str:
 
 
 def _offsets(text: pd.Series) -> set[str]:
-    """The different endings of the dates: `none`, `Z`, `+01:00`; a date alone never has one."""
-    if not (_OFFSET.search(str(text.iloc[0])) and ":" in str(text.iloc[0])) and ":" not in str(text.iloc[-1]):
-        return {"none"}
-    endings = text.str.extract(r"\d{2}:\d{2}\S*?([+-]\d{2}:?\d{2}|Z)$", expand=False).fillna("none")
-    return {str(ending) for ending in endings.unique()}
+    """The different zones at the end of the dates, `none` where there is none."""
+    found = (_ZONE.search(str(ending)) for ending in text.dropna().str.slice(-9).unique())
+    return {match.group() if match else "none" for match in found}
 
 
 def _parse_text(text: pd.Series, *, name: str, utc: bool) -> pd.DatetimeIndex:
-    if _DAY_OR_MONTH_FIRST.match(str(text.iloc[0])):
+    """Time stamps, NaT where a cell is not a date."""
+    first = str(text.dropna().iloc[0]) if text.notna().any() else ""
+    if _YEAR_OR_DAY.match(first):
+        layout = "%Y" if len(first) == 4 else "%Y%m%d"
+        return pd.DatetimeIndex(pd.to_datetime(text, format=layout, errors="coerce"))
+    if _NUMBER.match(first):
+        raise ValueError(f"the date column {name} holds numbers ({first}): write dates as YYYY-MM-DD HH:MM")
+    if _DAY_OR_MONTH_FIRST.match(first):
         return _parse_day_or_month_first(text, name=name, utc=utc)
-    try:
-        return pd.DatetimeIndex(pd.to_datetime(text, utc=utc))
-    except (ValueError, pd.errors.OutOfBoundsDatetime):
-        pass  # Mixed formats such as `2020-01-01` beside `2020-01-01 00:10:00` are still dates.
-    parsed = pd.to_datetime(text, utc=utc, errors="coerce", format="mixed")
-    bad = parsed.isna()
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
-        raise ValueError(f"the date column {name} holds {text.iloc[row]!r} in data row {row + 1}, which is not a date")
-    return pd.DatetimeIndex(parsed)
+    # `mixed` also reads `2020-01-01` beside `2020-01-01 00:10:00`; ISO dates are parsed as fast as with a format.
+    return pd.DatetimeIndex(pd.to_datetime(text, utc=utc, errors="coerce", format="mixed"))
 
 
 def _parse_day_or_month_first(text: pd.Series, *, name: str, utc: bool) -> pd.DatetimeIndex:
     """`03/04/2020` is only accepted where one of its two readings is the only possible or the only regular one."""
+    parts = text.str.extract(r"^(\d{1,2})[/.-](\d{1,2})[/.-]")
     readings = []
     for dayfirst in (False, True):
-        parsed = pd.to_datetime(text, utc=utc, errors="coerce", format="mixed", dayfirst=dayfirst)
-        # A reading that silently swaps single cells (13/04 read month-first) is no reading of the column.
-        first, second = (text.str.extract(r"^\s*(\d{1,2})[/.-](\d{1,2})")[part].astype("Int64") for part in (0, 1))
-        month = second if dayfirst else first
-        if not parsed.isna().any() and bool((month <= 12).all()):
+        month = parts[1 if dayfirst else 0].astype("Int64")
+        # A reading that swaps day and month in single cells (13/04 read month-first) is no reading of the column.
+        if bool((month.dropna() <= 12).all()):
+            parsed = pd.to_datetime(text, utc=utc, errors="coerce", format="mixed", dayfirst=dayfirst)
             readings.append(pd.DatetimeIndex(parsed))
-    if not readings:
-        raise ValueError(f"the date column {name} cannot be read (first cell {text.iloc[0]!r}): write YYYY-MM-DD HH:MM")
-    regular = [reading for reading in readings if len(np.unique(np.diff(reading.asi8))) == 1]
-    if len(readings) == 2 and len(regular) != 1 and not readings[0].equals(readings[1]):
+    if len(readings) == 2 and not readings[0].equals(readings[1]):
+        readings = [reading for reading in readings if len(np.unique(np.diff(reading.asi8))) == 1]
+    if len(readings) == 2 and readings[0].equals(readings[1]):
+        readings = readings[:1]
+    if len(readings) != 1:
         raise ValueError(
-            f"the date column {name} can be read day-first or month-first (first cell {text.iloc[0]!r}): "
+            f"the date column {name} does not say which of day and month comes first (first cell {text.iloc[0]!r}): "
             "write YYYY-MM-DD HH:MM"
         )
-    return regular[0] if len(readings) == 2 and regular else readings[0]
+    return readings[0]
 
 
 def infer_time_step(dates: pd.DatetimeIndex) -> str:
     """The pandas offset string of the step between rows: the regular one, or the most frequent one where gaps are."""
     if len(dates) < 3:
         raise ValueError(f"the time step cannot be told from {len(dates)} rows: at least 3 are needed")
-    differences = np.diff(dates.as_unit("ns").asi8)
+    differences = np.diff(dates.as_unit("us").asi8)
     steps, counts = np.unique(differences[differences > 0], return_counts=True)
     if len(steps) == 0:
         raise ValueError("the time step cannot be told: all dates are the same")
-    step = pd.Timedelta(int(steps[counts.argmax()]), unit="ns")
-    if step >= pd.Timedelta(days=1) and len(steps) > 1 and dates.is_monotonic_increasing and dates.is_unique:
+    step = timedelta(microseconds=int(steps[counts.argmax()]))
+    if step >= _DAY and len(steps) > 1 and dates.is_monotonic_increasing and dates.is_unique:
         calendar = pd.infer_freq(dates)
         if calendar is not None:
-            return calendar
-    return step_name(step)
-
-
-def step_name(step: pd.Timedelta) -> str:
-    """`15min`, `h`, `D`, `7D`: the shortest offset string of a fixed step."""
-    return pd.tseries.frequencies.to_offset(step).freqstr
+            return str(calendar)
+    return to_offset(step).freqstr
 
 
 def season_of_step(time_step: str) -> int:
     """Time steps of the strongest natural cycle: a day for steps below it, then week, year; 1 where there is none."""
-    offset = pd.tseries.frequencies.to_offset(time_step)
-    fixed = fixed_step(time_step)
-    if fixed is None:
+    step = fixed_step(time_step)
+    if step is None:
+        offset = to_offset(time_step)
         prefix = offset.rule_code.split("-")[0].removesuffix("E").removesuffix("S")
         return max(1, _CALENDAR_SEASONS.get(prefix, 1) // offset.n)
-    day = pd.Timedelta(days=1)
-    if fixed < day:
-        return max(1, round(day / fixed))
-    if fixed == day:
+    if step < _DAY:
+        return max(1, round(_DAY / step))
+    if step == _DAY:
         return 7
-    return 52 if fixed == 7 * day else 1
+    return 52 if step == 7 * _DAY else 1
 
 
-def fixed_step(time_step: str) -> pd.Timedelta | None:
+def fixed_step(time_step: str) -> timedelta | None:
     """The step as a length of time, or None for calendar steps such as months."""
-    offset = pd.tseries.frequencies.to_offset(time_step)
-    try:
-        return pd.Timedelta(offset)
-    except ValueError:
-        if offset.rule_code.startswith("W"):
-            return pd.Timedelta(days=7 * offset.n)
-        return None
+    offset = to_offset(time_step)
+    if offset.rule_code.startswith("W"):
+        return 7 * offset.n * _DAY
+    return offset.n * _UNITS[offset.rule_code] if offset.rule_code in _UNITS else None
 
 
 def gaps(dates: pd.DatetimeIndex, time_step: str) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
     """The pairs of neighbouring dates that lie further apart than one step (dates must be sorted)."""
     step = fixed_step(time_step)
     if step is None:
-        following = dates[:-1] + pd.tseries.frequencies.to_offset(time_step)
+        following = dates[:-1] + to_offset(time_step)
         where = np.flatnonzero(dates[1:] > following)
     else:
-        where = np.flatnonzero(np.diff(dates.as_unit("ns").asi8) > step.value)
-    return [(dates[index], dates[index + 1]) for index in where]
+        where = np.flatnonzero(np.diff(dates.as_unit("us").asi8) > step / timedelta(microseconds=1))
+    return list(zip(dates[where], dates[where + 1], strict=True))
 
 
 def continue_dates(last: pd.Timestamp, time_step: str, num_steps: int) -> pd.DatetimeIndex:

@@ -3,15 +3,15 @@
 `python -m data_provider.demo` writes dataset/demo/demo.csv again, bit for bit. `--shape 17544x862 --output FILE` writes
 a table of another shape by the same rule, for checks of memory and speed.
 
-The recipe, with t in hours and all random numbers from one seeded generator:
+The recipe, with t in hours and all random numbers from one seeded generator, autoregressions of first order:
 
-1. Two slow factors common to all channels ("weather"): first-order autoregressions with time constants of 3 and 10 days.
+1. Two slow factors common to all channels ("weather"): autoregressions with time constants of 3 and 10 days.
 2. Each load channel: level + daily cycle (first and second harmonic, own phase and size) x working-day factor (Saturday
    0.8, Sunday 0.7, softened so that the step at midnight is smooth) + its share of the slow factors + linear drift over
-   the whole span + first-order noise (3 hours) + white noise.
+   the whole span + autoregressive noise (3 hours) + white noise.
 3. Each channel but the first also carries 0.3 of the channel before it, 2 hours late (cross-channel lag).
-4. The last channel, OT, is a temperature: the mean of the loads and the first slow factor, smoothed exponentially with a
-   time constant of 5 hours (so it lags behind them), + noise.
+4. The last channel, OT, is a temperature: the mean of the loads and the first slow factor, smoothed exponentially with
+   a time constant of 5 hours (so it lags behind them), + noise.
 5. Each channel is stretched to its own units and rounded to 3 decimals.
 """
 
@@ -93,14 +93,13 @@ def _autoregression(
     memory = np.exp(-1 / hours)
     shocks = np.sqrt(1 - memory**2) * random.standard_normal((num_rows, num_channels))
     shocks[0] /= np.sqrt(1 - memory**2)
-    return lfilter([1.0], [1.0, -memory], shocks, axis=0)
+    return np.asarray(lfilter([1.0], [1.0, -memory], shocks, axis=0))
 
 
 def _smooth(values: ndarray, *, hours: float) -> Float[ndarray, "time channel"]:
     """Exponential smoothing with the given time constant, begun at the first value."""
     memory = np.exp(-1 / hours)
-    smoothed, _ = lfilter([1 - memory], [1.0, -memory], values, axis=0, zi=memory * values[:1])
-    return smoothed
+    return values[:1] + np.asarray(lfilter([1 - memory], [1.0, -memory], values - values[:1], axis=0))
 
 
 def main() -> None:

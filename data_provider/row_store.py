@@ -33,8 +33,8 @@ class RowStore:
     Rows beyond the budget are computed each time. Safe to use from several threads.
     """
 
-    def __init__(self, num_rows: int, *, budget_bytes: int) -> None:
-        self.num_rows, self.budget_bytes = num_rows, budget_bytes
+    def __init__(self, num_rows: int, *, budget_bytes: int, device: torch.device | str = "cpu") -> None:
+        self.num_rows, self.budget_bytes, self.device = num_rows, budget_bytes, device
         self._lock = threading.RLock()
         self.clear()
 
@@ -56,7 +56,7 @@ class RowStore:
             missing = ~self._is_kept[rows]
             if not missing.any():
                 return self._read(rows)
-            fresh = compute(rows[missing])
+            fresh = {name: tensor.detach().to(self.device) for name, tensor in compute(rows[missing]).items()}
             _check(fresh, num_rows=int(missing.sum()))
             self._keep(rows[missing], fresh)
             if missing.all():
@@ -75,9 +75,7 @@ class RowStore:
             return
         for name, tensor in fresh.items():
             column = self._columns[name]
-            values = _as_indexable(tensor.detach().cpu()[fits] if tensor.dtype not in _INDEXABLE else tensor.cpu())
-            if tensor.dtype in _INDEXABLE:
-                values = values[fits]
+            values = _as_indexable(tensor)[fits]
             if tensor.ndim > 1:
                 column.values[kept, : values.shape[1]] = values
                 column.widths[kept] = values.shape[1]
@@ -90,7 +88,7 @@ class RowStore:
         num_rows = min(self._capacity, self.budget_bytes // bytes_per_row)
         dtype = _INDEXABLE.get(tensor.dtype, tensor.dtype)
         return _Column(
-            torch.zeros(num_rows, *tensor.shape[1:], dtype=dtype),
+            torch.zeros(num_rows, *tensor.shape[1:], dtype=dtype, device=self.device),
             torch.zeros(num_rows if tensor.ndim > 1 else 0, dtype=torch.int32),
             tensor.dtype,
         )
@@ -145,7 +143,7 @@ def _merge(kept: dict[str, Tensor], fresh: dict[str, Tensor], is_fresh: Tensor) 
     """Kept and fresh rows in the asked order, padded with zeros to the wider of the two."""
     merged = {}
     for name, old in kept.items():
-        dtype, new = old.dtype, _as_indexable(fresh[name].detach().cpu())
+        dtype, new = old.dtype, _as_indexable(fresh[name])
         old = _as_indexable(old)
         rest = [max(old.shape[1], new.shape[1]), *old.shape[2:]] if old.ndim > 1 else []
         both = old.new_zeros(len(is_fresh), *rest)

@@ -49,13 +49,12 @@ def parse_split(text: str | None, dates: pd.DatetimeIndex) -> Borders:
     if len(parts) != 2:
         raise ValueError(f"--split {text} has {len(parts)} parts: {advice}")
     try:
-        validation_date, test_date = (pd.Timestamp(part) for part in parts)
-    except ValueError:
+        validation_date, test_date = pd.DatetimeIndex([pd.Timestamp(part) for part in parts])
+    except (ValueError, TypeError):
         raise ValueError(f"--split {text} does not consist of dates: {advice}") from None
-    if validation_date.tz is not None or test_date.tz is not None:
-        raise ValueError(f"--split {text} carries a time zone: write the two dates without one (UTC)")
-    if not dates[0] < validation_date < test_date <= dates[-1]:
-        raise ValueError(f"--split {text} must be two dates in order within {dates[0]} .. {dates[-1]}")
+    first, last = dates.min(), dates.max()
+    if not first < validation_date < test_date <= last:
+        raise ValueError(f"--split {text} must be two dates in order within {first} .. {last}")
     return borders_by_date(dates, validation_date, test_date)
 
 

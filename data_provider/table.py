@@ -16,13 +16,16 @@ import pyarrow.parquet
 from data_provider.dates import parse_dates
 
 _DATE_NAMES = ("date", "datetime", "timestamp", "time", "ts", "ds", "date_time")
-_PARQUET_SUFFIXES = (".parquet", ".pq")
+PARQUET_SUFFIXES = (".parquet", ".pq")
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "-"]
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A file's dates and numbers as they stand: nothing sorted, dropped or filled; missing cells are NaN."""
+    """A file's dates and numbers as they stand: nothing sorted, dropped or filled; missing cells are NaN.
+
+    `notes` say what was done in reading; `complaints` are what a lenient reading let pass.
+    """
 
     path: Path
     columns: list[str]
@@ -30,16 +33,20 @@ class Table:
     values: np.ndarray
     date_column: str
     notes: list[str]
+    complaints: list[str]
 
 
-def read_table(path: Path, *, date_column: str | None = None, columns: list[str] | None = None) -> Table:
+def read_table(
+    path: Path, *, date_column: str | None = None, columns: list[str] | None = None, lenient: bool = False
+) -> Table:
     """The table in `path` with the channels in `columns` (all but the date column where None).
 
     Raises FileNotFoundError, or ValueError naming the file, the column and the first cell that is not what it must be.
+    `lenient` (for checking and repairing) turns such cells into missing ones and keeps the sentences as complaints.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give an existing CSV or Parquet file as --data_path")
-    is_parquet = path.suffix.lower() in _PARQUET_SUFFIXES
+    is_parquet = path.suffix.lower() in PARQUET_SUFFIXES
     try:
         names, types = _parquet_columns(path) if is_parquet else (_csv_header(path), {})
         date_name = _find_date_column(names, types, asked=date_column, path=path)
@@ -50,12 +57,28 @@ def read_table(path: Path, *, date_column: str | None = None, columns: list[str]
         raise ValueError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
     if table.num_rows == 0:
         raise ValueError(f"{path} has a header but no rows")
+    dates, note, complaints = _dates(table.column(date_name).to_pandas(), date_name, lenient=lenient, path=path)
+    values = np.empty((table.num_rows, len(chosen)))
+    for channel, name in enumerate(chosen):
+        values[:, channel], complaint = _numbers(table.column(name), name)
+        if complaint is not None and not lenient:
+            raise ValueError(f"{path}: {complaint}: correct it, or choose the channels with --columns")
+        complaints += [complaint] if complaint is not None else []
+    return Table(path, chosen, dates, values, date_name, [note] if note else [], complaints)
+
+
+def _dates(
+    column: pd.Series, name: str, *, lenient: bool, path: Path
+) -> tuple[pd.DatetimeIndex, str | None, list[str]]:
     try:
-        dates, note = parse_dates(table.column(date_name).to_pandas(), name=date_name)
+        return *parse_dates(column, name=name), []
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    values = np.column_stack([_numbers(table.column(name), name, path) for name in chosen])
-    return Table(path, chosen, dates, values, date_name, [note] if note else [])
+        if not lenient:
+            raise ValueError(f"{path}: {error}") from None
+        try:
+            return *parse_dates(column, name=name, lenient=True), [str(error)]
+        except ValueError as hopeless:
+            raise ValueError(f"{path}: {hopeless}") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -124,19 +147,28 @@ def _listed(names: list[str]) -> str:
 
 
 def _read_csv(path: Path, wanted: list[str]) -> pa.Table:
-    header = _csv_header(path)
-    with path.open(encoding=_encoding(path), newline="") as file:
+    """The columns as numbers, or all as text where one cell is not a number (so that it can be named)."""
+    numbers = {name: pa.float64() for name in wanted[1:]}
+    try:
+        return _parse_csv(path, types={wanted[0]: pa.string(), **numbers})
+    except pa.ArrowInvalid as error:
+        if "conversion error" not in str(error):
+            raise
+    return _parse_csv(path, types=dict.fromkeys(wanted, pa.string()))
+
+
+def _parse_csv(path: Path, *, types: dict[str, pa.DataType]) -> pa.Table:
+    encoding = _encoding(path)
+    with path.open(encoding=encoding, newline="") as file:
         delimiter = _delimiter(file.readline())
-    encoding = "latin-1" if _encoding(path) == "latin-1" else "utf-8"
     return pyarrow.csv.read_csv(
         path,
-        read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows=1, encoding=encoding),
+        read_options=pyarrow.csv.ReadOptions(
+            column_names=_csv_header(path), skip_rows=1, encoding=encoding.removesuffix("-sig")
+        ),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types={wanted[0]: pa.string()},
-            include_columns=wanted,
-            null_values=_MISSING,
-            strings_can_be_null=True,
+            column_types=types, include_columns=list(types), null_values=_MISSING, strings_can_be_null=True
         ),
     )
 
@@ -145,18 +177,15 @@ def _read_parquet(path: Path, wanted: list[str]) -> pa.Table:
     return pyarrow.parquet.read_table(path, columns=wanted)
 
 
-def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> np.ndarray:
+def _numbers(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, str | None]:
+    """The column in float64, NaN where a cell is missing or not a number, and a complaint about the first of those."""
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    if pa.types.is_decimal(kind):
-        return column.to_pandas().astype(float).to_numpy()
-    text = column.to_pandas().astype("string")
-    bad = pd.to_numeric(text, errors="coerce").isna() & text.notna()
+        return column.cast(pa.float64()).to_numpy(zero_copy_only=False), None
+    text = pd.Series(column.to_pandas()).astype("string")
+    numbers = pd.Series(pd.to_numeric(text, errors="coerce")).to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.isnan(numbers) & text.notna().to_numpy()
     if not bad.any():
-        return pd.to_numeric(text).astype(float).to_numpy()
-    row = int(bad.to_numpy().argmax())
-    raise ValueError(
-        f"{path}: column {name} holds {text.iloc[row]!r} in data row {row + 1}, which is not a number: correct it, or "
-        "choose the channels with --columns"
-    )
+        return numbers, None
+    row = int(bad.argmax())
+    return numbers, f"column {name} holds {text.iloc[row]!r} in data row {row + 1}, which is not a number"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -25,17 +26,20 @@ _FEATURES: dict[str, _Feature] = {
 }
 
 
+_FINER = [(timedelta(days=1), "hour"), (timedelta(hours=1), "minute"), (timedelta(minutes=1), "second")]
+
+
 def feature_names(time_step: str) -> list[str]:
     """The features that a step can tell apart: hour of day and coarser for hourly data, with minutes below an hour."""
     step = fixed_step(time_step)
     if step is None:
         is_monthly_or_longer = not time_step.startswith(("B", "C"))
         return ["month_of_year"] if is_monthly_or_longer else ["day_of_week", "day_of_month", "day_of_year"]
-    if step >= pd.Timedelta(days=7):
+    if step >= timedelta(days=7):
         return ["day_of_month", "week_of_year"]
     names = ["day_of_week", "day_of_month", "day_of_year"]
-    for unit, feature in (("1D", "hour"), ("1h", "minute"), ("1min", "second")):
-        if step < pd.Timedelta(unit):
+    for unit, feature in _FINER:
+        if step < unit:
             names = [feature, *names]
     return names
 

@@ -1,0 +1,170 @@
+"""Says in plain words what is in a table and whether it can be trained on: `python -m data_provider.check my.csv`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_provider.dates import gaps, infer_time_step, season_of_step
+from data_provider.repair import METHODS, repair, write_table
+from data_provider.splits import parse_split
+from data_provider.table import Table, read_table
+
+_LOOK_BACKS = (36, 96, 336, 512)
+_MISSING_CODES = (-9999.0, -999.0, 9999.0)
+_FAR_OUT = 5.0
+
+
+def problems_of(table: Table) -> list[str]:
+    """What training refuses in this table, one sentence each; empty where it can be used as it is."""
+    found = list(table.complaints)
+    undated = int(table.dates.isna().sum())
+    if undated:
+        found.append(f"rows without a readable date: {undated}")
+    steps = np.diff(table.dates[table.dates.notna()].asi8)
+    if (steps < 0).any():
+        found.append(f"the dates are not sorted: rows earlier than the one above them: {int((steps < 0).sum())}")
+    repeated = table.dates.dropna().duplicated()
+    if repeated.any():
+        first = table.dates.dropna()[repeated][0]
+        found.append(f"repeated dates: {int(repeated.sum())}, the first {first}")
+    return found + list(_missing_cells(table))
+
+
+def _missing_cells(table: Table) -> Iterator[str]:
+    for name, column in zip(table.columns, table.values.T, strict=True):
+        missing = ~np.isfinite(column)
+        if missing.any():
+            share, where = 100 * missing.mean(), table.dates[int(missing.argmax())]
+            count = int(missing.sum())
+            yield f"column {name}: missing or infinite cells: {count} ({share:.2g} percent), the first at {where}"
+
+
+def remarks_on(table: Table) -> list[str]:
+    """What is worth knowing but does not stop training: gaps, constant columns, outliers, missing codes."""
+    dates = pd.DatetimeIndex(table.dates.dropna().unique().sort_values())
+    found = []
+    if len(dates) >= 3:
+        time_step = infer_time_step(dates)
+        holes = gaps(dates, time_step)
+        if holes:
+            longest = max(holes, key=lambda hole: hole[1] - hole[0])
+            found.append(
+                f"gaps (steps longer than {time_step}): {len(holes)}, the longest {longest[0]} .. {longest[1]}; windows "
+                "would run across them"
+            )
+        elif len(np.unique(np.diff(dates.asi8))) > 1 and pd.infer_freq(dates) is None:
+            found.append(f"steps differ: {time_step} is only the most frequent one")
+    for name, column in zip(table.columns, table.values.T, strict=True):
+        found += [f"column {name}: {remark}" for remark in _column_remarks(column[np.isfinite(column)])]
+    return found
+
+
+def _column_remarks(column: np.ndarray) -> Iterator[str]:
+    if len(column) == 0:
+        return
+    if column.min() == column.max():
+        yield f"constant ({column[0]:g}): it teaches nothing, leave it out with --columns"
+        return
+    low, high = np.quantile(column, [0.25, 0.75])
+    far = _FAR_OUT * (high - low)
+    if far == 0:
+        return
+    outliers = (column < low - far) | (column > high + far)
+    for code in _MISSING_CODES:
+        count = int((column[outliers] == code).sum())
+        if count:
+            yield f"{code:g} stands in {count} cells and looks like a code for missing: see --missing_code {code:g}"
+    if outliers.any():
+        yield (
+            f"outliers: {int(outliers.sum())}, further than {_FAR_OUT:g} interquartile ranges from the quartiles "
+            f"({column[outliers].min():g} .. {column[outliers].max():g})"
+        )
+
+
+def allowed_horizons(table: Table, split: str | None) -> list[str]:
+    """Per usual look-back the longest horizon for which training, validation and test have a window each."""
+    borders = parse_split(split, table.dates)
+    sizes = (borders.train, borders.validation - borders.train, borders.test - borders.validation)
+    lines = [f"training {sizes[0]} rows, validation {sizes[1]}, test {sizes[2]}"]
+    for look_back in _LOOK_BACKS:
+        longest = min(sizes[0] - look_back, sizes[1], sizes[2])
+        allowed = f"--pred_len up to {longest}" if longest > 0 else "too few rows"
+        lines.append(f"--seq_len {look_back}: {allowed}")
+    return lines
+
+
+def overview(table: Table) -> list[str]:
+    """Size, span, step and season, one line each."""
+    dates = table.dates.dropna()
+    lines = [
+        f"{len(table.values)} rows x {len(table.columns)} channels: {', '.join(table.columns[:10])}"
+        + (" ..." if len(table.columns) > 10 else ""),
+        f"dates in column {table.date_column}: {dates.min()} .. {dates.max()}",
+    ]
+    if len(dates.unique()) >= 3:
+        time_step = infer_time_step(pd.DatetimeIndex(dates.unique().sort_values()))
+        lines.append(f"step {time_step}, season {season_of_step(time_step)} steps")
+    return lines
+
+
+def _print_block(title: str, lines: list[str]) -> None:
+    print(title)
+    for line in lines or ["nothing"]:
+        print(f"  {line}")
+
+
+def report(table: Table, *, split: str | None) -> bool:
+    """Prints everything known of the table; whether training would take it."""
+    problems = problems_of(table)
+    _print_block(f"{table.path}", overview(table))
+    _print_block("Problems (training refuses them; --fix interpolate|ffill|drop repairs)", problems)
+    _print_block("Worth knowing", [*table.notes, *remarks_on(table)])
+    if not problems:
+        _print_block(f"Splits ({split or '0.7,0.1,0.2'})", allowed_horizons(table, split))
+    return not problems
+
+
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m data_provider.check", description=__doc__)
+    parser.add_argument("file", type=Path, help="CSV or Parquet file")
+    parser.add_argument("--date_column", help="column with the dates (default: found by name or content)")
+    parser.add_argument("--columns", help="channels, separated by commas (default: all columns)")
+    parser.add_argument("--split", help="0.7,0.1,0.2 (default) or two dates at which validation and test begin")
+    parser.add_argument("--missing_code", type=float, help="a number that stands for a missing cell, such as -9999")
+    parser.add_argument("--fix", choices=METHODS, help="write a repaired copy, and say what was changed")
+    parser.add_argument("--output", type=Path, help="the repaired copy (default: FILE.fixed.csv beside the file)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line: 0 where the table (or its repaired copy) can be trained on, 1 where not, 2 for an error."""
+    asked = _parse_arguments(arguments)
+    columns = [name.strip() for name in asked.columns.split(",")] if asked.columns else None
+    try:
+        table = read_table(asked.file, date_column=asked.date_column, columns=columns, lenient=True)
+        if asked.missing_code is not None:
+            table.values[table.values == asked.missing_code] = np.nan
+        usable = report(table, split=asked.split)
+        if asked.fix is None:
+            return 0 if usable else 1
+        output = asked.output or asked.file.with_suffix(f".fixed{asked.file.suffix}")
+        if output.resolve() == asked.file.resolve():
+            raise ValueError(f"--output {output} is the file itself: a repaired copy needs another name")
+        repaired, changes = repair(table, asked.fix)
+        write_table(repaired, output)
+        _print_block(f"Wrote {output}", changes)
+        return 0 if report(replace(repaired, path=output), split=asked.split) else 1
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
