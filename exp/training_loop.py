@@ -80,6 +80,9 @@ class TrainingLoop:
         self.loss_name = model.default_loss if config.loss == "default" else config.loss
         groups = [group for group in model.parameter_groups(config.learning_rate) if group["params"]]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
+        # A model without parameters has nothing to train: its only epoch is a validation, its optimizer holds nothing.
+        self.num_epochs = config.train_epochs if self.parameters else 1
+        groups = groups or [{"params": [torch.zeros(0)], "lr": config.learning_rate, "scheduled": True}]
         self.optimizer = torch.optim.Adam(groups, betas=(config.adam_beta1, 0.999))
         self.schedule = Schedule(
             config.lradj,
@@ -98,8 +101,9 @@ class TrainingLoop:
         if self.folder.last.exists():
             self._restore()
         with StopRequest() as stop:
-            while self.progress.epoch < self.config.train_epochs and not self.stopping.should_stop:
-                self._train_epoch(stop)
+            while self.progress.epoch < self.num_epochs and not self.stopping.should_stop:
+                if self.parameters:
+                    self._train_epoch(stop)
                 self._close_epoch()
         tensors, _ = load_checkpoint(self.folder.best)
         self.model.load_saved_state(unpack("model", tensors))
@@ -124,7 +128,7 @@ class TrainingLoop:
         self.model.train()
         sums = {name: torch.tensor(value, dtype=torch.float64) for name, value in state.sums.items()}
         sums = {name: value.to(self.runtime.device) for name, value in sums.items()}
-        label = f"epoch {state.epoch + 1}/{self.config.train_epochs}"
+        label = f"epoch {state.epoch + 1}/{self.num_epochs}"
         began = time.perf_counter()
         for batch in progress(self.loader, total=steps, start=state.step, label=label, shown=self.runtime.is_main):
             losses = self._step(batch)
@@ -232,7 +236,7 @@ class TrainingLoop:
             found = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
             logger.info(
                 "epoch %d/%d  train %s | validation %s%s | rate %.3g | %s, %.0f rows/s",
-                record["epoch"], self.config.train_epochs, terms, found, " (best)" if improved else "",
+                record["epoch"], self.num_epochs, terms, found, " (best)" if improved else "",
                 record["learning_rate"], duration(seconds), speed,
             )  # fmt: skip
 
