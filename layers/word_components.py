@@ -25,8 +25,8 @@ def principal_word_embeddings(
 ) -> Float[Tensor, "width {num_components}"]:
     """PCA scores of the transposed word table: dimensions are the samples, words the features (CALF section 3.1).
 
-    The randomised solver leaves the tail of the components to chance, hence the fixed `random_state`. Raises
-    ValueError when the table has fewer dimensions or words than components.
+    For tables as large as GPT-2's the solver is a randomised one that leaves the tail of the components to chance,
+    hence the fixed `random_state`. Raises ValueError when the table has fewer dimensions or words than components.
     """
     num_words, width = word_table.shape
     if num_components > width:
@@ -35,7 +35,7 @@ def principal_word_embeddings(
         raise ValueError(
             f"--num_components must be at most {num_words}, the vocabulary of --llm_model, got {num_components}"
         )
-    pca = PCA(n_components=num_components, svd_solver="randomized", random_state=random_state)
+    pca = PCA(n_components=num_components, random_state=random_state)
     scores = pca.fit_transform(word_table.detach().float().cpu().numpy().T)
     return torch.from_numpy(scores).float().contiguous()
 
