@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +17,7 @@ from utils.metrics import ErrorSums
 from utils.progress import progress
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Something that takes in forecasts and targets in scaled units (`utils.metrics.ErrorSums`, for one)."""
 
@@ -29,8 +31,10 @@ class Observer(Protocol):
     ) -> None: ...
 
 
-def split_errors(runtime: Runtime, model: Forecaster, split: SplitData, *, label: str) -> ErrorSums:
-    """The errors of `model` over the whole split, the same in every process."""
+def split_errors(
+    runtime: Runtime, model: Forecaster, split: SplitData, *, label: str, observers: Sequence[Observer] = ()
+) -> ErrorSums:
+    """The errors of `model` over the whole split, the same in every process; `observers` see what is measured."""
     windows = split.windows
     sums = ErrorSums(
         num_windows=windows.num_windows,
@@ -38,7 +42,7 @@ def split_errors(runtime: Runtime, model: Forecaster, split: SplitData, *, label
         pred_len=windows.pred_len,
         device=runtime.device,
     )
-    evaluate(runtime, model, split, observers=[sums], label=label)
+    evaluate(runtime, model, split, observers=[sums, *observers], label=label)
     sums.reduce(runtime.sum_over_processes)
     return sums
 

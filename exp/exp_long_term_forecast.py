@@ -12,6 +12,7 @@ from data_provider.splits import Split
 from exp.closing_table import error_table
 from exp.evaluation import split_errors
 from exp.exp_basic import Experiment, Settings
+from exp.intervals import calibrate, save_intervals
 from exp.naive import naive_errors
 from exp.run_folder import FORMAT, run_id
 from exp.run_record import diagnostics, save_forecasts, save_plots
@@ -19,6 +20,7 @@ from exp.split_data import SplitData
 from exp.training_loop import TrainingLoop
 from models.base import TaskShape
 from utils.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
+from utils.conformal import Coverage
 from utils.files import write_json
 from utils.lock import FolderLock
 from utils.memory import peak_memory_bytes
@@ -55,12 +57,16 @@ class LongTermForecast(Experiment):
             return self._train_and_test()
 
     def test_entries(self) -> dict[str, Any]:
-        """What metrics.json says of the test, which also leaves its forecasts in the run folder."""
-        sums = split_errors(self.runtime, self.model, self.test, label="test")
+        """What metrics.json says of the test; errors by window and prediction intervals are left in the run folder."""
+        intervals = calibrate(self.runtime, self.model, self.validation)
+        coverage = Coverage(intervals, device=self.runtime.device)
+        sums = split_errors(self.runtime, self.model, self.test, label="test", observers=[coverage])
+        coverage.reduce(self.runtime.sum_over_processes)
         if self.runtime.is_main:
             save_checkpoint(self.folder.window_errors, sums.window_errors(), {"split": "test"})
+            save_intervals(self.folder.intervals, intervals)
         naive = naive_errors(self.runtime, self.test, self.shape_of(self.series))
-        return {"test": self.summary_of(sums, self.series), "naive": naive}
+        return {"test": {**self.summary_of(sums, self.series), "coverage": coverage.summary()}, "naive": naive}
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Trains to the end and returns what metrics.json says of it."""

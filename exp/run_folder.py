@@ -36,6 +36,7 @@ class RunFolder:
         self.plots = path / "plots"
         self.best = path / "checkpoint" / "best.safetensors"
         self.last = path / "checkpoint" / "last.safetensors"
+        self.intervals = path / "checkpoint" / "intervals.safetensors"
 
     @property
     def is_finished(self) -> bool:
@@ -58,7 +59,7 @@ class RunFolder:
         """Removes the record of an earlier run of the same id."""
         for path in (
             self.metrics, self.history, self.timing, self.best, self.last, self.forecasts, self.window_errors,
-            self.alignment,
+            self.alignment, self.intervals,
         ):  # fmt: skip
             path.unlink(missing_ok=True)
 
