@@ -96,8 +96,7 @@ def _select(arguments: Sequence[str]) -> Selection:
 def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
     """Whose the flags in `arguments` are that the chosen model and task do not have."""
     unknown = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
-    unknown = {name.removeprefix("no_") for name in unknown} | unknown
-    if not unknown - known:
+    if all(name in known or name.removeprefix("no_") in known for name in unknown):
         return {}
     owners: dict[str, str] = {}
     for task in TASKS:

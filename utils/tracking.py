@@ -7,7 +7,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 logger = logging.getLogger(__name__)
 PROJECT = "balm-forecasting"
@@ -27,6 +27,7 @@ class TrackConfig:
             raise ValueError(f"--track {self.track} needs the package {self.track}: pip install {self.track}")
 
 
+@runtime_checkable
 class TrackerHost(Protocol):
     """The part of `accelerate.Accelerator` that tracking uses."""
 

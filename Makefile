@@ -1,0 +1,33 @@
+# The two commands of the README. Each creates .venv and installs what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-long clean
+
+quickstart: .venv/runs
+	$(BIN)/python run.py --model BALM --data demo --seq_len 96 --pred_len 24 \
+		--llm_model random --llm_layers 2 --llm_width 128 --llm_heads 4 \
+		--batch_size 64 --learning_rate 0.002 --train_epochs 4 --output_dir results --overwrite
+	@echo "These figures measure nothing: the data are a synthetic demo set and the GPT-2 has random weights."
+	@echo "A cell of the paper: $(BIN)/python -m data_provider.download ETTh1, then bash scripts_long_term/BALM_ETTh1_GPT2.sh"
+
+test: .venv/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pytest -n 2 -m "not long"
+
+test-long: .venv/tests
+	$(BIN)/pytest -n 2 -m long
+
+.venv/runs: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/tests: .venv/runs requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv

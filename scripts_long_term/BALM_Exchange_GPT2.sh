@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# BALM-TSF on Exchange, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
+# The effective published settings: the rates that really ran, Adam's first beta 0.95, the global batch of all
+# processes, and InfoNCE among the rows of one published process (--alignment_rows).
+extra=("$@")
+status=0
+balm() {
+  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
+  python run.py --model BALM --data Exchange --seq_len 512 --llm_layers 6 --adam_beta1 0.95 \
+    --batch_size 96 --alignment_rows 24 --d_model 32 --d_ff 128 --lradj halving --learning_rate 0.0002 --patience 10 \
+    --pred_len "$@" "${extra[@]}" || status=$?
+}
+balm 96 --train_epochs 10
+balm 192 --train_epochs 10
+balm 336 --train_epochs 10
+balm 720 --train_epochs 15
+exit $status

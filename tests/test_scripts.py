@@ -1,0 +1,60 @@
+"""Every command of every script is one that the real parser takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exp.command_line import parse_command
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted(ROOT.glob("scripts_*/*.sh"))
+
+
+def commands_of(script: Path, tmp_path: Path, *extra: str) -> list[list[str]]:
+    """The arguments of each `python` call that the script makes, recorded by a stand-in for python."""
+    record = tmp_path / "calls"
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!/usr/bin/env bash\nprintf "%s\\x1f" "$@" >> "{record}"\nprintf "\\n" >> "{record}"\n')
+    stand_in.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", str(script), *extra], check=True, env={**os.environ, "PATH": path}, cwd=ROOT)
+    return [line.split("\x1f")[:-1] for line in record.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.parent.name}/{script.stem}")
+def test_every_command_of_a_script_parses_and_gets_the_extra_flags(script: Path, tmp_path: Path) -> None:
+    commands = commands_of(script, tmp_path, "--des", "two words")
+    assert commands, f"{script} runs nothing"
+    for command in commands:
+        assert command[0] == "run.py"
+        settings = parse_command(command[1:])
+        assert settings.train.des == "two words"
+        assert settings.model_name == script.stem.split("_")[0]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: f"{script.parent.name}/{script.stem}")
+def test_a_long_term_script_covers_the_four_horizons(script: Path, tmp_path: Path) -> None:
+    if script.parent.name not in ("scripts_long_term", "scripts_few_shot", "scripts_zero_shot"):
+        return
+    commands = commands_of(script, tmp_path)
+    assert sorted(parse_command(command[1:]).data.pred_len for command in commands) == [96, 192, 336, 720]
+
+
+def test_a_script_goes_on_after_a_run_that_fails_and_says_so_at_the_end(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!/usr/bin/env bash\necho call >> "{calls}"\n[ "$(wc -l < "{calls}")" != 2 ]\n')
+    stand_in.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    script = ROOT / "scripts_long_term" / "BALM_ETTh1_GPT2.sh"
+    assert subprocess.run(["bash", str(script)], env=environment, cwd=ROOT).returncode == 1
+    assert len(calls.read_text().splitlines()) == 4
+
+
+def test_the_tests_run_on_a_supported_python() -> None:
+    assert (3, 11) <= sys.version_info[:2] <= (3, 13)
