@@ -198,7 +198,8 @@ class TrainingLoop:
                 f"the validation {self.monitor} of epoch {state.epoch + 1} is not a finite number: lower "
                 "--learning_rate; the last good state is kept in the run folder"
             )
-        self.schedule.after_epoch()
+        if self.parameters:
+            self.schedule.after_epoch()
         state.epoch += 1
         improved = self.stopping.update(errors[self.monitor], epoch=state.epoch)
         record = {"epoch": state.epoch, "train": train, "validation": errors, "learning_rate": rate}
@@ -232,7 +233,7 @@ class TrainingLoop:
         curves |= {"schedule/learning_rate": record["learning_rate"], "schedule/rows_per_second": speed}
         self.tracking.log({**curves, "epoch": record["epoch"]}, step=self.progress.total_steps)
         if self.runtime.is_main:
-            terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items())
+            terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items()) or "nothing"
             found = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
             logger.info(
                 "epoch %d/%d  train %s | validation %s%s | rate %.3g | %s, %.0f rows/s",
