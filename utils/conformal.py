@@ -33,7 +33,7 @@ def conformal_rank(num_errors: int, level: float) -> int | None:
 
 
 def kept_levels(num_channels: int, pred_len: int) -> tuple[float, ...]:
-    """The levels that a run keeps: each percent from 0.5 on, or five of them for very wide series with long horizons."""
+    """The levels that a run keeps: each percent from 0.5 on, or five of them for wide series with long horizons."""
     size = 4 * len(LEVELS) * num_channels * pred_len
     return LEVELS if size <= BOUNDS_BUDGET_BYTES else COARSE_LEVELS
 
@@ -154,7 +154,7 @@ class Coverage:
         self.inside = torch.stack(inside) if inside else self.inside
 
     def summary(self) -> dict[str, Any]:
-        """Share of covered values by level ("0.9"), over all and per channel; a level with too few errors is left out."""
+        """Share of covered values by level ("0.9"), in all and per channel; none for levels with too few errors."""
         total = (self.inside.sum(1) / self.count.sum()).tolist()
         per_channel = (self.inside / self.count.clamp(min=1)).tolist()
         names = [f"{level:g}" for level in self.bounds]

@@ -26,10 +26,12 @@ def plot_forecast(
     path: str | Path,
     *,
     look_back: Float[np.ndarray, "seq_len channel"],
-    target: Float[np.ndarray, "pred_len channel"],
+    target: Float[np.ndarray, "pred_len channel"] | None,
     forecast: Float[np.ndarray, "pred_len channel"],
     columns: Sequence[str],
     title: str,
+    half_width: Float[np.ndarray, "pred_len channel"] | None = None,
+    half_width_label: str = "interval",
     first_date: str | pd.Timestamp | None = None,
     time_step: str | None = None,
     label: str | None = None,
@@ -41,23 +43,31 @@ def plot_forecast(
     `first_date` is the date of the first target step and `time_step` a pandas offset string; without them the x-axis
     counts time steps from the forecast's start. `label` ("demo data, random LLM") is printed in the figure, so that a
     picture that leaves its folder still says what it is. At most `max_channels` channels are drawn, the last one (the
-    target by the field's convention) always among them. Returns the path.
+    target by the field's convention) always among them. `target` is None for a future that nobody knows yet;
+    `half_width` is that of a prediction interval around the forecast. Returns the path.
     """
-    look_back, target, forecast = np.asarray(look_back), np.asarray(target), np.asarray(forecast)
+    look_back, forecast = np.asarray(look_back), np.asarray(forecast)
     channels = _shown_channels(len(columns), max_channels)
-    tail = look_back[-min(len(look_back), max(2 * len(target), 24)) :]
+    tail = look_back[-min(len(look_back), max(2 * len(forecast), 24)) :]
     num_columns = 1 if len(channels) == 1 else 2
     num_rows = math.ceil(len(channels) / num_columns)
     figure, axes = _panels(len(channels), num_rows, num_columns, panel_size=(5.4 if num_columns == 2 else 9.0, 2.6))
-    steps = np.arange(-len(tail), len(target))
+    steps = np.arange(-len(tail), len(forecast))
     moments = _moments(steps, first_date, time_step)
     for axis, channel in zip(axes, channels, strict=True):
-        truth = np.concatenate([tail[:, channel], target[:, channel]])
-        start = len(tail)
-        joined = np.concatenate([truth[start - 1 : start], forecast[:, channel]])
+        start, now = len(tail), tail[-1:, channel]
+        joined = np.concatenate([now, forecast[:, channel]])
         axis.axvspan(moments[start - 1], moments[-1], color="#f3f4f6", zorder=0, linewidth=0)
-        axis.plot(moments[:start], truth[:start], color=HISTORY_COLOUR, linewidth=1.2, label="look-back window")
-        axis.plot(moments[start - 1 :], truth[start - 1 :], color=TRUTH_COLOUR, linewidth=1.5, label="truth")
+        axis.plot(moments[:start], tail[:, channel], color=HISTORY_COLOUR, linewidth=1.2, label="look-back window")
+        if target is not None:
+            truth = np.concatenate([now, target[:, channel]])
+            axis.plot(moments[start - 1 :], truth, color=TRUTH_COLOUR, linewidth=1.5, label="truth")
+        if half_width is not None:
+            reach = np.concatenate([[0.0], half_width[:, channel]])
+            band = axis.fill_between(
+                moments[start - 1 :], joined - reach, joined + reach, color=FORECAST_COLOUR, alpha=0.18, linewidth=0
+            )
+            band.set_label(half_width_label)
         axis.plot(
             moments[start - 1 :],
             joined,
@@ -71,7 +81,7 @@ def plot_forecast(
         _label_moments(axis, dated=first_date is not None)
     if len(columns) > len(channels):
         unit = f"{unit}; {len(channels)} of {len(columns)} channels"
-    return _finish(figure, axes[0], path, title=title, label=label, note=unit, num_legend=3)
+    return _finish(figure, axes[0], path, title=title, label=label, note=unit, num_legend=4)
 
 
 def plot_training_curves(
