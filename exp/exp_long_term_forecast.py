@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -15,25 +15,27 @@ from exp.exp_basic import Experiment, Settings
 from exp.intervals import calibrate, save_intervals
 from exp.naive import naive_errors
 from exp.run_folder import FORMAT, run_id
-from exp.run_record import diagnostics, save_forecasts, save_plots
+from exp.run_record import diagnostics, save_forecasts, save_plots, tables_of
 from exp.split_data import SplitData
 from exp.training_loop import TrainingLoop
 from models.base import TaskShape
 from utils.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from utils.conformal import Coverage
 from utils.files import write_json
-from utils.lock import FolderLock
 from utils.memory import peak_memory_bytes
 from utils.metrics import ErrorSums
 from utils.progress import duration
+from utils.tracking import Rows
 
 
 class LongTermForecast(Experiment):
     """The experiment of `--task_name long_term_forecast`; few-shot is the same with `--percent`."""
 
+    monitor: ClassVar[str] = "mse"
+
     def __init__(self, settings: Settings):
         super().__init__(settings)
-        self.series = load_series(settings.data)
+        self.series = self.load()
         self.model = settings.model_class.build(settings.model, self.shape_of(self.series))
         self.model.to(self.runtime.device)
         self.train, self.validation, self.test = (
@@ -41,19 +43,16 @@ class LongTermForecast(Experiment):
         )
         self.folder = self.folder_for(self._run_id())
 
+    def load(self) -> Series:
+        """The series that the flags name."""
+        return load_series(self.settings.data)
+
     def run(self) -> dict[str, Any]:
         """Trains, tests once and writes the run folder; with `--is_training 0` only tests the finished run again."""
         if not self.settings.train.is_training:
-            return self._test_again()
-        if not self.runtime.is_main:
-            self.runtime.wait()
-            return self._train_and_test()
-        self.folder.create()
-        with FolderLock(self.folder.path):
-            if self.settings.train.overwrite:
-                self.folder.clear()
-            self.folder.write_config({**self._record(), "command": list(self.settings.command)})
-            self.runtime.wait()
+            with self.folder_taken():
+                return self._test_again()
+        with self.folder_taken(self._record()):
             return self._train_and_test()
 
     def test_entries(self) -> dict[str, Any]:
@@ -72,6 +71,10 @@ class LongTermForecast(Experiment):
         """Trains to the end and returns what metrics.json says of it."""
         loop.fit()
         return loop.summary()
+
+    def shown_split(self) -> SplitData:
+        """The split whose forecasts are drawn."""
+        return self.test
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """The table, the labels and the place of the record."""
@@ -183,6 +186,7 @@ class LongTermForecast(Experiment):
             folder=self.folder,
             tracking=self.tracking,
             header=self._record(),
+            monitor=self.monitor,
         )
         trained = self.fit(loop)
         tested_from = time.perf_counter()
@@ -191,8 +195,9 @@ class LongTermForecast(Experiment):
         seconds = {"training": loop.progress.seconds, "test": now - tested_from, "total": now - began}
         metrics = {**self._cell(), **tested, **trained, "seconds": seconds, **self._resources()}
         if self.runtime.is_main:
-            self._close_record(metrics, loop, before)
-        self.tracking.finish(summary=metrics, images={path.stem: path for path in self.folder.plots.glob("*.png")})
+            tables = self._close_record(metrics, loop, before)
+            images = {path.stem: path for path in self.folder.plots.glob("*.png")}
+            self.tracking.finish(summary=metrics, images=images, tables=tables)
         self.runtime.wait()
         return metrics
 
@@ -222,21 +227,23 @@ class LongTermForecast(Experiment):
     def _diagnostics(self) -> dict[str, Tensor]:
         return diagnostics(self.model, self.validation, self.runtime) if self.runtime.is_main else {}
 
-    def _close_record(self, metrics: dict[str, Any], loop: TrainingLoop, before: dict[str, Tensor]) -> None:
-        """Everything but metrics.json first: its presence says that the run is finished."""
+    def _close_record(self, metrics: dict[str, Any], loop: TrainingLoop, before: dict[str, Tensor]) -> dict[str, Rows]:
+        """Everything but metrics.json first: its presence says that the run is finished. Returns tables."""
         if before:
             states = {**pack("before", before), **pack("after", self._diagnostics())}
             save_checkpoint(self.folder.alignment, states, {"split": "validation"})
         data = self.settings.data
+        samples = save_forecasts(self.folder, self.runtime, self.model, self.shown_split())
         save_plots(
             self.folder,
-            save_forecasts(self.folder, self.runtime, self.model, self.test),
+            samples,
             history=loop.progress.history,
             title=f"{self.settings.model_name} on {self.series.name}, {data.seq_len} steps read, {data.pred_len} ahead",
             labels=self._labels(),
             time_step=self.series.time_step,
         )
         write_json(self.folder.metrics, metrics)
+        return tables_of(samples, metrics, time_step=self.series.time_step)
 
     def _test_again(self) -> dict[str, Any]:
         tensors, _ = load_checkpoint(self.folder.best)

@@ -14,6 +14,7 @@ from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.naive import naive_errors
 from exp.run_folder import RunFolder
+from exp.split_data import SplitData
 from exp.training_loop import TrainingLoop
 from utils.checkpoint import load_checkpoint, unpack
 
@@ -66,6 +67,10 @@ class ZeroShotForecast(LongTermForecast):
             naive = naive_errors(self.runtime, split, self.shape_of(series))
             targets[name] = {**self.summary_of(sums, series), "naive": naive}
         return {"targets": targets}
+
+    def shown_split(self) -> SplitData:
+        """Forecasts of the first target are drawn; the source's test split is not read."""
+        return next(iter(self.target_splits.values()))
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Trains on the source, or takes the weights of the run that was named."""

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save
 from torch import Tensor
@@ -17,6 +18,7 @@ from exp.split_data import SplitData
 from models.base import Forecaster
 from utils.files import replace_file
 from utils.plotting import plot_forecast, plot_training_curves
+from utils.tracking import Rows
 
 NUM_SAMPLES = 8
 NUM_SAMPLE_CHANNELS = 32
@@ -92,3 +94,33 @@ def diagnostics(model: Forecaster, split: SplitData, runtime: Runtime) -> dict[s
     with runtime.autocast():
         found = model.diagnostics(batch.look_back, **batch.constants)
     return {name: value.float().cpu() for name, value in found.items()}
+
+
+def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: str) -> dict[str, Rows]:
+    """The middle sample forecast, and the test errors by channel and by step, as rows for a tracker."""
+    tests = metrics.get("targets") or {metrics["data"]: metrics["test"]}
+    by_channel = [
+        {"data": name, "channel": column, "mse": mse, "mae": mae}
+        for name, test in tests.items()
+        for column, mse, mae in zip(
+            test["per_channel"]["columns"], test["per_channel"]["mse"], test["per_channel"]["mae"], strict=True
+        )
+    ]
+    by_step = [
+        {"data": name, "step": step, "mse": mse, "mae": mae}
+        for name, test in tests.items()
+        for step, (mse, mae) in enumerate(zip(test["per_step"]["mse"], test["per_step"]["mae"], strict=True), start=1)
+    ]
+    number = len(samples["first_dates"]) // 2
+    dates = pd.date_range(samples["first_dates"][number], periods=samples["target"].shape[1], freq=time_step)
+    forecasts = [
+        {
+            "date": date.isoformat(),
+            "channel": column,
+            "target": samples["target"][number, step, index].item(),
+            "forecast": samples["forecast"][number, step, index].item(),
+        }
+        for index, column in enumerate(samples["columns"])
+        for step, date in enumerate(dates)
+    ]
+    return {"forecasts": forecasts, "error_by_channel": by_channel, "error_by_step": by_step}

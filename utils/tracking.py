@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 logger = logging.getLogger(__name__)
+Rows = list[dict[str, Any]]
 PROJECT = "balm-forecasting"
 
 
@@ -65,8 +66,8 @@ class Tracking:
         if self.active:
             self.host.log(values, step=step)
 
-    def finish(self, *, summary: dict[str, Any], images: dict[str, Path]) -> None:
-        """Final figures and pictures, then closes the run."""
+    def finish(self, *, summary: dict[str, Any], images: dict[str, Path], tables: dict[str, Rows]) -> None:
+        """Final figures, pictures and tables (rows of equal keys), then closes the run."""
         if not self.active:
             return
         if self.config.track == "wandb":
@@ -74,6 +75,7 @@ class Tracking:
 
             run = self.host.get_tracker("wandb", unwrap=True)
             run.log({f"plots/{name}": wandb.Image(str(path)) for name, path in images.items()})
+            run.log({f"tables/{name}": _wandb_table(rows) for name, rows in tables.items() if rows})
             run.summary.update(_flatten(summary))
             if run.offline:
                 logger.info("the wandb run is on this machine; send it with: wandb sync %s", Path(run.dir).parent)
@@ -98,10 +100,16 @@ def _wandb_mode() -> str:
     chosen = os.environ.get("WANDB_MODE")
     if chosen:
         return chosen
-    if wandb.api.api_key:
+    if wandb.login(prompt=False, verify=False):
         return "online"
     logger.info("no wandb account on this machine (see `wandb login`): the run is recorded offline")
     return "offline"
+
+
+def _wandb_table(rows: Rows) -> Any:
+    import wandb
+
+    return wandb.Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
