@@ -6,29 +6,44 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from exp.processes import StoppedElsewhere, close_processes, lost_process, speaks_for_all
 from exp.seeds import WrongInput, run_command
 from exp.training_loop import Interrupted
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+ON_INTERRUPT = "interrupted: the same command goes on from the last state that was saved"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the flags say and returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    level = logging.INFO if speaks_for_all() else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         for text in run_command(arguments):
             print(f"\n{text}\n", flush=True)
     except WrongInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except (FloatingPointError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
+        return failure(str(error), WRONG_INPUT)
+    except (FloatingPointError, OSError, StoppedElsewhere) as error:
+        return failure(str(error), FAILED)
     except (Interrupted, KeyboardInterrupt) as error:
-        print(str(error) or "interrupted", file=sys.stderr)
+        if speaks_for_all():
+            print(str(error) or ON_INTERRUPT, file=sys.stderr)
         return INTERRUPTED
+    except RuntimeError as error:
+        reason = lost_process(error)
+        if reason is None:
+            raise
+        return failure(reason, FAILED)
+    close_processes()
     return 0
+
+
+def failure(reason: str, code: int) -> int:
+    """`code`, after one line with the reason; without one another process has said it."""
+    if reason:
+        print(f"error: {reason}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +19,10 @@ from torch import Tensor, nn
 
 from data_provider.config import DataConfig
 from exp.config import TrainConfig
+from exp.processes import StoppedElsewhere
 from exp.run_folder import RunFolder
 from models.base import Forecaster
+from utils.lock import FolderLock
 from utils.tracking import TrackConfig, Tracking
 
 logger = logging.getLogger(__name__)
@@ -39,8 +44,9 @@ class Settings:
     command: tuple[str, ...] = ()
 
     def with_seed(self, seed: int) -> Settings:
-        """The same settings for one run of several."""
-        return replace(self, train=replace(self.train, seed=seed, seeds=[], itr=1))
+        """The same settings for one run of several; a trial run (`--fast_dev_run`) has one epoch."""
+        epochs = 1 if self.train.fast_dev_run else self.train.train_epochs
+        return replace(self, train=replace(self.train, seed=seed, seeds=[], itr=1, train_epochs=epochs))
 
     def record(self) -> dict[str, Any]:
         """Every flag as JSON values, as config.json and checkpoints keep them."""
@@ -61,13 +67,18 @@ class Runtime:
         self.seed = train.seed
         self.deterministic = train.deterministic
         self.compile = train.compile
+        if train.deterministic:
+            # cuBLAS reads it when it is first used; without it torch refuses matrix products on a GPU.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.accelerator = Accelerator(
-            cpu=train.device == "cpu",
+            # Where there is no GPU a launcher's processes find each other only when accelerate is told so.
+            cpu=train.device == "cpu" or not torch.accelerator.is_available(),
             mixed_precision="bf16" if train.precision == "bf16" else "no",
             log_with=track.track if track.track != "none" else None,
             project_dir=train.output_dir if track.track != "none" else None,
-            # A model may freeze a part of itself during training, or leave one out of its loss.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
+            # A model may freeze a part of itself during training, or leave one out of its loss. Buffers that change
+            # in training (running statistics) are the first process's in all of them.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=True)],
         )
         self.device = self.accelerator.device
         self.dtype = DTYPES[train.precision]
@@ -112,6 +123,38 @@ class Runtime:
             return condition
         return bool(self.sum_over_processes(torch.tensor(float(condition), device=self.device)).item())
 
+    def counts_of_processes(self, own: Mapping[str, float]) -> list[dict[str, float]]:
+        """What `own` is in each process, in their order; the names must be the same in all."""
+        names = sorted(own)
+        table = torch.zeros(self.num_processes, len(names), dtype=torch.float64, device=self.device)
+        table[self.process_index] = torch.tensor([own[name] for name in names], dtype=torch.float64)
+        return [dict(zip(names, row, strict=True)) for row in self.sum_over_processes(table).tolist()]
+
+    def share_buffers(self, model: Forecaster) -> None:
+        """Gives every process the first one's running statistics, so that all evaluate the same model."""
+        if self.num_processes > 1:
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def together(self, action: Callable[[], object]) -> None:
+        """Runs `action` in every process; where it fails in any, all of them stop.
+
+        A process whose own action failed raises that error, unless the main process has one to raise; the others
+        raise StoppedElsewhere.
+        """
+        error = None
+        try:
+            action()
+        except Exception as found:
+            error = found
+        if self.any_process(error is not None):
+            main_fails = self.any_process(self.is_main and error is not None)
+            raise error if error is not None and (self.is_main or not main_fails) else StoppedElsewhere
+
+    def on_main(self, action: Callable[[], object]) -> None:
+        """Runs `action` in the main process while the others wait; where it fails, all of them stop (`together`)."""
+        self.together(action if self.is_main else lambda: None)
+
     def wait(self) -> None:
         """Until every process is here."""
         self.accelerator.wait_for_everyone()
@@ -131,6 +174,7 @@ class Experiment:
     """One kind of experiment. Built without writing anything; `run` then trains, tests and fills the run folder."""
 
     task_configs: ClassVar[tuple[type, ...]] = ()
+    folder: RunFolder
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -145,6 +189,28 @@ class Experiment:
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """What a person reads at the end of the run."""
         raise NotImplementedError
+
+    @contextmanager
+    def folder_taken(self, record: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Holds the run folder against other processes; `record` goes into its config.json.
+
+        Refuses (OSError) a folder that another run is in, and one that not every process of this run can see.
+        """
+        with ExitStack() as held:
+            self.runtime.on_main(lambda: self._take_folder(held, record))
+            if self.runtime.any_process(not self.folder.config.exists()):
+                raise FileNotFoundError(
+                    f"--output_dir {self.settings.train.output_dir} is not the same folder for all processes: name "
+                    "one that every machine of this run sees"
+                )
+            yield
+
+    def _take_folder(self, held: ExitStack, record: Mapping[str, Any] | None) -> None:
+        self.folder.create()
+        held.enter_context(FolderLock(self.folder.path))
+        self.folder.prepare(starts_anew=self.settings.train.overwrite and record is not None)
+        if record is not None:
+            self.folder.write_config({**record, "command": list(self.settings.command)})
 
     def folder_for(self, run_id: str) -> RunFolder:
         """The run folder, with the refusal of a run that is finished already (ValueError)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import subprocess
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from exp.config import NOT_IN_RUN_ID, TrainConfig
-from utils.files import read_json, write_json
+from utils.files import PART, CannotWrite, read_json, remove_parts, write_json
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn", "safetensors", "wandb")
 SECONDS_FOR_GIT = 10
+LONGEST_NAME = 200
 
 
 class RunFolder:
@@ -44,24 +46,28 @@ class RunFolder:
         return self.metrics.exists()
 
     def create(self) -> None:
-        """Makes the folder; a ValueError says when that is not allowed."""
+        """Makes the folder and those below it; an OSError names --output_dir when that is not allowed."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
+            for folder in (self.path, self.best.parent, self.plots):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".writable.{os.getpid()}{PART}"
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise ValueError(
+            raise CannotWrite(
                 f"--output_dir {self.path.parent} cannot be written to ({error.strerror}): choose another folder"
             ) from error
 
-    def clear(self) -> None:
-        """Removes the record of an earlier run of the same id."""
-        for path in (
-            self.metrics, self.history, self.timing, self.best, self.last, self.forecasts, self.window_errors,
-            self.alignment, self.intervals,
-        ):  # fmt: skip
-            path.unlink(missing_ok=True)
+    def prepare(self, *, starts_anew: bool) -> None:
+        """Sweeps up after a killed run; `starts_anew` removes a finished run, while an unfinished one is continued."""
+        for folder in (self.path, self.best.parent, self.plots):
+            remove_parts(folder)
+        if starts_anew and self.is_finished:
+            # The metrics last: until they are gone the run counts as finished, and its removal is begun again.
+            written = [*self.best.parent.glob("*.safetensors"), *self.path.glob("*.safetensors")]
+            for path in (self.last, *written, self.history, self.timing):
+                path.unlink(missing_ok=True)
+            self.metrics.unlink()
 
     def read_metrics(self) -> dict[str, Any]:
         """The metrics of a finished run."""
@@ -82,14 +88,20 @@ def run_id(
     train: TrainConfig,
     determinants: Mapping[str, Any],
 ) -> str:
-    """A readable name that ends in a hash of everything that determines the result."""
+    """A readable name that ends in a hash of everything that determines the result; it stays a name in any folder."""
     training = {name: value for name, value in asdict(train).items() if name not in NOT_IN_RUN_ID}
     text = json.dumps({**determinants, "train": training}, sort_keys=True, default=str)
     parts = [
         train.model_id, model, data, f"{percent}pct" if percent < 100 else "", str(seq_len), str(pred_len),
         f"seed{train.seed}", train.des, hashlib.sha256(text.encode()).hexdigest()[:8],
     ]  # fmt: skip
-    return re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part))
+    name = re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part)).lstrip(".-")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"the run id would have {len(name.encode())} bytes, more than the {LONGEST_NAME} that a folder's name may "
+            "have: shorten --model_id or --des"
+        )
+    return name
 
 
 def git_revision() -> str | None:

@@ -11,6 +11,7 @@ from exp import task_class
 from exp.checkpoint_task import CheckpointTask
 from exp.command_line import parse_checkpoint_task, parse_command, selected_task
 from exp.exp_basic import Experiment, FinishedRun, Settings
+from exp.processes import messages_of_all, speaks_for_all
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
     try:
         settings = parse_command(arguments)
     except ValueError as error:
-        raise WrongInput(str(error)) from error
+        raise WrongInput(str(error) if speaks_for_all() else "") from error
     seeds, all_metrics = settings.train.all_seeds, []
     for seed in seeds:
         experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
@@ -55,21 +56,31 @@ def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
             all_metrics.append(metrics)
             if experiment.runtime.is_main:
                 yield experiment.closing_text(metrics)
-    if len(seeds) > 1:
+    if len(seeds) > 1 and speaks_for_all():
         yield spread(seeds, all_metrics)
 
 
 def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:
+    """The experiment in every process, or the reasons why not in all: the first process has the words."""
+    built, reason = None, ""
     try:
         experiment = task_class(settings.task_name)
         assert issubclass(experiment, Experiment)
-        return experiment(settings)
+        built = experiment(settings)
     except FinishedRun as finished:
-        if is_one_of_several:
-            return finished
-        raise WrongInput(str(finished)) from finished
+        built, reason = finished, "" if is_one_of_several else str(finished)
     except (ValueError, OSError) as error:
-        raise WrongInput(str(error)) from error
+        reason = str(error) or type(error).__name__
+    reasons = messages_of_all(reason)
+    if reasons:
+        raise WrongInput("; ".join(reasons) if speaks_for_all() else "")
+    if len(messages_of_all(type(built).__name__)) > 1:
+        raise WrongInput(
+            f"--output_dir {settings.train.output_dir} holds a finished run for some processes only: name a folder "
+            "that every machine of this run sees"
+        )
+    assert built is not None
+    return built
 
 
 def spread(seeds: list[int], all_metrics: list[dict[str, Any]]) -> str:

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -15,17 +14,12 @@ from torch import Tensor
 from data_provider.windows import Batch
 from exp.config import TrainConfig
 from exp.exp_basic import Runtime
+from exp.loss_guard import LossGuard
 from exp.run_folder import RunFolder
 from exp.split_data import SplitData
+from exp.training_state import Progress, TrainingState, load_weights
 from models.base import Forecaster
-from utils.checkpoint import (
-    load_checkpoint,
-    optimizer_state,
-    pack,
-    restore_optimizer,
-    save_checkpoint,
-    unpack,
-)
+from utils.checkpoint import pack, save_checkpoint
 from utils.early_stopping import EarlyStopping
 from utils.files import write_json_lines
 from utils.interrupt import StopRequest
@@ -35,26 +29,12 @@ from utils.schedules import Schedule
 from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)
-STEPS_BETWEEN_CHECKS_ON_GPU = 16
+# On a GPU the losses of a step, and the wishes of other processes, are asked for once in so many steps.
+STEPS_BETWEEN_QUESTIONS_ON_GPU = 16
 
 
 class Interrupted(Exception):
     """Training stopped on request; everything up to the last step is saved."""
-
-
-@dataclass
-class Progress:
-    """Where training stands: all that a checkpoint keeps beside tensors, the schedule and early stopping."""
-
-    epoch: int = 0
-    step: int = 0
-    rows: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    total_steps: int = 0
-    total_rows: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    timing: list[dict[str, Any]] = field(default_factory=list)
 
 
 class TrainingLoop:
@@ -78,40 +58,46 @@ class TrainingLoop:
         self.validate, self.folder, self.tracking = validate, folder, tracking
         self.header, self.monitor = header, monitor
         self.loss_name = model.default_loss if config.loss == "default" else config.loss
+        self.steps_between_questions = 1 if runtime.device.type == "cpu" else STEPS_BETWEEN_QUESTIONS_ON_GPU
+        self.guard = LossGuard(self.steps_between_questions)
+        self.wrapped = runtime.wrap(model)
         groups = [group for group in model.parameter_groups(config.learning_rate) if group["params"]]
-        self.parameters = [parameter for group in groups for parameter in group["params"]]
-        # A model without parameters has nothing to train: its only epoch is a validation, its optimizer holds nothing.
-        self.num_epochs = config.train_epochs if self.parameters else 1
-        groups = groups or [{"params": [torch.zeros(0)], "lr": config.learning_rate, "scheduled": True}]
-        self.optimizer = torch.optim.Adam(groups, betas=(config.adam_beta1, 0.999))
-        self.schedule = Schedule(
+        optimizer = torch.optim.Adam(groups, betas=(config.adam_beta1, 0.999))
+        schedule = Schedule(
             config.lradj,
-            self.optimizer,
+            optimizer,
             steps_per_epoch=len(split.loader),
             num_epochs=config.train_epochs,
             cosine_epochs=config.cosine_epochs,
         )
-        self.stopping = EarlyStopping(config.patience)
-        self.progress = Progress()
-        self.wrapped = runtime.wrap(model)
-        self.unchecked: list[tuple[Tensor, dict[str, Tensor]]] = []
+        self.state = TrainingState(model, optimizer, schedule, EarlyStopping(config.patience))
+
+    @property
+    def progress(self) -> Progress:
+        """Epochs done and what was recorded of them."""
+        return self.state.progress
 
     def fit(self) -> Progress:
-        """Trains to the end, from the last checkpoint where there is one; the best weights are loaded afterwards."""
-        if self.folder.last.exists():
-            self._restore()
+        """Trains to the end, from the last checkpoint where there is one; the best weights are loaded afterwards.
+
+        Raises Interrupted after Ctrl-C, FloatingPointError for numbers that are not finite, and OSError when a file
+        cannot be written or is damaged.
+        """
+        if self.runtime.any_process(self.folder.last.exists()):
+            self._go_on()
         with StopRequest() as stop:
-            while self.progress.epoch < self.num_epochs and not self.stopping.should_stop:
-                if self.parameters:
-                    self._train_epoch(stop)
-                self._close_epoch()
-        tensors, _ = load_checkpoint(self.folder.best)
-        self.model.load_saved_state(unpack("model", tensors))
+            while self.progress.epoch < self.config.train_epochs and not self.state.stopping.should_stop:
+                began = time.perf_counter()
+                self._train_epoch(stop)
+                self._close_epoch(began)
+                if self.runtime.any_process(stop.requested):
+                    raise Interrupted(f"stopped after epoch {self.progress.epoch}; the same command goes on from there")
+        self.runtime.together(lambda: load_weights(self.folder.best, self.model))
         return self.progress
 
     def summary(self) -> dict[str, Any]:
         """What metrics.json says of the training."""
-        state, best = self.progress, self.stopping.best_epoch
+        state, best = self.progress, self.state.stopping.best_epoch
         return {
             "validation": {**state.history[best - 1]["validation"], "best_epoch": best},
             "epochs": state.epoch,
@@ -125,34 +111,23 @@ class TrainingLoop:
         self.model.start_epoch(state.epoch)
         self.loader.set_epoch(state.epoch)
         self.loader.start_at(state.step)
-        self.model.train()
-        sums = {name: torch.tensor(value, dtype=torch.float64) for name, value in state.sums.items()}
-        sums = {name: value.to(self.runtime.device) for name, value in sums.items()}
-        label = f"epoch {state.epoch + 1}/{self.num_epochs}"
+        self.wrapped.train()
+        sums = {name: self._number(value) for name, value in state.sums.items()}
+        label = f"epoch {state.epoch + 1}/{self.config.train_epochs}"
         began = time.perf_counter()
         for batch in progress(self.loader, total=steps, start=state.step, label=label, shown=self.runtime.is_main):
-            losses = self._step(batch)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(value, dtype=torch.float64)) + value * len(batch.rows)
-            state.step += 1
-            state.total_steps += 1
-            state.rows += len(batch.rows)
-            state.total_rows += batch.num_global_rows
-            due = self.config.checkpoint_steps and state.step % self.config.checkpoint_steps == 0
-            stopping = self.runtime.any_process(stop.requested)
-            if (due or stopping) and state.step < steps:
-                self._check_finite()
-                state.seconds += time.perf_counter() - began
-                began = time.perf_counter()
-                state.sums = {name: value.item() for name, value in sums.items()}
-                self._save_last()
+            for name, value in self._step(batch).items():
+                sums[name] = sums.get(name, self._number(0.0)) + value * len(batch.rows)
+            self._count(batch)
+            stopping = self._asks_for_a_stop(stop)
+            if stopping or self._checkpoint_is_due():
+                began = self._pause(sums, began)
+                self.state.save(self.folder.last, self.runtime, self.header)
             if stopping:
                 raise Interrupted(
                     f"stopped after step {state.step} of epoch {state.epoch + 1}; the same command goes on from there"
                 )
-        self._check_finite()
-        state.seconds += time.perf_counter() - began
-        state.sums = {name: value.item() for name, value in sums.items()}
+        self._pause(sums, began)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         state = self.progress
@@ -164,57 +139,79 @@ class TrainingLoop:
         loss = torch.stack([value.float() for value in losses.values()]).sum()
         # The slices of the last global batch can differ by a row: each row must weigh the same in the mean gradient.
         weight = len(batch.rows) * self.runtime.num_processes / batch.num_global_rows
-        self.optimizer.zero_grad()
+        self.state.optimizer.zero_grad()
         self.runtime.backward(loss * weight if weight != 1 else loss)
-        kept = {"loss": loss.detach(), **{name: value.detach().float() for name, value in losses.items()}}
-        self.unchecked.append((batch.rows, kept))
-        if self.runtime.device.type == "cpu" or len(self.unchecked) >= STEPS_BETWEEN_CHECKS_ON_GPU:
-            self._check_finite()
-        self.optimizer.step()
-        self.schedule.after_step()
+        kept = {name: value.detach().float() for name, value in losses.items()} | {"loss": loss.detach()}
+        rate = self.state.optimizer.param_groups[0]["lr"]
+        self.guard.watch(kept, epoch=state.epoch + 1, step=state.step + 1, rows=batch.rows, learning_rate=rate)
+        self.state.optimizer.step()
+        self.state.schedule.after_step()
         return kept
 
-    def _check_finite(self) -> None:
-        """Stops at a loss that is NaN or infinite; on a GPU losses are looked at in groups, so that no step waits."""
-        unchecked, self.unchecked = self.unchecked, []
-        for rows, losses in unchecked:
-            broken = [name for name, value in losses.items() if name != "loss" and not math.isfinite(value.item())]
-            if broken or not math.isfinite(losses["loss"].item()):
-                rate = self.optimizer.param_groups[0]["lr"]
-                raise FloatingPointError(
-                    f"the loss is no longer a finite number in epoch {self.progress.epoch + 1}, step "
-                    f"{self.progress.step + 1}: term {', '.join(broken) or 'sum'}, learning rate {rate:g}, rows "
-                    f"{rows.tolist()[:16]}. Lower --learning_rate, try --precision fp32, or look at these rows in the "
-                    "data; the last good state is kept in the run folder"
-                )
+    def _count(self, batch: Batch) -> None:
+        state = self.progress
+        state.step += 1
+        state.total_steps += 1
+        state.rows += len(batch.rows)
+        state.total_rows += batch.num_global_rows
 
-    def _close_epoch(self) -> None:
+    def _checkpoint_is_due(self) -> bool:
+        every, step = self.config.checkpoint_steps, self.progress.step
+        return every > 0 and step % every == 0 and step < len(self.loader)
+
+    def _asks_for_a_stop(self, stop: StopRequest) -> bool:
+        if self.runtime.num_processes > 1 and self.progress.step % self.steps_between_questions:
+            return False
+        return self.runtime.any_process(stop.requested)
+
+    def _pause(self, sums: dict[str, Tensor], began: float) -> float:
+        """Moves what the loop holds into the state and returns the time from which it goes on."""
+        self.guard.check()
+        state, now = self.progress, time.perf_counter()
+        state.seconds += now - began
+        state.sums = {name: value.item() for name, value in sums.items()}
+        return now
+
+    def _close_epoch(self, began: float) -> None:
         state = self.progress
         train = self._mean_losses()
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.state.optimizer.param_groups[0]["lr"]
+        self.runtime.share_buffers(self.model)
         errors = self.validate()
         if not math.isfinite(errors[self.monitor]):
             raise FloatingPointError(
                 f"the validation {self.monitor} of epoch {state.epoch + 1} is not a finite number: lower "
                 "--learning_rate; the last good state is kept in the run folder"
             )
-        if self.parameters:
-            self.schedule.after_epoch()
+        self.state.schedule.after_epoch()
         state.epoch += 1
-        improved = self.stopping.update(errors[self.monitor], epoch=state.epoch)
+        improved = self.state.stopping.update(errors[self.monitor], epoch=state.epoch)
         record = {"epoch": state.epoch, "train": train, "validation": errors, "learning_rate": rate}
         state.history.append(record)
-        before = state.timing[-1]["seconds"] if state.timing else 0.0
         state.timing.append({"epoch": state.epoch, "seconds": state.seconds, "rows": state.total_rows})
-        speed = self._rows_per_second(before)
         state.step, state.rows, state.sums = 0, 0, {}
-        if self.runtime.is_main:
-            if improved:
-                save_checkpoint(self.folder.best, pack("model", self.model.saved_state()), self._header())
-            write_json_lines(self.folder.history, state.history)
-            write_json_lines(self.folder.timing, state.timing)
-        self._save_last()
-        self._report(record, improved=improved, speed=speed, seconds=state.seconds - before)
+        # The tracker first: what it is told again after a kill it knows by its step.
+        self._track(record)
+        self.state.save(self.folder.last, self.runtime, self.header)
+        self.runtime.on_main(self._write_epoch)
+        self._report(record, improved=improved, seconds=time.perf_counter() - began)
+
+    def _write_epoch(self) -> None:
+        """What follows from last.safetensors, which is written before: a kill in between is made good by `_go_on`."""
+        if self.state.best_is_now:
+            header = {
+                **self.header,
+                "epoch": self.progress.epoch,
+                "validation": self.progress.history[-1]["validation"],
+            }
+            save_checkpoint(self.folder.best, pack("model", self.model.saved_state()), header)
+        write_json_lines(self.folder.history, self.progress.history)
+        write_json_lines(self.folder.timing, self.progress.timing)
+
+    def _go_on(self) -> None:
+        self.state.restore(self.folder.last, self.runtime)
+        self.runtime.on_main(self._write_epoch)
+        logger.info("going on after epoch %d, step %d", self.progress.epoch, self.progress.step)
 
     def _mean_losses(self) -> dict[str, float]:
         names = sorted(self.progress.sums)
@@ -222,48 +219,31 @@ class TrainingLoop:
         total = self.runtime.sum_over_processes(torch.tensor(sums, dtype=torch.float64, device=self.runtime.device))
         return {name: (total[index] / total[-1]).item() for index, name in enumerate(names)}
 
-    def _rows_per_second(self, seconds_before: float) -> float:
-        timing = self.progress.timing
-        rows_before = timing[-2]["rows"] if len(timing) > 1 else 0
-        return (timing[-1]["rows"] - rows_before) / max(timing[-1]["seconds"] - seconds_before, 1e-9)
+    def _rows_per_second(self) -> float:
+        before, last = {"rows": 0, "seconds": 0.0}, self.progress.timing[-1]
+        if len(self.progress.timing) > 1:
+            before = self.progress.timing[-2]
+        return (last["rows"] - before["rows"]) / max(last["seconds"] - before["seconds"], 1e-9)
 
-    def _report(self, record: dict[str, Any], *, improved: bool, speed: float, seconds: float) -> None:
+    def _track(self, record: dict[str, Any]) -> None:
         curves = {f"epoch_train/{name}": value for name, value in record["train"].items()}
         curves |= {f"validation/{name}": value for name, value in record["validation"].items()}
-        curves |= {"schedule/learning_rate": record["learning_rate"], "schedule/rows_per_second": speed}
+        curves |= {"schedule/learning_rate": record["learning_rate"]}
+        curves |= {"schedule/rows_per_second": self._rows_per_second()}
         self.tracking.log({**curves, "epoch": record["epoch"]}, step=self.progress.total_steps)
-        if self.runtime.is_main:
-            terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items()) or "nothing"
-            found = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
-            logger.info(
-                "epoch %d/%d  train %s | validation %s%s | rate %.3g | %s, %.0f rows/s",
-                record["epoch"], self.num_epochs, terms, found, " (best)" if improved else "",
-                record["learning_rate"], duration(seconds), speed,
-            )  # fmt: skip
 
-    def _header(self) -> dict[str, Any]:
-        return {**self.header, "epoch": self.progress.epoch, "validation": self.progress.history[-1]["validation"]}
+    def _report(self, record: dict[str, Any], *, improved: bool, seconds: float) -> None:
+        if not self.runtime.is_main:
+            return
+        terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items())
+        found = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
+        epochs_left = 0 if self.state.stopping.should_stop else self.config.train_epochs - record["epoch"]
+        logger.info(
+            "epoch %d/%d  train %s | validation %s%s | rate %.3g | %s, %.0f rows/s%s",
+            record["epoch"], self.config.train_epochs, terms, found, " (best)" if improved else "",
+            record["learning_rate"], duration(seconds), self._rows_per_second(),
+            f", {duration(seconds * epochs_left)} left at most" if epochs_left else "",
+        )  # fmt: skip
 
-    def _save_last(self) -> None:
-        if self.runtime.is_main:
-            tensors, groups = optimizer_state(self.optimizer)
-            state = {
-                "progress": asdict(self.progress),
-                "stopping": asdict(self.stopping),
-                "schedule": self.schedule.state(),
-                "groups": groups,
-            }
-            model = pack("model", self.model.saved_state())
-            save_checkpoint(self.folder.last, {**model, **pack("optimizer", tensors)}, {**self.header, "state": state})
-        self.runtime.wait()
-
-    def _restore(self) -> None:
-        tensors, header = load_checkpoint(self.folder.last)
-        state = header["state"]
-        self.progress = Progress(**state["progress"])
-        self.stopping = EarlyStopping(**state["stopping"])
-        self.model.load_saved_state(unpack("model", tensors))
-        restore_optimizer(self.optimizer, unpack("optimizer", tensors), state["groups"])
-        self.schedule.restore(state["schedule"])
-        if self.runtime.is_main:
-            logger.info("going on after epoch %d, step %d", self.progress.epoch, self.progress.step)
+    def _number(self, value: float) -> Tensor:
+        return torch.tensor(value, dtype=torch.float64, device=self.runtime.device)

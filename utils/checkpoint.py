@@ -11,28 +11,40 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from utils.files import replace_file
+from utils.files import DamagedFile, replace_file
 
 HEADER = "json"
+# Tensors of Adam's state that have the shape of their parameter; any other is a single number.
+SHAPED_LIKE_PARAMETER = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Writes `tensors` and the JSON values of `header` to `path`, or leaves what was there untouched."""
+    """Writes `tensors` and the JSON values of `header` to `path`, or leaves what was there untouched (CannotWrite)."""
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     replace_file(path, save(on_cpu, metadata={HEADER: json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the header that `save_checkpoint` wrote; a ValueError names a file that is damaged."""
+    """The tensors and the header that `save_checkpoint` wrote; a DamagedFile names a file that is no such thing."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the run was stopped before its first checkpoint, or moved")
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportArgumentType]
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(metadata[HEADER])
-    except (SafetensorError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of this library, or is damaged ({error})") from error
+        header = json.loads(metadata[HEADER])
+        if not isinstance(header, dict):
+            raise TypeError("its header is no JSON object")
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, OSError) as error:
+        raise DamagedFile(f"{path} is not a checkpoint of this library, or is damaged ({_line(error)})") from error
+    return tensors, header
+
+
+def damaged_checkpoint(path: Path, error: BaseException) -> DamagedFile:
+    """What to raise when the content of a checkpoint does not fit the run that it lies in."""
+    return DamagedFile(
+        f"{path} does not fit this run, or is damaged ({_line(error)}): delete it to train from the beginning"
+    )
 
 
 def pack(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,9 +72,22 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Puts back what `optimizer_state` returned."""
+    """Puts back what `optimizer_state` returned; a ValueError says what does not fit the optimiser's parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for path, tensor in tensors.items():
-        index, name = path.split("/")
-        state.setdefault(int(index), {})[name] = tensor
+        place, _, name = path.partition("/")
+        if not place.isdecimal() or int(place) >= len(parameters):
+            raise ValueError(f"the optimiser's state names {path}, but there are {len(parameters)} parameters")
+        expected = parameters[int(place)].shape if name in SHAPED_LIKE_PARAMETER else torch.Size()
+        if tensor.shape != expected:
+            raise ValueError(f"the optimiser's {path} has shape {list(tensor.shape)}, not {list(expected)}")
+        state.setdefault(int(place), {})[name] = tensor
+    known = [set(group) for group in optimizer.param_groups]
+    if [set(group) for group in groups] != known:
+        raise ValueError("the optimiser's groups have other settings than this run's")
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from typing import Any, Self
 
 
 @dataclass
 class EarlyStopping:
-    """Remembers the best validation error (MSE, scaled units) and how many epochs have passed without a better one."""
+    """Remembers the best validation error (None before the first) and how many epochs passed without a better one."""
 
     patience: int
-    best: float = inf
+    best: float | None = None
     best_epoch: int = 0
     epochs_without_improvement: int = 0
 
+    @classmethod
+    def of_record(cls, record: dict[str, Any], *, num_epochs: int) -> Self:
+        """What `asdict` described after `num_epochs`; a ValueError says what cannot be."""
+        found = cls(**record)
+        counts = (found.patience, found.best_epoch, found.epochs_without_improvement)
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise ValueError(f"early stopping has the counts {counts}")
+        if found.best_epoch + found.epochs_without_improvement != num_epochs:
+            raise ValueError(f"early stopping has seen {found.best_epoch} + {found.epochs_without_improvement} epochs")
+        if (found.best is None) != (num_epochs == 0) or not isinstance(found.best, float | None):
+            raise ValueError(f"the best validation error is {found.best!r} after {num_epochs} epochs")
+        return found
+
     def update(self, error: float, *, epoch: int) -> bool:
         """Takes in the error of `epoch` (counted from 1) and returns whether it is the best so far."""
-        improved = error < self.best
+        improved = self.best is None or error < self.best
         if improved:
             self.best, self.best_epoch, self.epochs_without_improvement = error, epoch, 0
         else:

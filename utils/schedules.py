@@ -75,9 +75,15 @@ class Schedule:
         return {key: value for key, value in kept.items() if key not in ("lr_lambdas", "_anneal_func_type")}
 
     def restore(self, state: dict) -> None:
-        """Puts back what `state` returned."""
-        current = self.scheduler.state_dict()
-        self.scheduler.load_state_dict({**current, **state})
+        """Puts back what `state` returned; a ValueError says what in it cannot be."""
+        current = self.state()
+        if set(state) != set(current):
+            raise ValueError(f"the schedule's state differs in {sorted(set(state) ^ set(current))}")
+        for name, value in state.items():
+            kinds = (int, float) if isinstance(current[name], int | float) else type(current[name])
+            if not isinstance(value, kinds) or (isinstance(value, list) and len(value) != len(current[name])):
+                raise ValueError(f"the schedule's {name} is {value!r}")
+        self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state})
 
 
 def _constant(epoch: int) -> float:  # noqa: ARG001
