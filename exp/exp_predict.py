@@ -1,0 +1,141 @@
+"""Forecast the future of a table with the checkpoint of a finished run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from exp.checkpoint_task import CheckpointTask
+from exp.forecast_file import SUFFIXES, write_tables
+from exp.forecaster import WindowForecasts, load_forecaster
+from exp.history import History, history_of_file
+from exp.uncertainty import uncertainty_note
+from utils.plotting import plot_forecast
+
+__all__ = ["Predict", "PredictConfig", "load_forecaster"]
+LINES_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Which run forecasts from which table, and where the forecast is written."""
+
+    checkpoint: str = field(metadata={"help": "run folder of a finished training, or a checkpoint file in one"})
+    data_path: str = field(
+        metadata={"help": "CSV or Parquet file whose last rows are continued; its columns are found by name"}
+    )
+    output: str = field(
+        metadata={
+            "help": "file for the forecast, .csv or .parquet; a plot (.png) and a note on uncertainty (.txt) of the "
+            "same name are written beside it"
+        }
+    )
+    rolling: bool = field(
+        default=False, metadata={"help": "forecast from every window of the file instead of the last one only"}
+    )
+    interval: float | None = field(
+        default=None, metadata={"help": "also write prediction intervals of this level, such as 0.9"}
+    )
+    date_column: str | None = field(
+        default=None, metadata={"help": "column with the dates (default: as in training, or found by name)"}
+    )
+    llm_model: str | None = field(
+        default=None, metadata={"help": "where the frozen LLM lies now, if not where it lay in training"}
+    )
+    llm_tokenizer: str | None = field(
+        default=None, metadata={"help": "where the LLM's tokenizer lies now, if not where it lay in training"}
+    )
+    device: Literal["auto", "cpu"] = field(
+        default="auto", metadata={"help": "auto takes a GPU where there is one, cpu none"}
+    )
+
+    def __post_init__(self) -> None:
+        output = Path(self.output)
+        if output.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"--output must end in .csv or .parquet, got {self.output}")
+        if output.is_dir() or (output.exists() and output.samefile(self.data_path)):
+            raise ValueError(f"--output {self.output} is a folder or the file at --data_path: choose another name")
+        if self.interval is not None and not 0 < self.interval < 1:
+            raise ValueError(f"--interval must lie between 0 and 1, such as 0.9, got {self.interval:g}")
+
+
+class Predict(CheckpointTask):
+    """The task of `--task_name predict`; whatever does not fit is found before anything is written."""
+
+    task_configs = (PredictConfig,)
+    description = "Forecast what follows the last rows of a file, with the checkpoint of a finished run."
+
+    def __init__(self, config: PredictConfig):
+        self.config, self.output = config, Path(config.output)
+        self.forecaster = load_forecaster(
+            config.checkpoint, device=config.device, llm_model=config.llm_model, llm_tokenizer=config.llm_tokenizer
+        )
+        self.half_width = self.forecaster.half_width(config.interval) if config.interval is not None else None
+        self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)
+        self.history = self.forecaster.checked(self._read(Path(config.data_path)), rolling=config.rolling)
+        self.note = uncertainty_note(self.forecaster, level=config.interval, remarks=self.history.notes)
+
+    def run(self) -> dict[str, Any]:
+        """Writes table, plot and note, all three or none; returns where they are and what was forecast."""
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        last: list[WindowForecasts] = []
+        with tempfile.TemporaryDirectory(prefix=".forecast-", dir=self.output.parent) as folder:
+            table = Path(folder) / self.output.name
+            num_rows = write_tables(table, self._tables(last))
+            self._plot(table.with_suffix(".png"), last[0])
+            table.with_suffix(".txt").write_text(self.note + "\n", encoding="utf-8")
+            for path in sorted(Path(folder).iterdir()):
+                path.replace(self.output.parent / path.name)
+        return {"num_rows": num_rows, "first": last[0].dates[-1][0], "last": last[0].dates[-1][-1]}
+
+    def closing_text(self, result: dict[str, Any]) -> str:
+        """The note on uncertainty, cut to what a screen takes in, and the places of the three files."""
+        lines = self.note.splitlines()
+        shown = (
+            lines if len(lines) <= LINES_SHOWN else [*lines[:LINES_SHOWN], f"... all of it in {self._beside('.txt')}"]
+        )
+        span = f"{result['first']} .. {result['last']}"
+        rolling = f"windows of the file: {result['num_rows']} rows, the last window " if self.config.rolling else ""
+        places = [
+            f"forecast  {self.output} ({rolling}{span})",
+            f"plot      {self._beside('.png')}",
+            f"note      {self._beside('.txt')}",
+        ]
+        return "\n".join(f"  {line}".rstrip() for line in [*shown, "", *places])
+
+    def _read(self, path: Path) -> History:
+        date_column = self.config.date_column or self.forecaster.data.date_column
+        return history_of_file(path, self.forecaster.columns, date_column=date_column)
+
+    def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
+        """The forecasts as tables; the last windows are left in `last`."""
+        forecaster, rolling = self.forecaster, self.config.rolling
+        for part in forecaster.forecasts(self.history):
+            last[:] = [part]
+            yield forecaster.table(part, self.half_width, rolling=rolling)
+
+    def _plot(self, path: Path, last: WindowForecasts) -> None:
+        forecaster = self.forecaster
+        header, seq_len = forecaster.header, forecaster.data.seq_len
+        channels = forecaster.target_channels
+        plot_forecast(
+            path,
+            look_back=self.history.values[-seq_len:, channels],
+            target=None,
+            forecast=last.values[-1],
+            columns=forecaster.target_columns,
+            half_width=self.half_width,
+            half_width_label=f"{self.config.interval:g} interval" if self.config.interval else "",
+            first_date=str(last.dates[-1][0]),
+            time_step=forecaster.series["time_step"],
+            title=f"{header['model']} trained on {forecaster.series['name']}: after {last.made_at[-1]}",
+            label=", ".join(header["labels"]) or None,
+        )
+
+    def _beside(self, suffix: str) -> Path:
+        return self.output.with_suffix(suffix)
