@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -44,7 +44,7 @@ def _rounded(values: list[float], digits: int | None) -> list[float]:
 
 def tokenise(
     tokenizer: Tokenizer, texts: list[str], *, min_tokens: int = 0
-) -> tuple[Int[Tensor, "row width"], Int[Tensor, "row"]]:
+) -> tuple[Integer[Tensor, "row width"], Integer[Tensor, "row"]]:
     """Token ids of every text, its tokens first and then zeros, in the narrowest type; and the numbers of tokens.
 
     A text of fewer than `min_tokens` tokens is preceded by end-of-text tokens, as GPT-2's documents are.

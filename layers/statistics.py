@@ -23,7 +23,7 @@ class RowStatistics:
     maximum: Float[Tensor, "row"]
     median: Float[Tensor, "row"]
     upward: Bool[Tensor, "row"]
-    lags: Int[Tensor, "row {NUM_LAGS}"]
+    lags: Int[Tensor, "row lag"]
 
     @classmethod
     def of(cls, rows: Float[Tensor, "row time"], *, all_lags: bool = False, float32: bool = False) -> RowStatistics:
@@ -52,7 +52,7 @@ def circular_autocorrelation(rows: Float[Tensor, "row time"]) -> Float[Tensor, "
     return torch.fft.irfft(spectrum * spectrum.conj(), n=rows.shape[1])
 
 
-def _strongest_lags(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row {NUM_LAGS}"]:
+def _strongest_lags(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row lag"]:
     """Largest autocorrelation first, the smaller lag first among equals."""
     first, last = (0, correlation.shape[1] - 1) if all_lags else (1, correlation.shape[1] // 2)
     energy = correlation[:, :1].clamp_min(torch.finfo(correlation.dtype).tiny)
@@ -63,6 +63,6 @@ def _strongest_lags(correlation: Float[Tensor, "row time"], all_lags: bool) -> I
     return first + order.topk(NUM_LAGS, dim=1).indices
 
 
-def _rounding_order(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row {NUM_LAGS}"]:
+def _rounding_order(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row lag"]:
     first, last = (0, correlation.shape[1] - 1) if all_lags else (1, correlation.shape[1] // 2)
     return first + correlation[:, first : last + 1].topk(NUM_LAGS, dim=1).indices

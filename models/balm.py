@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from layers.alignment import balancing_scale, info_nce, token_deviation
@@ -235,7 +235,7 @@ class BALM(Forecaster):
         return Text(states[..., : self.config.d_ff], states.mean(dim=1), token_deviation(states))
 
     def text_states(
-        self, prompt_ids: Int[Tensor, "row width"], prompt_lengths: Int[Tensor, "row"]
+        self, prompt_ids: Integer[Tensor, "row width"], prompt_lengths: Integer[Tensor, "row"]
     ) -> Float[Tensor, "row state d"]:
         """The last states of the LLM on [learnable prompt; a row's tokens], float32."""
         assert self.llm is not None

@@ -1,0 +1,54 @@
+"""`python -m tests.parity MODEL FILE.npz`: our model in compat mode beside the published numbers of a golden file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.parity.comparison import Comparison, Golden, compare
+
+MODULES = {"balm": "tests.parity.balm", "calf": "tests.parity.calf"}
+
+
+def read_golden(path: str | Path) -> Golden:
+    """Every array of the file by name."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing: name a golden file, for example ../shared/golden/balm_small_a.npz")
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def comparisons(model: str, golden: Golden) -> list[Comparison]:
+    """Everything that our `model` computes of the golden file, compared."""
+    quantities = importlib.import_module(MODULES[model]).quantities(golden)
+    return [comparison for quantity in quantities for comparison in compare(quantity)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints each difference beside its tolerance; returns 0 when all hold, 1 when one does not, 2 for a wrong file."""
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
+    parser.add_argument("model", choices=sorted(MODULES))
+    parser.add_argument("file", help="a golden file (.npz)")
+    flags = parser.parse_args(arguments)
+    try:
+        results = comparisons(flags.model, read_golden(flags.file))
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyError as error:
+        print(f"error: {flags.file} is not a golden file of {flags.model}: it lacks {error}", file=sys.stderr)
+        return 2
+    print(f"{'quantity':<72} {'measure':<18} {'difference':>9} {'tolerance':>9}")
+    for result in results:
+        print(result)
+    exceeded = [result.name for result in results if not result.holds]
+    print(f"{len(results) - len(exceeded)} of {len(results)} comparisons within tolerance")
+    return 1 if exceeded else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
