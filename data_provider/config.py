@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_provider.datasets import CUSTOM, DATASETS, unknown_name_message
+from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,9 @@ class DataConfig:
 
     data: str = field(
         default="demo",
-        metadata={"help": f"name of the data set: {', '.join(DATASETS)}, or `custom` for the table at --data_path"},
+        metadata={
+            "help": f"name of the data set: {', '.join(DATASETS)}, {M4}, or `custom` for the table at --data_path"
+        },
     )
     root_path: str = field(default="dataset", metadata={"help": "folder under which the data sets' files lie"})
     data_path: str | None = field(
@@ -53,10 +55,8 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.data != CUSTOM and self.data not in DATASETS:
+        if self.data not in (CUSTOM, M4) and self.data not in DATASETS:
             raise ValueError(unknown_name_message(self.data))
-        if self.features not in ("M", "S", "MS"):
-            raise ValueError(f"--features must be M, S or MS, got {self.features}")
         for name in ("seq_len", "pred_len"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1 time step, got {getattr(self, name)}")

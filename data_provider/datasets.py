@@ -11,6 +11,7 @@ _ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 _ETT_ORIGIN = "ETDataset (zhouhaoyi/ETDataset)"
 _ETT_LICENCE = "CC BY-ND 4.0"
 CUSTOM = "custom"
+M4 = "M4"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ DATASETS: dict[str, Benchmark] = {
 
 def unknown_name_message(name: str) -> str:
     """One line for a person who asked for a data set that is not there, the nearest names first."""
-    known = [*DATASETS, CUSTOM]
+    known = [*DATASETS, M4, CUSTOM]
     lower = {candidate.lower(): candidate for candidate in known}
     near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
     nearest = f"the nearest are {', '.join(near)}; " if near else ""

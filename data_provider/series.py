@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_provider.config import DataConfig
-from data_provider.datasets import CUSTOM, DATASETS, Benchmark
+from data_provider.datasets import CUSTOM, DATASETS, M4, Benchmark
 from data_provider.dates import gaps, infer_time_step, season_of_step
 from data_provider.scaling import Standardizer
 from data_provider.splits import Borders, borders_by_fraction, parse_split
@@ -53,12 +53,16 @@ def load_series(config: DataConfig) -> Series:
     Raises FileNotFoundError for a missing file and ValueError for one that does not fit, in one line that names the
     file, the rule, what was found and the way out.
     """
+    if config.data == M4:
+        raise ValueError(f"--data {M4} is a set of many short series: forecast it with --task_name short_term_forecast")
     path = file_of(config)
     if config.data == CUSTOM:
         wanted = [name.strip() for name in config.columns.split(",")] if config.columns else None
         table = read_table(path, date_column=config.date_column, columns=wanted)
         fingerprint = sha256_of(path)
         check_table(table)
+        if len(table.dates) < 3:
+            raise ValueError(f"{path} has too few rows: {len(table.dates)}, and at least 3 are needed to tell its step")
         time_step = infer_time_step(table.dates)
         series = _series(config, table, parse_split(config.split, table.dates), time_step=time_step)
         series = replace(series, fingerprint=fingerprint, notes=[_shape_note(series), *table.notes, *_gap_note(series)])

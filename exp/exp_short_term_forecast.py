@@ -1,0 +1,113 @@
+"""M4: one model per frequency, trained on SMAPE and measured as the competition measures (SMAPE, MASE, OWA)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from data_provider.config import DataConfig
+from data_provider.datasets import M4
+from data_provider.m4 import FREQUENCIES, check_frequencies, load_m4
+from exp.exp_basic import Experiment, FinishedRun, Settings
+from exp.m4_frequency import FrequencyForecast
+from exp.m4_scores import overall, score_table
+from exp.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+FLAGS_THAT_M4_READS = ("data", "root_path")
+OVERALL = "M4"
+
+
+@dataclass(frozen=True)
+class M4Config:
+    """Which of the competition's frequencies are forecast."""
+
+    m4_frequencies: list[str] = field(
+        default_factory=lambda: list(FREQUENCIES),
+        metadata={"help": f"Frequencies of M4, a model and run folder for each: {', '.join(FREQUENCIES)}"},
+    )
+
+
+class ShortTermForecast(Experiment):
+    """The experiment of `--task_name short_term_forecast`: every frequency is a run of its own, finished ones are kept.
+
+    The look-back is twice the frequency's horizon; `--loss` is SMAPE unless another one is named.
+    """
+
+    task_configs = (M4Config,)
+
+    def __init__(self, settings: Settings):
+        super().__init__(settings)
+        check_data_flags(settings.data)
+        if settings.model_class.needs_time_features:
+            raise ValueError(
+                f"--model {settings.model_name} reads dates, and the series of M4 have none: choose another model"
+            )
+        config = next(config for config in settings.task if isinstance(config, M4Config))
+        root_path = Path(settings.data.root_path)
+        check_frequencies(root_path, config.m4_frequencies)
+        self.finished: dict[str, RunFolder] = {}
+        self.waiting: dict[str, FrequencyForecast] = {}
+        for name in dict.fromkeys(config.m4_frequencies):
+            try:
+                self.waiting[name] = FrequencyForecast(settings, load_m4(root_path, name))
+            except FinishedRun as finished:
+                self.finished[name] = finished.folder
+        self.closing_texts: list[str] = []
+        if not self.waiting:
+            raise FinishedRun(FinishedFrequencies(list(self.finished.values())))
+
+    def run(self) -> dict[str, Any]:
+        """Runs each frequency that is not finished; returns the scores of all as `targets`."""
+        targets = {}
+        for name, folder in self.finished.items():
+            logger.info("%s is finished already: %s", name, folder.path)
+            targets |= folder.read_metrics()["targets"]
+        while self.waiting:
+            experiment = self.waiting.pop(next(iter(self.waiting)))
+            metrics = experiment.run()
+            targets |= metrics["targets"]
+            self.closing_texts.append(experiment.closing_text(metrics))
+        return metrics_of(targets)
+
+    def closing_text(self, metrics: dict[str, Any]) -> str:
+        """What each frequency had to say; of several, then a table of all."""
+        table = [score_table(self.settings.model_name, metrics["targets"])] if len(metrics["targets"]) > 1 else []
+        return "\n\n".join([*self.closing_texts, *table])
+
+
+class FinishedFrequencies(RunFolder):
+    """The run folders of all frequencies, read as one."""
+
+    def __init__(self, folders: list[RunFolder]):
+        super().__init__(folders[0].path)
+        self.folders = folders
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The scores of all frequencies."""
+        return metrics_of({name: t for folder in self.folders for name, t in folder.read_metrics()["targets"].items()})
+
+
+def metrics_of(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The scores of every frequency, and of several together."""
+    together = {OVERALL: overall(targets)} if len(targets) > 1 else {}
+    return {"data": OVERALL, "targets": {**targets, **together}}
+
+
+def check_data_flags(data: DataConfig) -> None:
+    """ValueError for another data set, and for flags that mean nothing for M4, all of them at once."""
+    if data.data != M4:
+        raise ValueError(f"--task_name short_term_forecast needs --data {M4}, got {data.data}")
+    given = [
+        f"--{flag.name}"
+        for flag in fields(data)
+        if flag.name not in FLAGS_THAT_M4_READS and getattr(data, flag.name) != flag.default
+    ]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} cannot be chosen for --data {M4}: each frequency has its horizon, and the look-back "
+            "is twice that (delete them; --m4_frequencies chooses among the frequencies)"
+        )

@@ -1,0 +1,108 @@
+"""What a forecast of M4 series is measured against: targets, Naive2 and the scales of MASE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from data_provider.m4 import M4Data
+from data_provider.splits import Split
+from exp.closing_table import aligned
+from utils import m4_metrics
+
+
+@dataclass(frozen=True, eq=False)
+class M4Reference:
+    """Targets and Naive2 forecasts of one split in original units, and each series' seasonal naive error (0: none)."""
+
+    target: Float[ndarray, "series horizon"]
+    naive2: Float[ndarray, "series horizon"]
+    naive_error: Float[ndarray, "series"]
+
+    @classmethod
+    def of(cls, data: M4Data, split: Split) -> Self:
+        """Validation stands at the last horizon of the training series, test behind them."""
+        horizon, season = data.frequency.horizon, data.frequency.season_length
+        known = data.train if split == "test" else [series[:-horizon] for series in data.train]
+        return cls(
+            target=data.test if split == "test" else np.stack([series[-horizon:] for series in data.train]),
+            naive2=np.stack([m4_metrics.naive2(series, horizon=horizon, season_length=season) for series in known]),
+            naive_error=np.array([m4_metrics.seasonal_naive_error(series, season) for series in known]),
+        )
+
+    def scores(self, forecast: Float[ndarray, "series horizon"], chosen: ndarray) -> dict[str, float]:
+        """SMAPE and MASE averaged over the chosen series, and OWA; a series without naive error has no MASE."""
+        ours, naive = (self._averages(values, chosen) for values in (forecast, self.naive2))
+        owa = m4_metrics.owa(
+            smape=ours["smape"], mase=ours["mase"], naive2_smape=naive["smape"], naive2_mase=naive["mase"]
+        )
+        return {**ours, "owa": owa}
+
+    def _averages(self, forecast: ndarray, chosen: ndarray) -> dict[str, float]:
+        scaled = chosen & (self.naive_error > 0)
+        absolute = np.abs(forecast - self.target).mean(axis=1)
+        return {
+            "smape": float(m4_metrics.smape(forecast[chosen], self.target[chosen]).mean()),
+            "mase": float((absolute[scaled] / self.naive_error[scaled]).mean()),
+        }
+
+
+class ForecastTable:
+    """Collects the forecast of every series, whatever the batches and processes (`exp.evaluation.Observer`)."""
+
+    def __init__(self, *, num_series: int, horizon: int, device: torch.device | str = "cpu"):
+        self.values = torch.zeros(num_series, horizon, dtype=torch.float64, device=device)
+        self.counts = torch.zeros(num_series, dtype=torch.float64, device=device)
+
+    def update(
+        self,
+        forecast: Float[Tensor, "row pred_len channel"],
+        target: Float[Tensor, "row pred_len channel"],  # noqa: ARG002
+        *,
+        window: Int[Tensor, "row channel"],
+        channel: Int[Tensor, "row channel"],  # noqa: ARG002
+    ) -> None:
+        """Takes in a batch; `window` numbers its series."""
+        self.values[window[:, 0]] = forecast[..., 0].double()
+        self.counts[window[:, 0]] = 1
+
+    def reduce(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Brings the series of all processes together; each was forecast by one of them."""
+        self.values, self.counts = sum_over_processes(self.values), sum_over_processes(self.counts)
+
+    def seen(self) -> np.ndarray:
+        """Which series were forecast."""
+        return self.counts.cpu().numpy() > 0
+
+
+def overall(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores of several frequencies averaged over all their series, as the competition does; OWA from the averages."""
+    weights = [target["num_rows"] for target in targets.values()]
+
+    def averages(entries: list[Mapping[str, Any]]) -> dict[str, float]:
+        return {
+            name: sum(weight * entry[name] for weight, entry in zip(weights, entries, strict=True)) / sum(weights)
+            for name in ("smape", "mase")
+        }
+
+    ours = averages(list(targets.values()))
+    naive = averages([target["naive"]["Naive2"] for target in targets.values()])
+    owa = 0.5 * (ours["smape"] / naive["smape"] + ours["mase"] / naive["mase"])
+    return {**ours, "owa": owa, "num_rows": sum(weights), "naive": {"Naive2": {**naive, "owa": 1.0}}}
+
+
+def score_table(model: str, targets: Mapping[str, Mapping[str, Any]]) -> str:
+    """SMAPE, MASE and OWA of the model and of Naive2, a pair of rows per set of series."""
+    rows = []
+    for name, target in targets.items():
+        for method, scores in {model: target, **target["naive"]}.items():
+            numbers = [f"{scores['smape']:.3f}", f"{scores['mase']:.3f}", f"{scores['owa']:.3f}"]
+            rows.append([f"{name}, {target['num_rows']} series", method, *numbers])
+    return aligned(["test", "method", "SMAPE", "MASE", "OWA"], rows)
