@@ -93,6 +93,7 @@ class TrainingLoop:
                 if self.runtime.any_process(stop.requested):
                     raise Interrupted(f"stopped after epoch {self.progress.epoch}; the same command goes on from there")
         self.runtime.together(lambda: load_weights(self.folder.best, self.model))
+        self.runtime.seed_step(self.progress.epoch, 0)
         return self.progress
 
     def summary(self) -> dict[str, Any]:
@@ -177,6 +178,8 @@ class TrainingLoop:
         train = self._mean_losses()
         rate = self.state.optimizer.param_groups[0]["lr"]
         self.runtime.share_buffers(self.model)
+        # A model that draws random numbers in evaluation too draws the same ones after any resume.
+        self.runtime.seed_step(state.epoch, len(self.loader))
         errors = self.validate()
         if not math.isfinite(errors[self.monitor]):
             raise FloatingPointError(

@@ -19,12 +19,19 @@ class InstanceStatistics:
 
     @classmethod
     def of(cls, look_back: Float[Tensor, "row time channel"], eps: float = 1e-5) -> Self:
-        """Statistics of `look_back`: the deviation is sqrt(biased variance + eps)."""
+        """Statistics of `look_back`: the deviation is sqrt(biased variance + eps).
+
+        Where squares exceed the range of the numbers (float32: values beyond 9e18) it is computed of the values over
+        their largest magnitude instead, eps included, so that such rows too are normalised to finite values.
+        """
         values = look_back.detach()
         values = values if values.dtype == torch.float64 else values.float()
         mean = values.mean(dim=1, keepdim=True)
-        variance = values.var(dim=1, keepdim=True, unbiased=False)
-        return cls(mean, torch.sqrt(variance + eps))
+        deviation = torch.sqrt(values.var(dim=1, keepdim=True, unbiased=False) + eps)
+        largest = values.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
+        of_shares = torch.sqrt((values / largest).var(dim=1, keepdim=True, unbiased=False) + eps) * largest
+        fits = (4 * largest.square()).isfinite()
+        return cls(mean, torch.where(fits, deviation, of_shares))
 
     def normalise(self, look_back: Float[Tensor, "row time channel"]) -> Float[Tensor, "row time channel"]:
         """`look_back` with mean 0 and deviation 1 per row and channel."""
