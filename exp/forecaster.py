@@ -151,7 +151,8 @@ class FittedForecaster:
     def _loader(self, history: History) -> BatchLoader:
         """Windows over the rows and an unknown horizon after them, cut and scaled as in training."""
         time_step, pred_len = self.series["time_step"], self.data.pred_len
-        future = continue_dates(history.dates.max(), time_step, pred_len)
+        last_date: Any = history.dates[-1]
+        future = continue_dates(last_date, time_step, pred_len)
         unknown = np.full((pred_len, len(self.columns)), np.nan)
         # A test split that begins with the first row: every window of the file is one of its windows.
         first = self.data.seq_len

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,8 @@ def follows_step(dates: pd.DatetimeIndex, time_step: str) -> bool:
         regular = np.diff(dates.as_unit("us").asi8) == pd.Timedelta(step).value // 1000
     else:
         offset = to_offset(time_step)
-        if not offset.is_on_offset(dates.max()):
+        last: Any = dates[-1]
+        if not offset.is_on_offset(last):
             return False
         regular = dates[:-1] + offset == dates[1:]
     return 2 * int(np.sum(regular)) >= len(regular)
