@@ -25,7 +25,7 @@ TSLIB_PREFIX = "tslib:"
 
 
 def model_class(name: str) -> type[Forecaster]:
-    """The class of the model called `name` (`tslib:NAME`: one of Time-Series-Library's); ValueError if there is none."""
+    """The class of the model called `name` (`tslib:NAME`: Time-Series-Library's); ValueError if there is none."""
     if name.startswith(TSLIB_PREFIX):
         return importlib.import_module("models.tslib").tslib_model_class(name.removeprefix(TSLIB_PREFIX))
     if name not in MODELS:
