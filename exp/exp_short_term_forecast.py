@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,9 @@ class ShortTermForecast(Experiment):
         self.waiting: dict[str, FrequencyForecast] = {}
         for name in dict.fromkeys(config.m4_frequencies):
             try:
-                self.waiting[name] = FrequencyForecast(settings, load_m4(root_path, name))
+                # The other frequencies of the command do not belong to the record, or to the name, of this one's run.
+                alone = replace(settings, task=(M4Config([name]),))
+                self.waiting[name] = FrequencyForecast(alone, load_m4(root_path, name))
             except FinishedRun as finished:
                 self.finished[name] = finished.folder
         self.closing_texts: list[str] = []

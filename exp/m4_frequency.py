@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_provider.data_factory import BatchLoader
 from data_provider.m4 import M4Data
-from data_provider.m4_windows import COLUMN, M4Windows, OneWindowPerSeries, m4_scales, m4_series
+from data_provider.m4_windows import M4Windows, OneWindowPerSeries, m4_scales, m4_series
 from data_provider.row_batches import RowBatches
 from data_provider.row_store import RowStore
 from data_provider.series import Series
@@ -27,6 +27,8 @@ from models.base import Forecaster
 from utils.checkpoint import pack, save_checkpoint
 from utils.files import replace_file, write_json
 from utils.plotting import plot_forecast, plot_training_curves
+
+NUM_SERIES_IN_PLOT = 4
 
 
 class FrequencyForecast(LongTermForecast):
@@ -104,21 +106,22 @@ class FrequencyForecast(LongTermForecast):
         return table.values.cpu().numpy() * m4_scales(self.data)[:, None]
 
     def _save_forecasts(self, values: Float[np.ndarray, "series horizon"]) -> None:
-        """In the competition's own layout (a row a series: id, F1, F2, ...), and pictures of three of them."""
+        """In the competition's own layout (a row a series: id, F1, F2, ...), and a picture of a few of them."""
         ids, horizon = self.data.ids, self.data.frequency.horizon
         header = ",".join(["id", *(f"F{step + 1}" for step in range(horizon))])
         lines = [",".join([key, *(f"{value:.6g}" for value in row)]) for key, row in zip(ids, values, strict=True)]
         replace_file(self.folder.path / "forecasts.csv", "\n".join([header, *lines, ""]).encode())
-        for number in sorted({0, len(ids) // 2, len(ids) - 1}):
-            plot_forecast(
-                self.folder.plots / f"forecast_{ids[number]}.png",
-                look_back=self.data.train[number][-4 * horizon :, None],
-                target=self.data.test[number][:, None],
-                forecast=values[number][:, None],
-                columns=[COLUMN],
-                title=f"{self.settings.model_name} on {self.series.name}, series {ids[number]}",
-                label=", ".join(self._labels()) or None,
-            )
+        shown = np.unique(np.linspace(0, len(ids) - 1, NUM_SERIES_IN_PLOT).astype(int))
+        length = min(4 * horizon, *(len(self.data.train[number]) for number in shown))
+        plot_forecast(
+            self.folder.plots / "forecast.png",
+            look_back=np.stack([self.data.train[number][-length:] for number in shown], axis=1),
+            target=self.data.test[shown].T,
+            forecast=values[shown].T,
+            columns=[ids[number] for number in shown],
+            title=f"{self.settings.model_name} on {self.series.name}",
+            label=", ".join(self._labels()) or None,
+        )
 
     def _close_record(self, metrics: dict[str, Any], loop: TrainingLoop, before: dict[str, Tensor]) -> dict[str, Any]:
         """Everything but metrics.json first: its presence says that the run is finished."""
