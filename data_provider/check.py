@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_provider.dates import gaps, infer_time_step, season_of_step
+from data_provider.dates import fixed_step, gaps, infer_time_step, season_of_step
 from data_provider.repair import METHODS, repair, write_table
 from data_provider.splits import parse_split
 from data_provider.table import Table, read_table
@@ -56,10 +56,10 @@ def remarks_on(table: Table) -> list[str]:
         if holes:
             longest = max(holes, key=lambda hole: hole[1] - hole[0])
             found.append(
-                f"gaps (steps longer than {time_step}): {len(holes)}, the longest {longest[0]} .. {longest[1]}; windows "
-                "would run across them"
+                f"gaps (steps longer than {time_step}): {len(holes)}, the longest {longest[0]} .. {longest[1]}; "
+                "windows would run across them"
             )
-        elif len(np.unique(np.diff(dates.asi8))) > 1 and pd.infer_freq(dates) is None:
+        elif fixed_step(time_step) is not None and len(np.unique(np.diff(dates.asi8))) > 1:
             found.append(f"steps differ: {time_step} is only the most frequent one")
     for name, column in zip(table.columns, table.values.T, strict=True):
         found += [f"column {name}: {remark}" for remark in _column_remarks(column[np.isfinite(column)])]

@@ -112,11 +112,29 @@ def infer_time_step(dates: pd.DatetimeIndex) -> str:
     if len(steps) == 0:
         raise ValueError("the time step cannot be told: all dates are the same")
     step = timedelta(microseconds=int(steps[counts.argmax()]))
-    if step >= _DAY and len(steps) > 1 and dates.is_monotonic_increasing and dates.is_unique:
-        calendar = pd.infer_freq(dates)
-        if calendar is not None:
-            return str(calendar)
-    return to_offset(step).freqstr
+    calendar = _calendar_step(dates) if step >= _DAY and len(steps) > 1 else None
+    return calendar or _name_of(step)
+
+
+def _name_of(step: timedelta) -> str:
+    """`D`, `7D`, `h`, `15min`: pandas itself calls a day 24h."""
+    unit, length = next((unit, length) for unit, length in _UNITS.items() if step % length == timedelta(0))
+    count = step // length
+    return unit if count == 1 else f"{count}{unit}"
+
+
+def _calendar_step(dates: pd.DatetimeIndex) -> str | None:
+    """`MS`, `3MS`, `ME`, `B` where dates are regular in months or working days, though not in length."""
+    num_months = np.unique(np.diff(np.asarray(dates.year * 12 + dates.month)))
+    if len(num_months) == 1 and num_months[0] > 0:
+        count = "" if num_months[0] == 1 else str(num_months[0])
+        if dates.is_month_start.all():
+            return f"{count}MS"
+        if dates.is_month_end.all():
+            return f"{count}ME"
+    num_days = np.diff(dates.as_unit("us").asi8) / (_DAY / timedelta(microseconds=1))
+    before_weekend = np.asarray(dates.day_of_week[:-1]) == 4
+    return "B" if (num_days == np.where(before_weekend, 3, 1)).all() else None
 
 
 def season_of_step(time_step: str) -> int:

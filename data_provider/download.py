@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import http.client
 import shutil
 import sys
 import urllib.error
@@ -58,7 +58,7 @@ def download(
             failures.append(f"{label}: {error}")
         # Whatever a source's client raises, the next source may still have the file; all failures are reported.
         except Exception as error:
-            failures.append(f"{label}: {type(error).__name__}: {str(error).strip().splitlines()[0:1]}")
+            failures.append(f"{label}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
         else:
             partial.replace(path)
             return f"{path} fetched from {label}, {path.stat().st_size:,} bytes, SHA-256 {sha256_of(path)}"
@@ -112,7 +112,7 @@ def fetch_url(url: str, partial: Path, *, num_bytes: int | None, timeout_seconds
             if error.code < 500:
                 raise
             failure, expected = error, None
-        except (OSError, TimeoutError) as error:
+        except (OSError, http.client.HTTPException) as error:
             failure, expected = error, None
         now = partial.stat().st_size if partial.is_file() else 0
         if failure is None and (expected is None or now == expected):
@@ -137,8 +137,10 @@ def _transfer(url: str, partial: Path, *, start: int, timeout_seconds: float, nu
                 desc=partial.name, total=total, initial=start if resumed else 0, unit="B", unit_scale=True, disable=None
             ) as progress,
         ):
-            while chunk := answer.read(_CHUNK_BYTES):
+            while chunk := answer.read1(_CHUNK_BYTES):
                 file.write(chunk)
+                if num_bytes is not None and file.tell() > num_bytes:
+                    raise WrongFileError(f"{url} sends more than the published file's {num_bytes:,} bytes")
                 progress.update(len(chunk))
     return total
 
@@ -189,5 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
