@@ -25,9 +25,10 @@ def against_published(track: Track, published: Sequence[PublishedAccuracy]) -> T
     models = {row["name"]: row["model"] for row in track.rows}
     rows, used = [], []
     for data, horizon in track.cells:
-        for name in track.names:
+        for name in track.main_names:
             for figure in figures:
-                if (figure.data, figure.pred_len, figure.model) == (data, str(horizon), models[name]):
+                place = (figure.data, figure.pred_len, figure.model)
+                if place == (data, str(horizon), models[name]) and track.score(data, horizon, name, "mse"):
                     rows.append(([data, str(horizon), name], _beside(track, data, horizon, name, figure)))
                     used.append(figure)
     if not rows:
@@ -119,7 +120,7 @@ def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
 
 
 def _of_track(track: Track, published: Sequence[PublishedAccuracy]) -> list[PublishedAccuracy]:
-    if track.labels or track.features != "M":
+    if track.labelled or track.features != "M":
         return []
     return [figure for figure in published if (figure.seq_len, figure.percent) == (str(track.seq_len), track.percent)]
 

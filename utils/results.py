@@ -15,7 +15,7 @@ from utils.files import replace_file
 from utils.published_numbers import published_accuracy
 from utils.result_rows import Row, naive_rows, result_rows
 from utils.results_page import page
-from utils.results_tables import Track, accuracy_table, cost_table, tracks
+from utils.results_tables import Track, ablation_tables, accuracy_table, cost_table, tracks
 from utils.run_folders import Run, read_runs
 from utils.table_text import Table, to_html, to_markdown
 
@@ -78,7 +78,7 @@ def _tables(of_tracks: list[Track], runs: list[Run], compare: Sequence[str]) -> 
     tables: list[Table | None] = []
     problems: list[str] = []
     for track in of_tracks:
-        tables += [accuracy_table(track), against_published(track, published)]
+        tables += [accuracy_table(track), *ablation_tables(track), against_published(track, published)]
         if compare:
             table, untested = significance_table(track, compare[0], compare[1], runs)
             tables.append(table)

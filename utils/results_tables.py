@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from utils.result_rows import CELL, MEASURES, NO_SEED, Row, grouped, key_of
@@ -40,9 +40,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Track:
-    """All rows that may stand in one table."""
+    """All rows that may stand in one table; `labelled` ones are no paper results."""
 
-    labels: str
+    labelled: bool
     task_name: str
     features: str
     seq_len: int
@@ -60,7 +60,8 @@ class Track:
 
     @property
     def warning(self) -> str:
-        return f"Not paper results: {self.labels}" if self.labels else ""
+        labels = dict.fromkeys(label for row in self.rows for label in row["labels"].split(", ") if label)
+        return f"Not paper results: {', '.join(labels)}" if self.labelled else ""
 
     @property
     def measures(self) -> list[str]:
@@ -87,6 +88,22 @@ class Track:
         return sorted(naive, key=lambda name: (naive[name], name.lower()))
 
     @property
+    def variants(self) -> dict[str, list[str]]:
+        """Model -> its names, for each model that stands here both as it is and with flags changed (ablations)."""
+        by_model = {model: {row["name"] for row in rows} for (model,), rows in grouped(self.rows, ["model"])}
+        return {
+            model: [name for name in self.names if name in names]
+            for model, names in by_model.items()
+            if len(names) > 1 and model in names
+        }
+
+    @property
+    def main_names(self) -> list[str]:
+        """The names without the ablations, which have a table of their own."""
+        ablations = {name for model, names in self.variants.items() for name in names if name != model}
+        return [name for name in self.names if name not in ablations]
+
+    @property
     def trained_rows(self) -> list[Row]:
         return [row for row in self.rows if row["seed"] != NO_SEED]
 
@@ -111,18 +128,49 @@ class Track:
 
 def tracks(rows: Sequence[Row], naive: Sequence[Row]) -> list[Track]:
     """The tracks of all rows, paper results first; `naive` rows join the track of the runs that carried them."""
-    known = {key_of(row, CELL) for row in rows}
-    rows = [*rows, *(row for row in naive if key_of(row, CELL) not in known)]
+    by_place: dict[tuple, Row] = {}
+    for row in sorted(naive, key=lambda row: len(row["labels"])):
+        by_place.setdefault(_place(row), row)
+    known = {_place(row) for row in rows}
+    rows = [{**row, "labelled": bool(row["labels"])} for row in rows]
+    rows += [{**row, "labelled": bool(row["labels"])} for place, row in by_place.items() if place not in known]
+    found = grouped(rows, ["labelled", "task_name", "features", "seq_len", "percent"])
+    return [Track(*key, rows=_names_with_labels(of_track)) for key, of_track in found]
+
+
+def _place(row: Row) -> tuple:
+    """The column and row of the table that the result belongs to."""
+    return bool(row["labels"]), *key_of(row, [name for name in CELL if name != "labels"])
+
+
+def _names_with_labels(rows: list[Row]) -> list[Row]:
+    """The same rows; where one model has runs with different labels, its name says which, so that none are averaged."""
+    labels = {name: {row["labels"] for row in of_name} for (name,), of_name in grouped(rows, ["name"])}
     return [
-        Track(*key, rows=of_track)
-        for key, of_track in grouped(rows, ["labels", "task_name", "features", "seq_len", "percent"])
+        {**row, "name": f"{row['name']} [{row['labels']}]"}
+        if len(labels[row["name"]]) > 1 and row["seed"] != NO_SEED
+        else row
+        for row in rows
     ]
 
 
 def accuracy_table(track: Track) -> Table:
     """Data sets and horizons by models: mean and deviation over seeds, best bold, second underlined."""
-    names, measures = track.names, track.measures
-    rows = []
+    return _accuracy_table(track, track.title, track.main_names)
+
+
+def ablation_tables(track: Track) -> list[Table]:
+    """For each model that was also run with flags changed: its variants side by side, where there are any."""
+    tables = []
+    for model, names in track.variants.items():
+        cells = {(row["data"], row["pred_len"]) for row in track.rows if row["name"] in names and row["name"] != model}
+        rows = [row for row in track.rows if row["name"] in names and (row["data"], row["pred_len"]) in cells]
+        tables.append(_accuracy_table(replace(track, rows=rows), f"Ablations of {model}: {track.title}", names))
+    return tables
+
+
+def _accuracy_table(track: Track, title: str, names: Sequence[str]) -> Table:
+    measures, rows = track.measures, []
     for data, horizon in track.cells:
         cells: dict[tuple[str, str], Cell] = {}
         for measure in measures:
@@ -135,13 +183,26 @@ def accuracy_table(track: Track) -> Table:
     spread = "mean ± sample standard deviation over seeds" if len(seeds) > 1 else "one seed only, no deviation"
     notes = [f"Test errors in scaled units; {spread} ({', '.join(map(str, seeds))}); best bold, second underlined."]
     columns = [(name, measure.upper()) for name in names for measure in measures]
-    return Table(track.title, ["data", "horizon"], columns, rows, notes + missing_seeds(track), track.warning)
+    return Table(
+        title,
+        ["data", "horizon"],
+        columns,
+        rows,
+        notes + _label_notes(track, names) + missing_seeds(track, names),
+        track.warning,
+    )
 
 
-def missing_seeds(track: Track) -> list[str]:
+def _label_notes(track: Track, names: Sequence[str]) -> list[str]:
+    """Which label belongs to which model."""
+    found = grouped([row for row in track.trained_rows if row["labels"] and row["name"] in names], ["name"])
+    return [f"{name}: {', '.join(sorted({row['labels'] for row in rows}))}." for (name,), rows in found]
+
+
+def missing_seeds(track: Track, names: Sequence[str]) -> list[str]:
     """One line for each cell and model that has runs, but not of every seed that the track has."""
     lines = []
-    trained = [row for row in track.trained_rows if row.get("trainable") != 0]
+    trained = [row for row in track.trained_rows if row.get("trainable") != 0 and row["name"] in names]
     for (data, horizon, name), rows in grouped(trained, ["data", "pred_len", "name"]):
         missing = sorted(set(track.expected_seeds) - {row["seed"] for row in rows})
         if missing:

@@ -40,9 +40,11 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data set's name; for custom data the file's name with it, so that two files are never averaged."""
+        """The data set's name; for custom data the file's name, so that two files are never averaged."""
         path = (self.config.get("data_config") or {}).get("data_path")
-        return f"{self.metrics['data']}: {Path(path).name}" if path else self.metrics["data"]
+        if path and self.metrics["data"] == "custom":
+            return f"custom: {Path(path).name}"
+        return self.metrics["data"]
 
     @property
     def tests(self) -> dict[str, dict[str, Any]]:

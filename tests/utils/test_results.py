@@ -12,7 +12,7 @@ from utils.results import collect, main
 
 
 def table_of(results, text):
-    return next(table for table in results.tables if text in table.title)
+    return next(table for table in results.tables if table.title.startswith(text))
 
 
 def cell_texts(table):
@@ -89,9 +89,13 @@ def test_a_labelled_run_is_never_among_paper_results(write_run, tmp_path, label)
 
 def test_ablations_of_a_model_are_columns_of_their_own_and_recipes_are_not(write_run, tmp_path):
     write_run(model_config={"text_branch": "llm", "d_ff": 128})
-    write_run(model_config={"text_branch": "none", "d_ff": 128}, command=("--text_branch", "none"))
+    write_run(mse=0.5, model_config={"text_branch": "none", "d_ff": 128}, command=("--text_branch", "none"))
     write_run(data="ETTh2", model_config={"text_branch": "llm", "d_ff": 256}, command=("--d_ff", "256"))
-    assert {row["name"] for row in collect(tmp_path / "results").rows} == {"BALM", "BALM (text_branch=none)"}
+    results = collect(tmp_path / "results")
+    assert {row["name"] for row in results.rows} == {"BALM", "BALM (text_branch=none)"}
+    assert "BALM (text_branch=none)" not in str(table_of(results, "long term").columns)
+    texts = cell_texts(table_of(results, "Ablations of BALM"))
+    assert list(texts) == [("ETTh1", "4")] and texts["ETTh1", "4"]["BALM (text_branch=none) MSE"] == "0.500"
 
 
 def test_a_flag_that_every_run_was_given_is_always_said(write_run, tmp_path):
