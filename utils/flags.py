@@ -69,7 +69,12 @@ def parse_flags(
     `belongs_to` says for flags of other models or tasks whose they are. Unknown flags raise one ValueError that names
     all of them; `--help` prints and exits as argparse does.
     """
-    parser = HfArgumentParser(list(config_types), allow_abbrev=False, exit_on_error=False, **parser_options)
+    declared = [(field, field.type) for config_type in config_types for field in fields(config_type)]
+    types: list[Any] = list(config_types)
+    parser = HfArgumentParser(types, allow_abbrev=False, exit_on_error=False, **parser_options)
+    for field, kind in declared:
+        # The parser writes `str` over `str | None`, in the very Field that a dataclass derived later would inherit.
+        field.type = kind
     parser.error = _raise  # pyright: ignore[reportAttributeAccessIssue]
     try:
         *configs, unknown = parser.parse_args_into_dataclasses(
