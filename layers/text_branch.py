@@ -76,7 +76,7 @@ def _states_under_dropout(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths:
 
 def _run(
     prefix: Tensor, gpt2: GPT2Model, layout: TextLayout, *, keep: bool
-) -> tuple[Tensor, TextBlocks, list[Kept], ops.Norm]:
+) -> tuple[Tensor, TextBlocks, list[Any], ops.Norm]:
     """States of the tails, [row, state, d], and what the backward pass needs."""
     width = gpt2.config.n_embd
     blocks = TextBlocks(layout, num_heads=gpt2.config.n_head, head_width=width // gpt2.config.n_head)
