@@ -104,7 +104,6 @@ class FittedForecaster:
         bounds = load_intervals(self.checkpoint.with_name(self.folder.intervals.name)).at(level)
         return bounds.double().numpy().T * self.scaler.scale[self.target_channels]
 
-    @torch.no_grad()
     def forecasts(self, history: History) -> Iterator[WindowForecasts]:
         """Forecasts of every window of `history`, some windows at a time, oldest first."""
         loader = self._loader(history)
@@ -141,6 +140,7 @@ class FittedForecaster:
                 table[f"{name}_upper"] = (values + half_width[:, position]).ravel()
         return pd.DataFrame(table)
 
+    @torch.no_grad()
     def _forward(self, loader: BatchLoader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
         batch = loader.batch(rows)
         precision = DTYPES[self.header["precision"]]

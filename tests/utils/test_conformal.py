@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def show(observer: AbsoluteErrors | Coverage, forecast: Tensor, target: Tensor, 
     observer.update(forecast, target, window=numbers[:, None].expand(-1, CHANNELS), channel=channel)
 
 
-def collect(forecast: Tensor, target: Tensor, **options: int) -> AbsoluteErrors:
+def collect(forecast: Tensor, target: Tensor, **options: Any) -> AbsoluteErrors:
     errors = AbsoluteErrors(num_windows=len(forecast), num_channels=CHANNELS, pred_len=STEPS, **options)
     show(errors, forecast, target)
     return errors
