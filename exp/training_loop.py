@@ -62,7 +62,11 @@ class TrainingLoop:
         self.guard = LossGuard(self.steps_between_questions)
         self.wrapped = runtime.wrap(model)
         groups = [group for group in model.parameter_groups(config.learning_rate) if group["params"]]
-        optimizer = torch.optim.Adam(groups, betas=(config.adam_beta1, 0.999))
+        # A model without parameters has nothing to train: its only epoch is a validation, its optimizer holds nothing.
+        self.has_parameters = bool(groups)
+        self.num_epochs = config.train_epochs if groups else 1
+        nothing = {"params": [torch.zeros(0)], "lr": config.learning_rate, "scheduled": True}
+        optimizer = torch.optim.Adam(groups or [nothing], betas=(config.adam_beta1, 0.999))
         schedule = Schedule(
             config.lradj,
             optimizer,
@@ -86,9 +90,10 @@ class TrainingLoop:
         if self.runtime.any_process(self.folder.last.exists()):
             self._go_on()
         with StopRequest() as stop:
-            while self.progress.epoch < self.config.train_epochs and not self.state.stopping.should_stop:
+            while self.progress.epoch < self.num_epochs and not self.state.stopping.should_stop:
                 began = time.perf_counter()
-                self._train_epoch(stop)
+                if self.has_parameters:
+                    self._train_epoch(stop)
                 self._close_epoch(began)
                 if self.runtime.any_process(stop.requested):
                     raise Interrupted(f"stopped after epoch {self.progress.epoch}; the same command goes on from there")
@@ -114,7 +119,7 @@ class TrainingLoop:
         self.loader.start_at(state.step)
         self.wrapped.train()
         sums = {name: self._number(value) for name, value in state.sums.items()}
-        label = f"epoch {state.epoch + 1}/{self.config.train_epochs}"
+        label = f"epoch {state.epoch + 1}/{self.num_epochs}"
         began = time.perf_counter()
         for batch in progress(self.loader, total=steps, start=state.step, label=label, shown=self.runtime.is_main):
             for name, value in self._step(batch).items():
@@ -186,7 +191,8 @@ class TrainingLoop:
                 f"the validation {self.monitor} of epoch {state.epoch + 1} is not a finite number: lower "
                 "--learning_rate; the last good state is kept in the run folder"
             )
-        self.state.schedule.after_epoch()
+        if self.has_parameters:
+            self.state.schedule.after_epoch()
         state.epoch += 1
         improved = self.state.stopping.update(errors[self.monitor], epoch=state.epoch)
         record = {"epoch": state.epoch, "train": train, "validation": errors, "learning_rate": rate}
@@ -238,12 +244,12 @@ class TrainingLoop:
     def _report(self, record: dict[str, Any], *, improved: bool, seconds: float) -> None:
         if not self.runtime.is_main:
             return
-        terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items())
+        terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items()) or "nothing"
         found = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
-        epochs_left = 0 if self.state.stopping.should_stop else self.config.train_epochs - record["epoch"]
+        epochs_left = 0 if self.state.stopping.should_stop else self.num_epochs - record["epoch"]
         logger.info(
             "epoch %d/%d  train %s | validation %s%s | rate %.3g | %s, %.0f rows/s%s",
-            record["epoch"], self.config.train_epochs, terms, found, " (best)" if improved else "",
+            record["epoch"], self.num_epochs, terms, found, " (best)" if improved else "",
             record["learning_rate"], duration(seconds), self._rows_per_second(),
             f", {duration(seconds * epochs_left)} left at most" if epochs_left else "",
         )  # fmt: skip
