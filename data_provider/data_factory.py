@@ -12,13 +12,14 @@ from torch import Tensor
 from data_provider.config import DataConfig
 from data_provider.prefetch import prefetch
 from data_provider.row_batches import RowBatches, RowSlice
-from data_provider.row_store import RowStore
+from data_provider.row_store import MemoryBudget, RowStore
 from data_provider.series import Series
 from data_provider.splits import Split
 from data_provider.windows import Batch, Windows
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_BUDGET_BYTES = 2**30
 RowConstants = Callable[[Tensor], dict[str, Tensor]]
 
 
@@ -93,7 +94,7 @@ def data_provider(
     process_index: int = 0,
     num_processes: int = 1,
     constants: RowConstants | None = None,
-    constants_budget_bytes: int = 2**30,
+    constants_budget: MemoryBudget | None = None,
     needs_time_features: bool = False,
 ) -> tuple[Windows, BatchLoader]:
     """The windows of a split and a loader over this process's share of them, `batch_size` rows a process and step.
@@ -119,5 +120,6 @@ def data_provider(
     )
     if row_batches.num_left_out and process_index == 0:
         logger.info("%d rows per epoch are left out: too few for %d processes", row_batches.num_left_out, num_processes)
-    store = RowStore(len(windows), budget_bytes=constants_budget_bytes) if constants is not None else None
+    budget = constants_budget or MemoryBudget(DEFAULT_BUDGET_BYTES)
+    store = RowStore(len(windows), budget=budget) if constants is not None else None
     return windows, BatchLoader(windows, row_batches, constants=constants, store=store)

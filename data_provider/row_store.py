@@ -16,6 +16,25 @@ Compute = Callable[[Tensor], dict[str, Tensor]]
 _INDEXABLE = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
+class MemoryBudget:
+    """Bytes that several stores share: what one holds, the others cannot take."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self._held: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def open_to(self, store: object) -> int:
+        """Bytes that `store` may hold: what is free and what it holds already."""
+        with self._lock:
+            return self.total_bytes - sum(held for owner, held in self._held.items() if owner != id(store))
+
+    def hold(self, store: object, num_bytes: int) -> None:
+        """Notes what `store` holds from now on."""
+        with self._lock:
+            self._held[id(store)] = num_bytes
+
+
 @dataclass
 class _Column:
     """The storage of one named tensor, in an indexable type, and the width at which each row was computed."""
@@ -26,15 +45,15 @@ class _Column:
 
 
 class RowStore:
-    """Per-row tensors by row number: those of the first rows that fit into `budget_bytes` are computed only once.
+    """Per-row tensors by row number: those of the first rows that fit into `budget` are computed only once.
 
     Every result of `compute` needs one entry per row on its first axis. The second axis may differ in length from call
     to call: storage grows and pads with zeros, and `get` returns the greatest length any of its rows was computed with.
     Rows beyond the budget are computed each time. Safe to use from several threads.
     """
 
-    def __init__(self, num_rows: int, *, budget_bytes: int, device: torch.device | str = "cpu") -> None:
-        self.num_rows, self.budget_bytes, self.device = num_rows, budget_bytes, device
+    def __init__(self, num_rows: int, *, budget: MemoryBudget, device: torch.device | str = "cpu") -> None:
+        self.num_rows, self.budget, self.device = num_rows, budget, device
         self._lock = threading.RLock()
         self.clear()
 
@@ -44,6 +63,7 @@ class RowStore:
             self._columns: dict[str, _Column] | None = None
             self._is_kept = torch.zeros(self.num_rows, dtype=torch.bool)
             self._capacity = self.num_rows
+            self.budget.hold(self, 0)
 
     @property
     def num_kept(self) -> int:
@@ -85,7 +105,7 @@ class RowStore:
 
     def _allocate(self, tensor: Tensor) -> _Column:
         bytes_per_row = max(1, tensor[:1].numel() * tensor.element_size())
-        num_rows = min(self._capacity, self.budget_bytes // bytes_per_row)
+        num_rows = min(self._capacity, self.budget.open_to(self) // bytes_per_row)
         dtype = _INDEXABLE.get(tensor.dtype, tensor.dtype)
         return _Column(
             torch.zeros(num_rows, *tensor.shape[1:], dtype=dtype, device=self.device),
@@ -111,12 +131,13 @@ class RowStore:
             column.values.element_size() * column.values.shape[1:].numel() for column in self._columns.values()
         )
         shortest = min(len(column.values) for column in self._columns.values())
-        capacity = min(self._capacity, shortest, self.budget_bytes // max(1, bytes_per_row))
+        capacity = min(self._capacity, shortest, self.budget.open_to(self) // max(1, bytes_per_row))
         for column in self._columns.values():
             if len(column.values) > capacity:
                 column.values, column.widths = column.values[:capacity].clone(), column.widths[:capacity].clone()
         self._is_kept[capacity:] = False
         self._capacity = capacity
+        self.budget.hold(self, capacity * bytes_per_row)
 
     def _read(self, rows: Tensor) -> dict[str, Tensor]:
         assert self._columns is not None

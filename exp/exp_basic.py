@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from data_provider.config import DataConfig
+from data_provider.row_store import MemoryBudget
 from exp.config import TrainConfig
 from exp.processes import StoppedElsewhere
 from exp.run_folder import RunFolder
@@ -67,6 +68,7 @@ class Runtime:
         self.seed = train.seed
         self.deterministic = train.deterministic
         self.compile = train.compile
+        self.row_memory = MemoryBudget(train.row_memory_mb * 2**20)
         if train.deterministic:
             # cuBLAS reads it when it is first used; without it torch refuses matrix products on a GPU.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

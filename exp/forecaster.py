@@ -18,6 +18,7 @@ from torch import Tensor
 from data_provider.config import DataConfig
 from data_provider.data_factory import BatchLoader, data_provider
 from data_provider.dates import continue_dates
+from data_provider.row_store import MemoryBudget
 from data_provider.scaling import Standardizer
 from data_provider.series import Series
 from data_provider.splits import Borders
@@ -179,7 +180,7 @@ class FittedForecaster:
             batch_size=ROWS_PER_BATCH,
             device=self.device,
             constants=self.model.row_constants if has_constants else None,
-            constants_budget_bytes=0,
+            constants_budget=MemoryBudget(0),
             needs_time_features=self.model.needs_time_features,
         )
         return loader

@@ -62,16 +62,15 @@ class FrequencyForecast(LongTermForecast):
             order: RowBatches = OneWindowPerSeries(windows, batch_size=train.batch_size, **share)
         else:
             order = RowBatches(len(windows), batch_size=train.rows_per_evaluation_batch, shuffle=False, **share)
-        budget = train.row_memory_mb * 2**20
         has_constants = type(self.model).row_constants is not Forecaster.row_constants
         loader = BatchLoader(
             windows,
             order,
             constants=self.model.row_constants if has_constants else None,
-            store=RowStore(len(windows), budget_bytes=budget) if has_constants else None,
+            store=RowStore(len(windows), budget=runtime.row_memory) if has_constants else None,
         )
         steps = FirstSteps(loader, DEV_RUN_STEPS) if train.fast_dev_run else loader
-        return SplitData(windows, steps, RowInputs(self.model, num_rows=len(windows), budget_bytes=budget), loader)
+        return SplitData(windows, steps, RowInputs(self.model, num_rows=len(windows), budget=runtime.row_memory), loader)
 
     def test_entries(self) -> dict[str, Any]:
         """The competition's scores of the test series; every forecast is left in the run folder as CSV."""

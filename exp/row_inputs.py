@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from data_provider.row_store import RowStore
+from data_provider.row_store import MemoryBudget, RowStore
 from data_provider.windows import Batch
 from models.base import Forecaster
 
@@ -16,14 +16,16 @@ class RowInputs:
     Where they are not, the row constants are handed through. Rows beyond the budget are computed again each time.
     """
 
-    def __init__(self, model: Forecaster, *, num_rows: int, budget_bytes: int):
+    def __init__(self, model: Forecaster, *, num_rows: int, budget: MemoryBudget):
         self.model = model
-        self.store = RowStore(num_rows=num_rows, budget_bytes=budget_bytes)
+        self.store = RowStore(num_rows=num_rows, budget=budget)
         self.version: int | None = None
 
     def of(self, batch: Batch) -> dict[str, Tensor]:
         """Keyword arguments for `forward`, on the device of the batch."""
-        constants = batch.constants
+        # The naive forecasts are made from the windows of a model that may want the calendar.
+        unread = set() if self.model.needs_time_features else {"time_features"}
+        constants = {name: value for name, value in batch.constants.items() if name not in unread}
         if not constants or not self.model.row_states_are_constant:
             return constants
         if self.version != self.model.row_states_version:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from data_provider.data_factory import BatchLoader, data_provider
+from data_provider.row_store import MemoryBudget
 from data_provider.series import Series
 from data_provider.splits import Split
 from data_provider.windows import Batch, Windows
@@ -34,7 +35,6 @@ class SplitData:
     def of(cls, runtime: Runtime, model: Forecaster, series: Series, split: Split, *, settings: Settings) -> Self:
         """The split of `series` cut as `model` reads it."""
         train = settings.train
-        budget_bytes = train.row_memory_mb * 2**20
         has_constants = type(model).row_constants is not Forecaster.row_constants
         windows, loader = data_provider(
             series,
@@ -47,10 +47,10 @@ class SplitData:
             process_index=runtime.process_index,
             num_processes=runtime.num_processes,
             constants=model.row_constants if has_constants else None,
-            constants_budget_bytes=budget_bytes,
+            constants_budget=runtime.row_memory,
             needs_time_features=model.needs_time_features,
         )
-        row_inputs = RowInputs(model, num_rows=len(windows), budget_bytes=budget_bytes)
+        row_inputs = RowInputs(model, num_rows=len(windows), budget=runtime.row_memory)
         steps = FirstSteps(loader, DEV_RUN_STEPS) if train.fast_dev_run else loader
         return cls(windows, steps, row_inputs, loader)
 
@@ -58,7 +58,7 @@ class SplitData:
         """The same rows for a model without row constants (the naive forecasts)."""
         provider = BatchLoader(self.windows, self.provider.row_batches)
         steps = FirstSteps(provider, len(self.loader)) if isinstance(self.loader, FirstSteps) else provider
-        return replace(self, loader=steps, provider=provider, row_inputs=RowInputs(model, num_rows=0, budget_bytes=0))
+        return replace(self, loader=steps, provider=provider, row_inputs=RowInputs(model, num_rows=0, budget=MemoryBudget(0)))
 
     def rows_of_windows(self, windows: list[int]) -> Tensor:
         """The rows that belong to these windows, window by window, channels in order."""

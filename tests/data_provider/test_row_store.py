@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from data_provider.row_store import RowStore
+from data_provider.row_store import MemoryBudget, RowStore
 
 
 class Recorder:
@@ -24,7 +24,7 @@ class Recorder:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int32, torch.uint16, torch.int64])
 def test_a_row_is_computed_once_and_comes_back_the_same(dtype: torch.dtype):
-    store, compute = RowStore(10, budget_bytes=10_000), Recorder(dtype=dtype)
+    store, compute = RowStore(10, budget=MemoryBudget(10_000)), Recorder(dtype=dtype)
     store.get(torch.tensor([1, 2]), compute)
     got = store.get(torch.tensor([2, 5, 1, 2]), compute)
     assert compute.asked == [1, 2, 5]
@@ -34,7 +34,7 @@ def test_a_row_is_computed_once_and_comes_back_the_same(dtype: torch.dtype):
 
 
 def test_shorter_rows_are_padded_with_zeros_and_the_width_is_that_of_the_batch():
-    store, compute = RowStore(10, budget_bytes=10_000), Recorder(width=lambda rows: int(rows.max()))
+    store, compute = RowStore(10, budget=MemoryBudget(10_000)), Recorder(width=lambda rows: int(rows.max()))
     assert store.get(torch.tensor([2]), compute)["values"].tolist() == [[21, 22]]
     got = store.get(torch.tensor([4, 2]), compute)
     assert got["values"].tolist() == [[41, 42, 43, 44], [21, 22, 0, 0]]
@@ -46,7 +46,7 @@ def test_tensors_with_more_axes_grow_along_the_second():
     def compute(rows: Tensor) -> dict[str, Tensor]:
         return {"states": rows.float()[:, None, None].expand(-1, int(rows.max()), 2)}
 
-    store = RowStore(5, budget_bytes=10_000)
+    store = RowStore(5, budget=MemoryBudget(10_000))
     store.get(torch.tensor([1]), compute)
     got = store.get(torch.tensor([3, 1]), compute)["states"]
     assert got.shape == (2, 3, 2)
@@ -54,7 +54,7 @@ def test_tensors_with_more_axes_grow_along_the_second():
 
 
 def test_only_the_first_rows_within_the_budget_are_kept():
-    store, compute = RowStore(100, budget_bytes=16 * 10), Recorder()  # 3 x 4 + 4 bytes a row
+    store, compute = RowStore(100, budget=MemoryBudget(16 * 10)), Recorder()  # 3 x 4 + 4 bytes a row
     rows = torch.tensor([3, 50, 9, 10])
     for _ in range(2):
         got = store.get(rows, compute)
@@ -65,7 +65,7 @@ def test_only_the_first_rows_within_the_budget_are_kept():
 
 
 def test_growing_stays_within_the_budget():
-    store, compute = RowStore(20, budget_bytes=8 * 20), Recorder(width=lambda rows: 1 if rows.max() < 15 else 9)
+    store, compute = RowStore(20, budget=MemoryBudget(8 * 20)), Recorder(width=lambda rows: 1 if rows.max() < 15 else 9)
     store.get(torch.arange(10), compute)
     store.get(torch.tensor([16]), compute)
     assert store.num_kept == 4  # 40 bytes a row from now on
@@ -73,14 +73,14 @@ def test_growing_stays_within_the_budget():
 
 
 def test_no_budget_computes_every_time():
-    store, compute = RowStore(5, budget_bytes=0), Recorder()
+    store, compute = RowStore(5, budget=MemoryBudget(0)), Recorder()
     for _ in range(2):
         assert store.get(torch.tensor([1]), compute)["scalar"].tolist() == [1]
     assert compute.asked == [1, 1]
 
 
 def test_clear_forgets():
-    store, compute = RowStore(5, budget_bytes=1000), Recorder()
+    store, compute = RowStore(5, budget=MemoryBudget(1000)), Recorder()
     store.get(torch.tensor([1]), compute)
     store.clear()
     store.get(torch.tensor([1]), compute)
@@ -89,11 +89,11 @@ def test_clear_forgets():
 
 def test_a_constant_without_an_entry_per_row_is_named():
     with pytest.raises(ValueError, match="the constant odd must have one entry per row"):
-        RowStore(5, budget_bytes=1000).get(torch.tensor([1, 2]), lambda _: {"odd": torch.zeros(3)})
+        RowStore(5, budget=MemoryBudget(1000)).get(torch.tensor([1, 2]), lambda _: {"odd": torch.zeros(3)})
 
 
 def test_threads_may_share_a_store():
-    store, compute, wrong = RowStore(200, budget_bytes=100_000), Recorder(), []
+    store, compute, wrong = RowStore(200, budget=MemoryBudget(100_000)), Recorder(), []
 
     def read(seed: int) -> None:
         rows = torch.randperm(200, generator=torch.Generator().manual_seed(seed))
@@ -108,3 +108,14 @@ def test_threads_may_share_a_store():
         thread.join()
     assert not wrong
     assert sorted(compute.asked) == list(range(200))
+
+
+def test_stores_that_share_a_budget_never_hold_more_than_it_together() -> None:
+    budget = MemoryBudget(160)
+    first, second = RowStore(8, budget=budget), RowStore(100, budget=budget)
+    for store in (first, second):
+        store.get(torch.arange(8), lambda rows: {"value": rows.double()})
+        store.get(torch.arange(store.num_rows), lambda rows: {"value": rows.double()})
+    assert (first.num_kept, second.num_kept) == (8, 12)
+    first.clear()
+    assert budget.open_to(second) == 160
