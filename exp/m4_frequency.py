@@ -70,7 +70,9 @@ class FrequencyForecast(LongTermForecast):
             store=RowStore(len(windows), budget=runtime.row_memory) if has_constants else None,
         )
         steps = FirstSteps(loader, DEV_RUN_STEPS) if train.fast_dev_run else loader
-        return SplitData(windows, steps, RowInputs(self.model, num_rows=len(windows), budget=runtime.row_memory), loader)
+        return SplitData(
+            windows, steps, RowInputs(self.model, num_rows=len(windows), budget=runtime.row_memory), loader
+        )
 
     def test_entries(self) -> dict[str, Any]:
         """The competition's scores of the test series; every forecast is left in the run folder as CSV."""

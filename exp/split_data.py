@@ -58,7 +58,9 @@ class SplitData:
         """The same rows for a model without row constants (the naive forecasts)."""
         provider = BatchLoader(self.windows, self.provider.row_batches)
         steps = FirstSteps(provider, len(self.loader)) if isinstance(self.loader, FirstSteps) else provider
-        return replace(self, loader=steps, provider=provider, row_inputs=RowInputs(model, num_rows=0, budget=MemoryBudget(0)))
+        return replace(
+            self, loader=steps, provider=provider, row_inputs=RowInputs(model, num_rows=0, budget=MemoryBudget(0))
+        )
 
     def rows_of_windows(self, windows: list[int]) -> Tensor:
         """The rows that belong to these windows, window by window, channels in order."""
