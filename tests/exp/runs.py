@@ -135,19 +135,19 @@ def _die_at_write(number: int, renamed: bool) -> None:
     Path.replace = replace_and_die  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def stop_at_step(step: int, number: int) -> Callable[[], None]:
+def stop_at_step(number_of_step: int, number: int) -> Callable[[], None]:
     """Sends the process a signal while it is in this step (from 1) of the first epoch."""
-    return functools.partial(_stop_at_step, step, number)
+    return functools.partial(_stop_at_step, number_of_step, number)
 
 
-def _stop_at_step(step: int, number: int) -> None:
+def _stop_at_step(number_of_step: int, number: int) -> None:
     from exp.exp_basic import Runtime
 
     original = Runtime.seed_step
 
-    def seed_step(self: Runtime, epoch: int, at: int) -> None:
-        if (epoch, at) == (0, step - 1):
+    def seed_step(self: Runtime, epoch: int, step: int) -> None:
+        if (epoch, step) == (0, number_of_step - 1):
             os.kill(os.getpid(), number)
-        original(self, epoch, at)
+        original(self, epoch, step)
 
     Runtime.seed_step = seed_step
