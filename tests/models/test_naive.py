@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 import torch
 
+import run
 from models.base import TaskShape
 from models.last_value import LastValue, LastValueConfig
 from models.seasonal_naive import SeasonalNaive, SeasonalNaiveConfig
@@ -62,3 +64,12 @@ def test_neither_naive_model_has_a_parameter_or_a_state():
         assert list(model.parameters()) == []
         assert model.saved_state() == {}
         assert model.inference_parameters() == 0
+
+
+def test_a_model_without_parameters_runs_like_any_other_but_trains_nothing(tmp_path):
+    sizes = ["--seq_len", "24", "--pred_len", "6", "--batch_size", "512", "--train_epochs", "5"]
+    assert run.main(["--model", "SeasonalNaive", "--data", "demo", *sizes, "--output_dir", str(tmp_path)]) == 0
+    (metrics_file,) = tmp_path.glob("SeasonalNaive_*/metrics.json")
+    metrics = json.loads(metrics_file.read_text())
+    assert (metrics["epochs"], metrics["steps"], metrics["parameters"]["trainable"]) == (1, 0, 0)
+    assert metrics["test"]["mse"] == metrics["naive"]["SeasonalNaive"]["mse"]

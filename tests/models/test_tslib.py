@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import torch
 
 import layers.channels
 import models
+import run
 from models import model_class
 from models.base import TaskShape
 from models.tslib import TSLib, TSLibConfig
@@ -241,3 +243,33 @@ def test_the_data_providers_calendar_features_fit_that_librarys_embedding(checko
     model = build(checkout, shape=TaskShape(seq_len=8, pred_len=3, num_channels=2, time_step=time_step))
     look_back, marks = batch(features)
     assert model(look_back, time_features=marks).values.shape == (2, 3, 2)
+
+
+def test_a_run_of_such_a_model_is_recorded_like_any_other(checkout, tmp_path):
+    results = tmp_path / "results"
+    words = ["--tslib_path", str(checkout), "--tslib_args", "d_model=6 label_len=4"]
+    sizes = ["--seq_len", "24", "--pred_len", "6", "--batch_size", "256", "--train_epochs", "1"]
+    assert run.main(["--model", "tslib:Echo", *words, "--data", "demo", *sizes, "--output_dir", str(results)]) == 0
+    (metrics_file,) = results.glob("*/metrics.json")
+    metrics = json.loads(metrics_file.read_text())
+    assert metrics["model"] == "tslib:Echo"
+    assert metrics["parameters"]["trainable"] == 7 * 4 + 4 + 4 * 4 + 4 + 4 * 6 + 6 + 6 * 7 + 7
+    assert (metrics_file.parent / "checkpoint" / "best.safetensors").exists()
+    config = json.loads((metrics_file.parent / "config.json").read_text())
+    assert config["model_identity"]["tslib_model"] == "Echo"
+
+
+def test_a_wrong_path_ends_with_one_line_and_exit_code_two(tmp_path, capsys):
+    words = [
+        "--model",
+        "tslib:Echo",
+        "--tslib_path",
+        str(tmp_path),
+        "--data",
+        "demo",
+        "--output_dir",
+        str(tmp_path / "r"),
+    ]
+    assert run.main(words) == 2
+    assert "must be a checkout of Time-Series-Library" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
