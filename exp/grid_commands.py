@@ -1,0 +1,167 @@
+"""From script files to a queue: every run that the scripts would start, without starting one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from exp.command_line import parse_command
+from exp.config import NOT_IN_RUN_ID, TrainConfig
+from exp.exp_basic import Settings
+
+# Stands in for these programs while a script is read: it writes down its name and words and succeeds.
+_STANDS_IN_FOR = ("python", "python3", "accelerate", "torchrun")
+_RECORDER = '#!/bin/sh\nprintf \'%s\\0\' "$#" "${0##*/}" "$@" >> "$GRID_RECORD"\n'
+_SECONDS_TO_READ_A_SCRIPT = 60
+_WHERE_ONLY = NOT_IN_RUN_ID | {"root_path"}
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """One process of the queue: the words after `python`, a short name, and where its run folder will lie."""
+
+    words: tuple[str, ...]
+    name: str
+    settings: Settings
+
+    @property
+    def output_dir(self) -> Path:
+        return Path(self.settings.train.output_dir)
+
+    @property
+    def key(self) -> str:
+        """The same for two commands that would make the same run."""
+        return _key(self.settings.record())
+
+
+def runs_of_scripts(scripts: Sequence[Path], extra: Sequence[str] = ()) -> list[GridRun]:
+    """Every run that the scripts start, one a seed, in order, each once; `extra` flags go to every script.
+
+    FileNotFoundError or ValueError names a script that is missing or fails, or a command with wrong flags.
+    """
+    runs: dict[str, GridRun] = {}
+    for script in scripts:
+        for words in commands_of_script(script, extra):
+            try:
+                for run in _one_a_seed(words):
+                    runs.setdefault(run.key, run)
+            except ValueError as error:
+                raise ValueError(f"{script}: {' '.join(words)}: {error}") from error
+    return _told_apart(list(runs.values()))
+
+
+def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str]]:
+    """The words after `python` of every command in a script, which is run with a stand-in for python on its PATH."""
+    if not script.is_file():
+        raise FileNotFoundError(f"--scripts {script} is missing")
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record"
+        record.touch()
+        for name in _STANDS_IN_FOR:
+            (Path(folder) / name).write_text(_RECORDER)
+            (Path(folder) / name).chmod(0o755)
+        surroundings = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "GRID_RECORD": str(record)}
+        done = subprocess.run(
+            ["bash", str(script), *extra], env=surroundings, capture_output=True, text=True, check=False,
+            timeout=_SECONDS_TO_READ_A_SCRIPT,
+        )  # fmt: skip
+        if done.returncode:
+            raise ValueError(f"--scripts {script} ends with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+        commands = _recorded(record.read_text())
+    for program, words in commands:
+        if not program.startswith("python") or words[:1] != ["run.py"]:
+            raise ValueError(
+                f"--scripts {script} starts `{' '.join([program, *words])[:80]}`: a queue takes `python run.py` only"
+            )
+    return [words for _, words in commands]
+
+
+def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
+    """Key of every finished run in these folders -> its folder."""
+    found = {}
+    for output_dir in dict.fromkeys(output_dirs):
+        for metrics in output_dir.glob("*/metrics.json"):
+            try:
+                found[_key(json.loads((metrics.parent / "config.json").read_text(encoding="utf-8")))] = metrics.parent
+            except (OSError, ValueError):
+                # Not readable as a run of ours: run.py decides what to do with the folder.
+                continue
+    return found
+
+
+def _recorded(text: str) -> list[tuple[str, list[str]]]:
+    """(program, its words) from the stand-in's record: number of words, program, words, each ended by a zero byte."""
+    parts, commands, place = text.split("\0")[:-1], [], 0
+    while place < len(parts):
+        end = place + 2 + int(parts[place])
+        commands.append((parts[place + 1], parts[place + 2 : end]))
+        place = end
+    return commands
+
+
+def _one_a_seed(words: Sequence[str]) -> list[GridRun]:
+    settings = parse_command(words[1:])
+    seeds = settings.train.all_seeds
+    if len(seeds) == 1 and not settings.train.seeds and settings.train.itr == 1:
+        return [_grid_run(words, settings)]
+    without = _without(words, ("--seed", "--seeds", "--itr"))
+    return [_grid_run([*without, "--seed", str(seed)], settings.with_seed(seed)) for seed in seeds]
+
+
+def _without(words: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """`words` without these flags and their values."""
+    kept, dropping = [], False
+    for word in words:
+        if word.startswith("--"):
+            dropping = word.partition("=")[0] in flags
+        if not dropping:
+            kept.append(word)
+    return kept
+
+
+def _grid_run(words: Sequence[str], settings: Settings) -> GridRun:
+    data = settings.data
+    parts = [settings.model_name, data.data, f"{data.percent}%" if data.percent < 100 else ""]
+    parts += [f"{data.seq_len}>{data.pred_len}", f"seed {settings.train.seed}"]
+    return GridRun(tuple(words), " ".join(part for part in parts if part), settings)
+
+
+def _told_apart(runs: Sequence[GridRun]) -> list[GridRun]:
+    """The same runs; where names are the same, the flags that differ and are not the default are added."""
+    namesakes: dict[str, list[GridRun]] = {}
+    for run in runs:
+        namesakes.setdefault(run.name, []).append(run)
+    named = []
+    for run in runs:
+        others = [_flags(other.settings) for other in namesakes[run.name]]
+        differing = {k: v for k, v in _flags(run.settings).items() if any(other.get(k) != v for other in others)}
+        defaults = asdict(type(run.settings.model)()) | asdict(TrainConfig())
+        said = [_flag_text(k, v) for k, v in differing.items() if v != defaults.get(k)]
+        named.append(replace(run, name=" ".join([run.name, *said])))
+    return named
+
+
+def _flags(settings: Settings) -> dict[str, Any]:
+    flags = asdict(settings.model) | asdict(settings.train)
+    return {name: value for name, value in flags.items() if name not in _WHERE_ONLY}
+
+
+def _flag_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no_{name}"
+    return f"{name}={value}"
+
+
+def _key(record: dict[str, Any]) -> str:
+    parts = ("data_config", "model_config", "train_config", "task_config")
+    kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in _WHERE_ONLY} for part in parts}
+    # Seeds of one command are runs of their own, and a trial run has one epoch whatever the flag says.
+    if kept["train_config"].get("fast_dev_run"):
+        kept["train_config"].pop("train_epochs", None)
+    return json.dumps({"task": record.get("task_name"), "model": record.get("model"), **kept}, sort_keys=True)
