@@ -15,7 +15,8 @@ from torch import Tensor
 
 # Tokens whose inner MLP activations are alive at once on a CPU: they stay in its cache.
 MLP_TOKENS = 320
-GELU_SCALE, GELU_CUBIC = 0.7978845608028654, 0.044715
+# 2 sqrt(2 / pi) and the cubic coefficient of GPT-2's GELU.
+GELU_SCALE, GELU_CUBIC = 1.5957691216057308, 0.044715
 
 
 class Norm(NamedTuple):
@@ -62,28 +63,33 @@ def normalise_backward(grad: Tensor, kept: Norm, norm: Any) -> Tensor:
     )[0]
 
 
-def gelu(h: Tensor) -> tuple[Tensor, Tensor]:
-    """GPT-2's GELU and its slope, in float32: both from one sigmoid, since (1 + tanh z) / 2 = sigmoid(2 z)."""
-    h = h.float()
-    linear_part = h.new_tensor(2 * GELU_SCALE)
-    ratio = torch.addcmul(linear_part, h, h, value=2 * GELU_SCALE * GELU_CUBIC)
+def gelu(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """GPT-2's GELU of float32 h, and the gate and ratio that `gelu_slope` needs.
+
+    tanh's GELU is h * sigmoid(h * ratio) with ratio = 2 sqrt(2 / pi) (1 + 0.044715 h^2): one exponential serves both
+    the value and the slope, which is kept in place of h.
+    """
+    ratio = torch.addcmul(h.new_tensor(GELU_SCALE), h, h, value=GELU_SCALE * GELU_CUBIC)
     gate = (h * ratio).sigmoid_()
-    activation = h * gate
-    slope_of_z = ratio.mul_(3).sub_(4 * GELU_SCALE)
+    return h * gate, gate, ratio
+
+
+def gelu_slope(activation: Tensor, gate: Tensor, ratio: Tensor) -> Tensor:
+    """The derivative of GELU; overwrites `ratio`."""
     rest = torch.addcmul(activation, activation, gate, value=-1)
-    return activation, torch.addcmul(gate, rest, slope_of_z, out=rest)
+    return torch.addcmul(gate, rest, ratio.mul_(3).sub_(2 * GELU_SCALE), out=rest)
 
 
 def mlp(block: Any, x: Tensor, *, keep: bool) -> tuple[Tensor, Tensor | None]:
     """The MLP of a block, and the slope of its GELU if `keep`; a few hundred tokens at a time."""
-    inner, dtype = block.mlp.c_fc, block.mlp.c_fc.weight.dtype
-    out = torch.empty(len(x), block.mlp.c_proj.weight.shape[1], dtype=dtype, device=x.device)
-    slopes = torch.empty(len(x), inner.weight.shape[1], dtype=dtype, device=x.device) if keep else None
+    inner, outer = block.mlp.c_fc, block.mlp.c_proj
+    out = inner.weight.new_empty(len(x), outer.weight.shape[1])
+    slopes = inner.weight.new_empty(len(x), inner.weight.shape[1]) if keep else None
     for part in _parts(x):
-        activation, slope = gelu(linear(x[part], inner))
-        torch.addmm(block.mlp.c_proj.bias, activation.to(dtype), block.mlp.c_proj.weight, out=out[part])
+        activation, gate, ratio = gelu(linear(x[part], inner).float())
+        linear(activation, outer, out=out[part])
         if slopes is not None:
-            slopes[part] = slope
+            slopes[part] = gelu_slope(activation, gate, ratio)
     return out, slopes
 
 

@@ -1,7 +1,8 @@
-"""GPT-2 blocks over a `TextLayout`: matrix products on packed tokens, attention on a padded grid of rows."""
+"""GPT-2 blocks over a `TextLayout`: matrix products on packed tokens, attention on a padded grid of texts."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -13,193 +14,238 @@ from layers.text_layout import TextLayout
 
 
 class Kept(NamedTuple):
-    """What the backward pass of one block reads; the last block has no attention within the shared tokens."""
+    """What the backward pass of one block reads; the last block has no attention within the prefix."""
 
     before_attention: ops.Norm
-    rows: ops.Attention
+    texts: ops.Attention
     before_mlp: ops.Norm
     slopes: Tensor
-    shared: ops.Attention | None
+    prefix: ops.Attention | None
 
     def tensors(self) -> list[Tensor]:
         """All tensors, in the order that `of` reads."""
-        return [*self.before_attention, *self.rows, *self.before_mlp, self.slopes, *(self.shared or ())]
+        return [*self.before_attention, *self.texts, *self.before_mlp, self.slopes, *(self.prefix or ())]
 
     @staticmethod
     def of(tensors: list[Tensor]) -> Kept:
         """The inverse of `tensors`."""
-        shared = ops.Attention(*tensors[11:]) if len(tensors) > 11 else None
-        return Kept(ops.Norm(*tensors[:3]), ops.Attention(*tensors[3:7]), ops.Norm(*tensors[7:10]), tensors[10], shared)
+        prefix = ops.Attention(*tensors[11:]) if len(tensors) > 11 else None
+        return Kept(ops.Norm(*tensors[:3]), ops.Attention(*tensors[3:7]), ops.Norm(*tensors[7:10]), tensors[10], prefix)
 
 
 class TextBlocks:
-    """Runs blocks forward and backward over the packed tokens of one batch."""
+    """Runs blocks forward and backward over the packed tokens of one batch.
+
+    A grid holds lines [head, text, cell] of one head's width; its cells are gathered from the packed matrix by index.
+    """
 
     def __init__(self, layout: TextLayout, *, num_heads: int, head_width: int) -> None:
         self.layout, self.num_heads, self.head_width = layout, num_heads, head_width
         self.width = num_heads * head_width
-        device = layout.query_slots.device
+        self.num_texts, self.num_queries = layout.body.lines.shape
+        self.num_keys = layout.num_prefix + self.num_queries
+        device = layout.body.lines.device
         self.heads = torch.arange(num_heads, device=device)
-        num_queries, self.num_keys = layout.longest, layout.num_shared + layout.longest
-        self.num_lines = num_heads * layout.num_rows
-        self.later = _causal(num_queries, self.num_keys, layout.num_shared, device)
-        self.later_shared = _causal(layout.num_shared, layout.num_shared, 0, device)
-        queries, keys = layout.query_slots, layout.key_slots
-        self.cut_qkv = torch.cat([self._cut(queries, 0, 3), self._cut(keys, 1, 3), self._cut(keys, 2, 3)])
-        self.cut_kv = torch.cat([self._cut(keys, 0, 2), self._cut(keys, 1, 2)])
-        self.cut_heads = self._cut(queries, 0, 1)
-        own_queries, own_keys = self._pack(num_queries, 0), self._pack(self.num_keys, layout.num_shared)
-        first_key, first_value = self.num_lines * num_queries, self.num_lines * (num_queries + self.num_keys)
-        self.pack_heads = own_queries.flatten()
-        self.pack_qkv = torch.stack([own_queries, own_keys + first_key, own_keys + first_value], dim=1).flatten()
-        self.pack_kv = torch.stack([own_keys, own_keys + self.num_lines * self.num_keys], dim=1).flatten()
+        self.later = _later(self.num_queries, self.num_keys, layout.num_prefix, device)
+        self.later_prefix = _later(layout.num_prefix, layout.num_prefix, 0, device)
 
-    def _cut(self, slots: Int[Tensor, "row cell"], part: int, num_parts: int) -> Int[Tensor, "line"]:
-        """Where [head, row, cell] stands in a packed matrix of `num_parts` widths a line, seen head by head."""
-        return ((slots * num_parts + part) * self.num_heads + self.heads[:, None, None]).flatten()
+    def _keys(self, lines: Int[Tensor, "text cell"]) -> Int[Tensor, "text key"]:
+        prefix = torch.arange(self.layout.num_prefix, device=lines.device)
+        return torch.cat([prefix.expand(self.num_texts, -1), lines], dim=1)
 
-    def _pack(self, cells_per_row: int, first: int) -> Int[Tensor, "own_token head"]:
-        """Where each own token's heads stand in a grid [head, row, cell] whose own tokens begin at cell `first`."""
-        row = self.layout.grid_cells.div(self.layout.longest, rounding_mode="floor")
-        cell = row * cells_per_row + self.layout.grid_cells - row * self.layout.longest + first
-        return cell[:, None] + self.heads * (self.layout.num_rows * cells_per_row)
+    def _cut(self, lines: Int[Tensor, "text cell"], part: int, num_parts: int) -> Int[Tensor, "line"]:
+        """Where [head, text, cell] stands in a packed matrix that has `num_parts` widths a line."""
+        return ((lines * num_parts + part) * self.num_heads + self.heads[:, None, None]).flatten()
 
-    def _packed(self, num_parts: int, like: Tensor) -> Tensor:
-        """Room for a packed matrix with an empty last line for the grid's empty cells."""
-        packed = like.new_empty(self.layout.num_tokens + 1, num_parts * self.width)
+    def _cut_qkv(self, lines: Int[Tensor, "text cell"]) -> Int[Tensor, "line"]:
+        keys = self._keys(lines)
+        return torch.cat([self._cut(lines, 0, 3), self._cut(keys, 1, 3), self._cut(keys, 2, 3)])
+
+    @cached_property
+    def cut_pairs(self) -> Int[Tensor, "line"]:
+        """The grid of the first block, whose text tokens stand packed as distinct (token, position) pairs."""
+        num_prefix, pair = self.layout.num_prefix, self.layout.pair_of_token
+        empty = pair.new_full((1,), len(self.layout.pair_ids))
+        return self._cut_qkv(num_prefix + torch.cat([pair, empty])[self.layout.body.lines - num_prefix])
+
+    @cached_property
+    def cut_tokens(self) -> Int[Tensor, "line"]:
+        """The grid of any later block."""
+        return self._cut_qkv(self.layout.body.lines)
+
+    @cached_property
+    def cut_kv(self) -> Int[Tensor, "line"]:
+        """The grid's keys and values in the last block."""
+        keys = self._keys(self.layout.body.lines)
+        return torch.cat([self._cut(keys, 0, 2), self._cut(keys, 1, 2)])
+
+    @cached_property
+    def pack_body(self) -> Int[Tensor, "line"]:
+        """Where a grid of queries holds the heads of each text token."""
+        writers = self.layout.body.writers[self.layout.num_prefix :]
+        return (writers[:, None] + self.heads * (self.num_texts * self.num_queries)).flatten()
+
+    @cached_property
+    def pack_kv(self) -> Int[Tensor, "token part head"]:
+        """Where a grid of keys and values holds the heads of each text token's writer."""
+        writers = self.layout.body.writers[self.layout.num_prefix :]
+        cells_before = self.layout.num_prefix * (writers.div(self.num_queries, rounding_mode="floor") + 1)
+        part_and_head = torch.arange(2 * self.num_heads, device=writers.device).view(2, -1)
+        return (writers + cells_before)[:, None, None] + part_and_head * (self.num_texts * self.num_keys)
+
+    @cached_property
+    def readers(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Cells that read a token without being its writer: their text, their key, the token's rank, the tokens."""
+        body = self.layout.body
+        if body.lines.device.type != "cpu":
+            return None
+        text, cell = ((body.written != body.lines) & (body.lines < self.layout.num_tokens)).nonzero(as_tuple=True)
+        tokens, rank = body.lines[text, cell].unique(return_inverse=True)
+        return text, cell + self.layout.num_prefix, rank, tokens
+
+    def _empty_lined(self, num_lines: int, num_parts: int, like: Tensor) -> Tensor:
+        """A packed matrix to be filled, whose additional last line is zero."""
+        packed = like.new_empty(num_lines + 1, num_parts * self.width)
         packed[-1] = 0
         return packed
 
-    def _cut_out(self, packed: Tensor, index: Tensor) -> Tensor:
-        return packed.view(-1, self.head_width).index_select(0, index)
+    def _gather(self, packed: Tensor, index: Tensor, *sizes: int) -> tuple[Tensor, ...]:
+        """Parts of a grid, [head and text, cell, head_width] with `sizes` cells."""
+        return self._parts(packed.view(-1, self.head_width).index_select(0, index), *sizes)
 
-    def _pack_into(self, packed: Tensor, grid: Tensor, index: Tensor) -> None:
-        """Writes the own tokens' lines of a grid where they stand in `packed`."""
-        own = packed[self.layout.num_shared : self.layout.num_tokens].view(-1, self.head_width)
-        torch.index_select(grid.view(-1, self.head_width), 0, index, out=own)
+    def _parts(self, grid: Tensor, *sizes: int) -> tuple[Tensor, ...]:
+        num_lines = self.num_heads * self.num_texts
+        parts = grid.split([num_lines * size for size in sizes])
+        return tuple(part.view(num_lines, size, -1) for part, size in zip(parts, sizes, strict=True))
 
-    def _lines(self, grid: Tensor, *sizes: int) -> list[Tensor]:
-        """Views [head and row, cell, head_width] of the parts of a grid buffer."""
-        parts = grid.split([self.num_lines * size for size in sizes])
-        return [part.view(self.num_lines, size, -1) for part, size in zip(parts, sizes, strict=True)]
-
-    def _shared(self, packed: Tensor, part: int) -> Tensor:
-        """[head, shared token, head_width] view of one part of a packed matrix."""
-        columns = packed[: self.layout.num_shared, part * self.width : (part + 1) * self.width]
+    def _of_prefix(self, packed: Tensor, part: int) -> Float[Tensor, "head prefix head_width"]:
+        columns = packed[: self.layout.num_prefix, part * self.width : (part + 1) * self.width]
         return columns.unflatten(1, (self.num_heads, -1)).transpose(0, 1)
 
-    def _sum_of_rows(self, grid: Tensor) -> Tensor:
-        """[head, shared token, head_width]: the sum over rows of the shared cells of [head and row, key, width]."""
-        shared = grid[:, : self.layout.num_shared].float()
-        return shared.unflatten(0, (self.num_heads, -1)).sum(dim=1)
-
-    def forward(self, block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Tensor, Kept | None]:
-        """The packed stream after a block, and what `backward` needs if `keep`."""
+    def forward(
+        self, block: Any, x: Float[Tensor, "line d"], cut: Tensor, expand: Tensor | None = None, *, keep: bool
+    ) -> tuple[Float[Tensor, "token d"], Kept | None]:
+        """The stream after a block, and what `backward` needs if `keep`; `expand` gives the lines of x by token."""
         y, before_attention = ops.normalise(x, block.ln_1)
-        attention = block.attn.c_attn
-        qkv = self._packed(3, y.to(attention.weight.dtype))
-        ops.linear(y, attention, out=qkv[:-1])
-        grid = self._cut_out(qkv, self.cut_qkv)
-        out, rows = ops.attend(*self._lines(grid, self.layout.longest, self.num_keys, self.num_keys), self.later)
-        heads = torch.empty(len(x), self.width, dtype=qkv.dtype, device=x.device)
-        self._pack_into(heads, out, self.pack_heads)
-        out, shared = ops.attend(*(self._shared(qkv, part).contiguous() for part in range(3)), self.later_shared)
-        self._shared(heads, 0).copy_(out)
+        qkv = self._empty_lined(len(x), 3, block.attn.c_attn.weight)
+        ops.linear(y, block.attn.c_attn, out=qkv[:-1])
+        x = x if expand is None else x[expand]
+        out, texts = ops.attend(*self._gather(qkv, cut, self.num_queries, self.num_keys, self.num_keys), self.later)
+        heads = qkv.new_empty(len(x), self.width)
+        own = heads[self.layout.num_prefix :].view(-1, self.head_width)
+        torch.index_select(out.view(-1, self.head_width), 0, self.pack_body, out=own)
+        out, prefix = ops.attend(*(self._of_prefix(qkv, part).contiguous() for part in range(3)), self.later_prefix)
+        self._of_prefix(heads, 0).copy_(out)
         x, before_mlp, slopes = _after_attention(block, x, heads, keep=keep)
-        return x, Kept(before_attention, rows, before_mlp, slopes, shared) if slopes is not None else None
+        return x, None if slopes is None else Kept(before_attention, texts, before_mlp, slopes, prefix)
 
-    def backward(self, block: Any, kept: Kept, grad: Tensor) -> Tensor:
-        """Gradient of the packed stream before a block."""
-        grad, heads = self._through_mlp(block, kept, grad)
-        longest, num_keys = self.layout.longest, self.num_keys
-        grid = heads.new_empty(self.num_lines * (longest + 2 * num_keys), self.head_width)
-        q, k, v = self._lines(grid, longest, num_keys, num_keys)
-        ops.attend_backward(self._cut_out(heads, self.cut_heads).view_as(q), kept.rows, (q, k, v))
+    def backward(self, block: Any, kept: Kept, grad: Float[Tensor, "token d"]) -> Float[Tensor, "token d"]:
+        """Gradient of the stream before a block."""
+        grad, heads = self._before_mlp_backward(block, kept, grad, self.layout.num_tokens)
+        grid = heads.new_empty(self.num_heads * self.num_texts * (self.num_queries + 2 * self.num_keys), self.head_width)
+        q, k, v = self._parts(grid, self.num_queries, self.num_keys, self.num_keys)
+        (grad_of_grid,) = self._gather(heads, self._cut(self.layout.body.written, 0, 1), self.num_queries)
+        ops.attend_backward(grad_of_grid, kept.texts, (q, k, v))
         qkv = heads.new_empty(self.layout.num_tokens, 3 * self.width)
-        self._pack_into(qkv, grid, self.pack_qkv)
-        self._shared_backward(kept, heads, k, v, qkv)
+        own = qkv[self.layout.num_prefix :].view(-1, self.head_width)
+        first_key = len(q) * self.num_queries
+        index = torch.cat([self.pack_body.view(-1, 1, self.num_heads), self.pack_kv + first_key], dim=1)
+        torch.index_select(grid, 0, index.flatten(), out=own)
+        self._add_readers(qkv, k, v)
+        self._prefix_backward(kept, heads, k, v, qkv)
         y = ops.linear_backward(qkv, block.attn.c_attn)
         return grad.add_(ops.normalise_backward(y, kept.before_attention, block.ln_1))
 
-    def first_backward(self, block: Any, kept: Kept, grad: Tensor) -> Float[Tensor, "num_shared d"]:
-        """Gradient of the shared tokens before the first block: the rows' own tokens are constants there."""
-        grad, heads = self._through_mlp(block, kept, grad)
-        queries, num_shared = kept.rows.queries, self.layout.num_shared
-        rows_grad = self._cut_out(heads, self.cut_heads).view_as(queries)
-        scores = ops.score_gradient(rows_grad, kept.rows)[:, :, :num_shared].transpose(1, 2)
-        k = ops.scaled_bmm(
-            scores,
-            queries,
-            torch.empty_like(queries[:1]).new_empty(len(queries), num_shared, self.head_width),
-            self.head_width**-0.5,
-        )
-        v = torch.bmm(kept.rows.weights[:, :, :num_shared].transpose(1, 2), rows_grad)
-        qkv = heads.new_empty(num_shared, 3 * self.width)
-        self._shared_backward(kept, heads, k, v, qkv)
+    def first_backward(self, block: Any, kept: Kept, grad: Tensor) -> Float[Tensor, "prefix d"]:
+        """Gradient of the prefix before the first block, where text tokens are constants."""
+        num_prefix, scale = self.layout.num_prefix, self.head_width**-0.5
+        grad, heads = self._before_mlp_backward(block, kept, grad, self.layout.num_tokens)
+        (grad_of_grid,) = self._gather(heads, self._cut(self.layout.body.written, 0, 1), self.num_queries)
+        scores = ops.score_gradient(grad_of_grid, kept.texts)
+        k = torch.bmm(scores[:, :, :num_prefix].transpose(1, 2), kept.texts.queries).mul_(scale)
+        v = torch.bmm(kept.texts.weights[:, :, :num_prefix].transpose(1, 2), grad_of_grid)
+        qkv = heads.new_empty(num_prefix, 3 * self.width)
+        self._prefix_backward(kept, heads, k, v, qkv)
         y = ops.linear_backward(qkv, block.attn.c_attn)
-        before = ops.Norm(*(tensor[:num_shared] for tensor in kept.before_attention))
-        return grad[:num_shared] + ops.normalise_backward(y, before, block.ln_1)
+        before = ops.Norm(*(tensor[:num_prefix] for tensor in kept.before_attention))
+        return grad[:num_prefix] + ops.normalise_backward(y, before, block.ln_1)
 
-    def _shared_backward(self, kept: Kept, heads: Tensor, k: Tensor, v: Tensor, qkv: Tensor) -> None:
-        """Writes the gradient of the shared tokens' queries, keys and values: their own and that of every row."""
-        assert kept.shared is not None
-        grad = self._shared(heads, 0).contiguous()
-        own = tuple(torch.empty_like(tensor) for tensor in kept.shared[:3])
-        ops.attend_backward(grad, kept.shared, own)
-        self._shared(qkv, 0).copy_(own[0])
-        self._shared(qkv, 1).copy_(self._sum_of_rows(k).add_(own[1]))
-        self._shared(qkv, 2).copy_(self._sum_of_rows(v).add_(own[2]))
-
-    def _through_mlp(self, block: Any, kept: Kept, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the stream between attention and MLP, and of the packed heads (with an empty last line)."""
+    def _before_mlp_backward(self, block: Any, kept: Kept, grad: Tensor, num_lines: int) -> tuple[Tensor, Tensor]:
+        """Gradients of the stream between attention and MLP, and of the packed heads with their empty line."""
         y = ops.mlp_backward(block, grad, kept.slopes)
         grad = grad + ops.normalise_backward(y, kept.before_mlp, block.ln_2)
-        heads = self._packed(1, kept.slopes)
+        heads = self._empty_lined(num_lines, 1, kept.slopes)
         torch.mm(grad.to(heads.dtype), block.attn.c_proj.weight.t(), out=heads[:-1])
         return grad, heads
 
+    def _prefix_backward(self, kept: Kept, heads: Tensor, k: Tensor, v: Tensor, qkv: Tensor) -> None:
+        """Writes the gradient of the prefix's queries, keys and values: from itself and from every text."""
+        assert kept.prefix is not None
+        own = tuple(torch.empty_like(tensor) for tensor in kept.prefix[:3])
+        ops.attend_backward(self._of_prefix(heads, 0).contiguous(), kept.prefix, own)
+        self._of_prefix(qkv, 0).copy_(own[0])
+        self._of_prefix(qkv, 1).copy_(self._sum_of_texts(k).add_(own[1]))
+        self._of_prefix(qkv, 2).copy_(self._sum_of_texts(v).add_(own[2]))
+
+    def _sum_of_texts(self, keys: Float[Tensor, "head_text key head_width"]) -> Float[Tensor, "head prefix head_width"]:
+        prefix = keys[:, : self.layout.num_prefix].unflatten(0, (self.num_heads, -1))
+        return prefix.sum(dim=1, dtype=torch.float32)
+
+    def _add_readers(self, packed: Tensor, k: Tensor, v: Tensor) -> None:
+        """Adds, to the last two parts of a packed gradient, that of the cells which are not their token's writer."""
+        if self.readers is None:
+            return
+        text, key, rank, tokens = self.readers
+        for part, grid in enumerate((k, v)):
+            read = grid.unflatten(0, (self.num_heads, -1))[:, text, key].float()
+            sums = read.new_zeros(self.num_heads, len(tokens), self.head_width).index_add_(1, rank, read)
+            columns = packed.unflatten(1, (-1, self.num_heads, self.head_width))[:, part - 2]
+            columns[tokens] = (columns[tokens] + sums.transpose(0, 1)).to(packed.dtype)
+
     def last(self, block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Tensor, Kept | None]:
-        """The stream after the last block at the tails only, [row and state, d]."""
+        """The stream after the last block, [tail token, d], and what `last_backward` needs if `keep`."""
         y, before_attention = ops.normalise(x, block.ln_1)
-        weight, bias = block.attn.c_attn.weight, block.attn.c_attn.bias
+        weight, bias, tail = block.attn.c_attn.weight, block.attn.c_attn.bias, self.layout.tail_tokens
         y = y.to(weight.dtype)
-        tail = self.layout.tail.flatten()
-        kv = self._packed(2, y)
+        kv, q = self._empty_lined(len(x), 2, y), self._empty_lined(len(tail), 1, y)
         torch.addmm(bias[self.width :], y, weight[:, self.width :], out=kv[:-1])
-        q = torch.addmm(bias[: self.width], y[tail], weight[:, : self.width])
-        k, v = self._lines(self._cut_out(kv, self.cut_kv), self.num_keys, self.num_keys)
-        out, rows = ops.attend(self._by_head(q), k, v, self.layout.tail_hidden)
-        x, before_mlp, slopes = _after_attention(block, x[tail], self._by_token(out), keep=keep)
-        return x, Kept(before_attention, rows, before_mlp, slopes, None) if slopes is not None else None
+        torch.addmm(bias[: self.width], y[tail], weight[:, : self.width], out=q[:-1])
+        k, v = self._gather(kv, self.cut_kv, self.num_keys, self.num_keys)
+        (q,) = self._gather(q, self._cut(self.layout.tail.lines, 0, 1), self.layout.tail.lines.shape[1])
+        out, texts = ops.attend(q, k, v, self.layout.tail_hidden)
+        heads = out.view(-1, self.head_width).index_select(0, self._pack_tail()).view(len(tail), -1)
+        x, before_mlp, slopes = _after_attention(block, x[tail], heads, keep=keep)
+        return x, None if slopes is None else Kept(before_attention, texts, before_mlp, slopes, None)
 
-    def last_backward(self, block: Any, kept: Kept, grad: Tensor) -> Tensor:
-        """Gradient of the packed stream before the last block."""
-        y = ops.mlp_backward(block, grad, kept.slopes)
-        grad = grad + ops.normalise_backward(y, kept.before_mlp, block.ln_2)
-        heads = ops.linear_backward(grad, block.attn.c_proj)
-        weight, tail = block.attn.c_attn.weight, self.layout.tail.flatten()
-        grid = heads.new_empty(self.num_lines * 2 * self.num_keys, self.head_width)
-        q, (k, v) = torch.empty_like(kept.rows.queries), self._lines(grid, self.num_keys, self.num_keys)
-        ops.attend_backward(self._by_head(heads), kept.rows, (q, k, v))
+    def last_backward(self, block: Any, kept: Kept, grad: Float[Tensor, "tail_token d"]) -> Float[Tensor, "token d"]:
+        """Gradient of the stream before the last block."""
+        weight, tail = block.attn.c_attn.weight, self.layout.tail_tokens
+        grad, heads = self._before_mlp_backward(block, kept, grad, len(tail))
+        (heads,) = self._gather(heads, self._cut(self.layout.tail.written, 0, 1), self.layout.tail.lines.shape[1])
+        q, k, v = (torch.empty_like(tensor) for tensor in kept.texts[:3])
+        grid = heads.new_empty(2 * len(k) * self.num_keys, self.head_width)
+        k, v = self._parts(grid, self.num_keys, self.num_keys)
+        ops.attend_backward(heads, kept.texts, (q, k, v))
         kv = heads.new_empty(self.layout.num_tokens, 2 * self.width)
-        self._pack_into(kv, grid, self.pack_kv)
-        self._shared(kv, 0).copy_(self._sum_of_rows(k))
-        self._shared(kv, 1).copy_(self._sum_of_rows(v))
+        own = kv[self.layout.num_prefix :].view(-1, self.head_width)
+        torch.index_select(grid, 0, self.pack_kv.flatten(), out=own)
+        self._add_readers(kv, k, v)
+        self._of_prefix(kv, 0).copy_(self._sum_of_texts(k))
+        self._of_prefix(kv, 1).copy_(self._sum_of_texts(v))
         y = (kv @ weight[:, self.width :].t()).float()
-        y.index_add_(0, tail, (self._by_token(q) @ weight[:, : self.width].t()).float())
-        return ops.normalise_backward(y, kept.before_attention, block.ln_1).index_add_(0, tail, grad)
+        q = q.view(-1, self.head_width).index_select(0, self._pack_tail()).view(len(tail), -1)
+        y[tail] += q @ weight[:, : self.width].t()
+        before = ops.normalise_backward(y, kept.before_attention, block.ln_1)
+        before[tail] += grad
+        return before
 
-    def _by_head(self, tokens: Tensor) -> Tensor:
-        """[row and state, d] as [head and row, state, head_width]."""
-        return tokens.view(self.layout.num_rows, -1, self.num_heads, self.head_width).permute(2, 0, 1, 3).flatten(0, 1)
-
-    def _by_token(self, lines: Tensor) -> Tensor:
-        """[head and row, state, head_width] as [row and state, d]."""
-        return lines.unflatten(0, (self.num_heads, -1)).permute(1, 2, 0, 3).reshape(-1, self.width)
+    def _pack_tail(self) -> Int[Tensor, "line"]:
+        """Where a grid of the tails' queries holds the heads of each tail token."""
+        return (self.layout.tail.writers[:, None] + self.heads * self.layout.tail.lines.numel()).flatten()
 
 
-def _causal(num_queries: int, num_keys: int, num_before: int, device: torch.device) -> Tensor:
-    """-inf where a key is later than the query, which `num_before` keys precede."""
+def _later(num_queries: int, num_keys: int, num_before: int, device: torch.device) -> Tensor:
+    """-inf where a key comes after the query; `num_before` keys precede the first query."""
     return torch.full((num_queries, num_keys), -torch.inf, device=device).triu_(num_before + 1)
 
 

@@ -6,6 +6,7 @@ is read, padding costs nothing, and only what the prefix's gradient needs is kep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -47,9 +48,9 @@ def text_states(
             return _states_under_dropout(gpt2, prefix, ids, lengths, num_states)
         layout = TextLayout.of(ids, lengths, num_prefix=len(prefix), num_states=num_states)
         if torch.is_grad_enabled() and prefix.requires_grad:
-            return _TextStates.apply(prefix, gpt2, layout)
+            return _by_row(_TextStates.apply(prefix, gpt2, layout), layout)
         with torch.no_grad():
-            return _run(prefix, gpt2, layout, keep=False)[0]
+            return _by_row(_run(prefix, gpt2, layout, keep=False)[0], layout)
 
 
 def _filled(ids: Tensor, lengths: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
@@ -76,29 +77,38 @@ def _states_under_dropout(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths:
 
 def _run(
     prefix: Tensor, gpt2: GPT2Model, layout: TextLayout, *, keep: bool
-) -> tuple[Tensor, TextBlocks, list[Any], ops.Norm]:
-    """States of the tails, [row, state, d], and what the backward pass needs."""
-    width = gpt2.config.n_embd
-    blocks = TextBlocks(layout, num_heads=gpt2.config.n_head, head_width=width // gpt2.config.n_head)
-    text = gpt2.wte.weight[layout.token_ids].float() + gpt2.wpe.weight[layout.token_positions].float()
-    x = torch.cat([prefix.float() + gpt2.wpe.weight[: len(prefix)].float(), text])
+) -> tuple[Float[Tensor, "tail_token d"], ops.Norm, TextBlocks, list[Kept]]:
+    """States of the tail tokens, and what the backward pass needs if `keep`."""
+    num_prefix, num_heads = layout.num_prefix, gpt2.config.n_head
+    blocks = TextBlocks(layout, num_heads=num_heads, head_width=gpt2.config.n_embd // num_heads)
+    pairs = gpt2.wte.weight[layout.pair_ids].float() + gpt2.wpe.weight[layout.pair_positions].float()
+    x = torch.cat([prefix.float() + gpt2.wpe.weight[:num_prefix].float(), pairs])
+    expand = torch.cat([torch.arange(num_prefix, device=x.device), num_prefix + layout.pair_of_token])
     kept = []
-    for block in gpt2.h[:-1]:
-        x, of_block = blocks.forward(block, x, keep=keep)
-        kept.append(of_block)
-    x, of_block = blocks.last(gpt2.h[-1], x, keep=keep)
-    kept.append(of_block)
-    states, before_end = ops.normalise(x, gpt2.ln_f)
-    return states.view(layout.num_rows, -1, width), blocks, kept, before_end
+    for i, block in enumerate(gpt2.h):
+        if i == len(gpt2.h) - 1:
+            x, of_block = blocks.last(block, x if i else x[expand], keep=keep)
+        elif i == 0:
+            x, of_block = blocks.forward(block, x, blocks.cut_pairs, expand, keep=keep)
+        else:
+            x, of_block = blocks.forward(block, x, blocks.cut_tokens, keep=keep)
+        if of_block is not None:
+            kept.append(of_block)
+    return *ops.normalise(x, gpt2.ln_f), blocks, kept
+
+
+def _by_row(states: Float[Tensor, "tail_token d"], layout: TextLayout) -> Float[Tensor, "row state d"]:
+    index = layout.tail.lines[layout.text_of_row]
+    return states.index_select(0, index.flatten()).view(*index.shape, -1)
 
 
 class _TextStates(torch.autograd.Function):
-    """`_run` with the gradient of the prefix."""
+    """States of the tail tokens with the gradient of the prefix."""
 
     @staticmethod
     def forward(ctx: Any, prefix: Tensor, gpt2: GPT2Model, layout: TextLayout) -> Tensor:  # type: ignore[override]
-        states, blocks, kept, before_end = _run(prefix, gpt2, layout, keep=True)
-        ctx.gpt2, ctx.blocks, ctx.dtype = gpt2, blocks, prefix.dtype
+        states, before_end, ctx.blocks, kept = _run(prefix, gpt2, layout, keep=True)
+        ctx.gpt2, ctx.dtype = gpt2, prefix.dtype
         per_block = [of_block.tensors() for of_block in kept]
         ctx.sizes = [len(tensors) for tensors in per_block]
         ctx.save_for_backward(*before_end, *(tensor for tensors in per_block for tensor in tensors))
@@ -108,13 +118,15 @@ class _TextStates(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         gpt2, blocks = ctx.gpt2, ctx.blocks
-        before_end, *rest = ops.Norm(*ctx.saved_tensors[:3]), *ctx.saved_tensors[3:]
-        kept = []
-        for size in ctx.sizes:
-            kept.append(Kept.of(rest[:size]))
-            rest = rest[size:]
-        grad = ops.normalise_backward(grad.reshape(-1, grad.shape[-1]), before_end, gpt2.ln_f)
+        before_end, *per_block = _split(ctx.saved_tensors, [3, *ctx.sizes])
+        kept = [Kept.of(tensors) for tensors in per_block]
+        grad = ops.normalise_backward(grad, ops.Norm(*before_end), gpt2.ln_f)
         grad = blocks.last_backward(gpt2.h[-1], kept[-1], grad)
         for i in range(len(kept) - 2, -1, -1):
             grad = (blocks.backward if i > 0 else blocks.first_backward)(gpt2.h[i], kept[i], grad)
         return grad[: blocks.layout.num_prefix].to(ctx.dtype), None, None
+
+
+def _split(tensors: Sequence[Tensor], sizes: list[int]) -> list[list[Tensor]]:
+    rest = iter(tensors)
+    return [[next(rest) for _ in range(size)] for size in sizes]

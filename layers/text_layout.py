@@ -1,89 +1,134 @@
-"""Where every token of a batch of texts stands: one matrix without padding, one padded grid inside attention."""
+"""Which tokens of a batch of texts must be read, and where attention finds them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class TextLayout:
-    """The packed matrix [shared tokens; row 0's own tokens; row 1's; ...] and how attention's grid is cut from it.
+class Cells:
+    """A padded grid [text, cell] over the lines of a packed matrix: which line a cell reads, which cell writes a line.
 
-    Shared tokens are the learnable prefix and the first text tokens that all rows have in common: causal attention
-    makes their states alike in every row. A grid cell that holds no token reads the packed matrix's last, empty line.
+    Several cells may read one line; exactly one of them, its writer, stands for it on the way back. A cell without a
+    token reads line `num_lines`, which is kept empty.
     """
 
-    num_rows: int
+    lines: Int[Tensor, "text cell"]
+    written: Int[Tensor, "text cell"]
+    writers: Int[Tensor, "line"]
+
+    @staticmethod
+    def over(lines: Int[Tensor, "text cell"], num_lines: int) -> Cells:
+        """Cells that read `lines`, the writer of a line being one of the cells that read it."""
+        order = torch.arange(lines.numel(), device=lines.device)
+        writers = order.new_zeros(num_lines + 1).scatter_(0, lines.flatten(), order)
+        is_writer = (writers[lines] == order.view_as(lines)) & (lines < num_lines)
+        return Cells(lines, torch.where(is_writer, lines, num_lines), writers[:num_lines])
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """The packed matrix [prefix; distinct text tokens] of a batch.
+
+    Under causal attention, tokens of two rows have the same states as long as all tokens before them are the same too:
+    equal texts, and equal beginnings of texts, are read once. `text_of_row` says which distinct text a row reads.
+    The first block's projections depend on a token and its position alone, so they run once for each such pair.
+    """
+
     num_prefix: int
-    num_shared: int
-    longest: int
-    token_ids: Int[Tensor, "text_token"]
-    token_positions: Int[Tensor, "text_token"]
-    query_slots: Int[Tensor, "row longest"]
-    key_slots: Int[Tensor, "row shared_and_longest"]
-    grid_cells: Int[Tensor, "own_token"]
-    tail: Int[Tensor, "row num_states"]
-    tail_hidden: Float[Tensor, "row num_states shared_and_longest"]
+    text_of_row: Int[Tensor, "row"]
+    pair_ids: Int[Tensor, "pair"]
+    pair_positions: Int[Tensor, "pair"]
+    pair_of_token: Int[Tensor, "token"]
+    body: Cells
+    tail_tokens: Int[Tensor, "tail_token"]
+    tail: Cells
+    tail_hidden: Float[Tensor, "text state key"]
 
     @property
     def num_tokens(self) -> int:
-        """How many lines of the packed matrix hold a token."""
-        return self.num_prefix + len(self.token_ids)
+        """Lines of the packed matrix, the prefix among them."""
+        return self.num_prefix + len(self.pair_of_token)
 
     @staticmethod
     def of(
         ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"], *, num_prefix: int, num_states: int
     ) -> TextLayout:
-        """The layout of rows whose first `lengths` ids are text; on a GPU rows stay padded, to spare a synchronisation.
+        """The layout of rows whose first `lengths` ids are text, for their last `num_states` states.
 
-        ValueError when prefix and text of a row are shorter than `num_states`.
+        ValueError where prefix and text of a row are shorter than `num_states`.
         """
-        num_rows, width = ids.shape
-        device = ids.device
-        packed = device.type == "cpu"
-        extents = lengths if packed else torch.full_like(lengths, width)
-        longest = int(extents.max()) if packed else width
-        num_common = _num_common(ids, extents) if packed else 0
-        num_shared, longest = num_prefix + num_common, longest - num_common
-        owned = torch.arange(longest, device=device) < (extents - num_common)[:, None]
-        starts = num_shared + (extents - num_common).cumsum(0) - (extents - num_common)
-        slots = starts[:, None] + torch.arange(longest, device=device)
-        own_ids = ids[:, num_common : num_common + longest]
-        cells = owned.flatten().nonzero()[:, 0] if packed else torch.arange(num_rows * width, device=device)
-        positions = (num_shared + torch.arange(longest, device=device)).expand(num_rows, -1)
-        num_lines = num_shared + len(cells)
-        query_slots = torch.where(owned, slots, num_lines)
-        shared_slots = torch.arange(num_shared, device=device)
-        key_slots = torch.cat([shared_slots.expand(num_rows, -1), query_slots], dim=1)
-        tail_positions = (num_prefix + lengths)[:, None] - num_states + torch.arange(num_states, device=device)
-        if packed and int(lengths.min()) + num_prefix < num_states:
+        if ids.device.type != "cpu":
+            return _padded_layout(ids, lengths, num_prefix, num_states)
+        shortest = int(lengths.min())
+        if num_prefix + shortest < num_states:
             raise ValueError(
-                f"a text of {int(lengths.min())} tokens after a prefix of {num_prefix} has no {num_states} last states: "
-                "keep the learnable prompt, or shorten --pred_len"
+                f"a prompt of {shortest} tokens behind {num_prefix} learnable ones has no {num_states} last states: "
+                "shorten --pred_len, or keep the learnable prompt"
             )
-        hidden = torch.arange(key_slots.shape[1], device=device) > tail_positions[:, :, None]
+        ids = ids[:, : int(lengths.max())]
+        places = torch.arange(ids.shape[1])
+        texts, text_of_row = ids.masked_fill(places >= lengths[:, None], -1).unique(dim=0, return_inverse=True)
+        owned = texts >= 0
+        is_new = owned & ~_like_the_text_before(texts)
+        token = is_new.flatten().cumsum(0).view_as(texts) - 1
+        token = token.masked_fill(~is_new, 0).cummax(dim=0).values
+        num_tokens = num_prefix + int(is_new.sum())
+        lines = torch.where(owned, token + num_prefix, num_tokens)
+        positions = (num_prefix + places).expand_as(texts)[is_new]
+        pairs, pair_of_token = (texts[is_new] * (num_prefix + len(places)) + positions).unique(return_inverse=True)
+        tail, hidden = _tail_of(lines, owned.sum(dim=1), num_prefix, num_states)
+        tail_tokens, tail = tail.unique(return_inverse=True)
         return TextLayout(
-            num_rows=num_rows,
             num_prefix=num_prefix,
-            num_shared=num_shared,
-            longest=longest,
-            token_ids=torch.cat([ids[0, :num_common], own_ids.flatten()[cells]]),
-            token_positions=torch.cat([shared_slots[num_prefix:], positions.flatten()[cells]]),
-            query_slots=query_slots,
-            key_slots=key_slots,
-            grid_cells=cells,
-            tail=key_slots.gather(1, tail_positions),
-            tail_hidden=torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -torch.inf),
+            text_of_row=text_of_row,
+            pair_ids=pairs // (num_prefix + len(places)),
+            pair_positions=pairs % (num_prefix + len(places)),
+            pair_of_token=pair_of_token,
+            body=Cells.over(lines, num_tokens),
+            tail_tokens=tail_tokens,
+            tail=Cells.over(tail, len(tail_tokens)),
+            tail_hidden=hidden,
         )
 
 
-def _num_common(ids: Tensor, extents: Tensor) -> int:
-    """How many first tokens all rows have in common; none for a single row, and always fewer than any row has."""
-    if len(ids) == 1:
-        return 0
-    alike = (ids == ids[0]).all(dim=0).long().cumprod(0).sum()
-    return min(int(alike), int(extents.min()) - 1)
+def _like_the_text_before(texts: Int[Tensor, "text width"]) -> Bool[Tensor, "text width"]:
+    """Whether a sorted text agrees with the one before it from its first token to this one."""
+    alike = torch.zeros_like(texts, dtype=torch.bool)
+    alike[1:] = (texts[1:] == texts[:-1]).long().cumprod(dim=1).bool()
+    return alike
+
+
+def _tail_of(
+    lines: Int[Tensor, "text width"], lengths: Int[Tensor, "text"], num_prefix: int, num_states: int
+) -> tuple[Int[Tensor, "text state"], Float[Tensor, "text state key"]]:
+    """Lines of the last states of each text, and -inf where a key comes after the state."""
+    device = lines.device
+    positions = (num_prefix + lengths)[:, None] - num_states + torch.arange(num_states, device=device)
+    keys = torch.cat([torch.arange(num_prefix, device=device).expand(len(lines), -1), lines], dim=1)
+    later = torch.arange(keys.shape[1], device=device) > positions[:, :, None]
+    return keys.gather(1, positions), torch.zeros(later.shape, device=device).masked_fill_(later, -torch.inf)
+
+
+def _padded_layout(ids: Tensor, lengths: Tensor, num_prefix: int, num_states: int) -> TextLayout:
+    """A layout of static shape, for a GPU: finding what is alike would make the host wait for the device."""
+    num_rows, width = ids.shape
+    device = ids.device
+    token = torch.arange(num_rows * width, device=device)
+    num_tokens = num_prefix + len(token)
+    tail, hidden = _tail_of(token.view(num_rows, width) + num_prefix, lengths, num_prefix, num_states)
+    return TextLayout(
+        num_prefix=num_prefix,
+        text_of_row=torch.arange(num_rows, device=device),
+        pair_ids=ids.flatten(),
+        pair_positions=num_prefix + token % width,
+        pair_of_token=token,
+        body=Cells.over(token.view(num_rows, width) + num_prefix, num_tokens),
+        tail_tokens=tail.flatten(),
+        tail=Cells.over(torch.arange(num_rows * num_states, device=device).view(num_rows, -1), num_rows * num_states),
+        tail_hidden=hidden,
+    )
