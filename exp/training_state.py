@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,13 @@ class Progress:
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Progress:
         """The progress that `asdict` described; a ValueError says what cannot be."""
-        progress = cls(**record)
-        for entry in fields(cls):
-            value, default = getattr(progress, entry.name), getattr(cls(), entry.name)
-            if not isinstance(value, type(default)) or (isinstance(value, int | float) and not value >= 0):
-                raise ValueError(f"{entry.name} is {value!r}")
-        if not len(progress.history) == len(progress.timing) == progress.epoch:
-            raise ValueError(f"{progress.epoch} epochs have {len(progress.history)} records")
-        return progress
+        for name, default in vars(cls()).items():
+            value, kinds = record[name], (int, float) if isinstance(default, float) else type(default)
+            if not isinstance(value, kinds) or (isinstance(value, int | float) and not value >= 0):
+                raise ValueError(f"{name} is {value!r}")
+        if not len(record["history"]) == len(record["timing"]) == record["epoch"]:
+            raise ValueError(f"{record['epoch']} epochs have {len(record['history'])} records")
+        return cls(**record)
 
 
 @dataclass

@@ -18,15 +18,15 @@ class EarlyStopping:
     @classmethod
     def of_record(cls, record: dict[str, Any], *, num_epochs: int) -> Self:
         """What `asdict` described after `num_epochs`; a ValueError says what cannot be."""
-        found = cls(**record)
-        counts = (found.patience, found.best_epoch, found.epochs_without_improvement)
+        counts = [record[name] for name in ("patience", "best_epoch", "epochs_without_improvement")]
         if not all(isinstance(count, int) and count >= 0 for count in counts):
             raise ValueError(f"early stopping has the counts {counts}")
-        if found.best_epoch + found.epochs_without_improvement != num_epochs:
-            raise ValueError(f"early stopping has seen {found.best_epoch} + {found.epochs_without_improvement} epochs")
-        if (found.best is None) != (num_epochs == 0) or not isinstance(found.best, float | None):
-            raise ValueError(f"the best validation error is {found.best!r} after {num_epochs} epochs")
-        return found
+        if record["best_epoch"] + record["epochs_without_improvement"] != num_epochs:
+            raise ValueError(f"early stopping has the counts {counts} after {num_epochs} epochs")
+        best = record["best"]
+        if (best is None) != (num_epochs == 0) or not isinstance(best, float | None):
+            raise ValueError(f"the best validation error is {best!r} after {num_epochs} epochs")
+        return cls(**record)
 
     def update(self, error: float, *, epoch: int) -> bool:
         """Takes in the error of `epoch` (counted from 1) and returns whether it is the best so far."""

@@ -1,0 +1,52 @@
+"""Progress passes everything on, and speaks once a minute where no terminal is."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from utils import progress as module
+from utils.progress import duration, progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that advances 20 s whenever it is read."""
+    times = iter(range(0, 100_000, 20))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr(module.sys, "stderr", open("/dev/null", "w"))  # noqa: PTH123, SIM115
+
+
+def lines_of(caplog, **options) -> list[str]:
+    with caplog.at_level(logging.INFO):
+        assert list(progress(range(10), total=10, label="epoch 1/2", **options)) == list(range(10))
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(clock, caplog):
+    lines = lines_of(caplog)
+    assert len(lines) == 3
+    assert lines[0] == "epoch 1/2: step 2 of 10, about 4 min 00 s left"
+
+
+def test_a_resumed_pass_counts_from_where_it_goes_on(clock, caplog):
+    with caplog.at_level(logging.INFO):
+        list(progress(range(6), total=10, label="epoch 1/2", start=4))
+    assert caplog.records[0].getMessage() == "epoch 1/2: step 6 of 10, about 2 min 00 s left"
+
+
+def test_a_process_that_does_not_show_it_is_silent(clock, caplog):
+    assert lines_of(caplog, shown=False) == []
+
+
+def test_quick_passes_leave_no_line(caplog):
+    assert lines_of(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations_read_as_a_person_says_them(seconds, words):
+    assert duration(seconds) == words

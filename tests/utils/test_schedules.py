@@ -1,0 +1,88 @@
+"""Learning rates by epoch and step, and their continuation."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from utils.schedules import SCHEDULES, Schedule
+
+PEAK, STEPS, EPOCHS = 0.4, 5, 6
+
+
+def schedule(name: str, *, constant_group: bool = False) -> tuple[torch.optim.Optimizer, Schedule]:
+    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "lr": PEAK, "scheduled": True}]
+    if constant_group:
+        groups.append({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.01, "scheduled": False})
+    optimizer = torch.optim.Adam(groups)
+    return optimizer, Schedule(name, optimizer, steps_per_epoch=STEPS, num_epochs=EPOCHS, cosine_epochs=4)
+
+
+def rates(optimizer: torch.optim.Optimizer, plan: Schedule, epochs: range, group: int = 0) -> list[float]:
+    """The rate at the first step of each epoch, and after the last."""
+    found = []
+    for _ in epochs:
+        found.append(optimizer.param_groups[group]["lr"])
+        for _ in range(STEPS):
+            optimizer.step()
+            plan.after_step()
+        plan.after_epoch()
+    return found
+
+
+def test_halving_keeps_the_peak_for_two_epochs():
+    assert rates(*schedule("halving"), range(5)) == pytest.approx([0.4, 0.4, 0.2, 0.1, 0.05])
+
+
+def test_cosine_falls_to_its_floor_in_the_epochs_asked_for():
+    found = rates(*schedule("cosine"), range(5))
+    assert found[0] == PEAK
+    assert found[2] == pytest.approx((PEAK + 1e-8) / 2)
+    assert found[4] == pytest.approx(1e-8)
+
+
+def test_constant_stays():
+    assert rates(*schedule("constant"), range(4)) == [PEAK] * 4
+
+
+def test_one_cycle_starts_at_a_25th_and_peaks_after_a_fifth_of_all_steps():
+    optimizer, plan = schedule("one_cycle")
+    found = []
+    for _ in range(STEPS * EPOCHS):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        plan.after_step()
+    assert found[0] == pytest.approx(PEAK / 25)
+    assert max(found) == pytest.approx(PEAK)
+    assert abs(found.index(max(found)) - 0.2 * len(found)) <= 1
+
+
+@pytest.mark.parametrize("name", ["halving", "cosine", "constant"])
+def test_a_group_that_is_not_scheduled_keeps_its_rate(name):
+    assert rates(*schedule(name, constant_group=True), range(4), group=1) == [0.01] * 4
+
+
+def test_one_cycle_refuses_a_group_that_keeps_its_rate():
+    with pytest.raises(ValueError, match="--lradj one_cycle"):
+        schedule("one_cycle", constant_group=True)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_restored_schedule_goes_on_where_it_was(name):
+    whole = rates(*schedule(name), range(EPOCHS))
+    optimizer, plan = schedule(name)
+    first = rates(optimizer, plan, range(3))
+    groups, state = optimizer.state_dict()["param_groups"], json.loads(json.dumps(plan.state()))
+    other, restored = schedule(name)
+    other.load_state_dict({**other.state_dict(), "param_groups": json.loads(json.dumps(groups))})
+    restored.restore(state)
+    assert first + rates(other, restored, range(3, EPOCHS)) == whole
+
+
+@pytest.mark.parametrize("change", [{"last_epoch": "x"}, {"step": 1}, {"base_lrs": []}])
+def test_a_state_that_cannot_be_is_refused(change):
+    _, plan = schedule("halving")
+    with pytest.raises(ValueError, match="the schedule's"):
+        plan.restore({**plan.state(), **change})
