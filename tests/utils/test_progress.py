@@ -24,19 +24,22 @@ def lines_of(caplog, **options) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(clock, caplog):
+@pytest.mark.usefixtures("clock")
+def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(caplog):
     lines = lines_of(caplog)
     assert len(lines) == 3
     assert lines[0] == "epoch 1/2: step 2 of 10, about 4 min 00 s left"
 
 
-def test_a_resumed_pass_counts_from_where_it_goes_on(clock, caplog):
+@pytest.mark.usefixtures("clock")
+def test_a_resumed_pass_counts_from_where_it_goes_on(caplog):
     with caplog.at_level(logging.INFO):
         list(progress(range(6), total=10, label="epoch 1/2", start=4))
     assert caplog.records[0].getMessage() == "epoch 1/2: step 6 of 10, about 2 min 00 s left"
 
 
-def test_a_process_that_does_not_show_it_is_silent(clock, caplog):
+@pytest.mark.usefixtures("clock")
+def test_a_process_that_does_not_show_it_is_silent(caplog):
     assert lines_of(caplog, shown=False) == []
 
 
