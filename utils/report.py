@@ -95,7 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = Shown(options.max_channels, options.max_windows, tuple(options.channels))
     text = report_page(results, options.title or f"Forecasting runs in {root.resolve().name}", shown)
     path = options.output or root / "report.html"
-    replace_file(path, text.encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode())
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print(f"{path}: {len(results.runs)} runs, {len(text.encode()) / 2**20:.1f} MiB; open it in a browser")
     return 0
 

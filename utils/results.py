@@ -63,6 +63,7 @@ def write_results(results: Results, output: Path, root: Path) -> list[Path]:
         "results.md": "\n".join(markdown),
         "results.html": page(f"Results of {root.name or root}", body, left_out=left_out),
     }
+    output.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         replace_file(output / name, content.encode())
     return [output / name for name in contents]
@@ -113,7 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not results.runs:
         print(f"error: {options.results_dir} holds no run that could be read", file=sys.stderr)
         return 1
-    paths = write_results(results, options.output or options.results_dir, options.results_dir)
+    try:
+        paths = write_results(results, options.output or options.results_dir, options.results_dir)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print("\n".join(map(to_markdown, results.tables)))
     print(f"{len(results.runs)} runs read, {len(results.skipped)} left out: {', '.join(map(str, paths))}")
     return 0

@@ -200,6 +200,19 @@ def test_exit_code_is_1_only_when_nothing_could_be_read(write_run, tmp_path, cap
     assert not (tmp_path / "results" / "results.csv").exists()
 
 
+def test_the_files_go_to_a_folder_of_ones_own_or_the_reason_why_not_is_said(write_run, tmp_path, capsys):
+    write_run()
+    assert main([str(tmp_path / "results"), "--output", str(tmp_path / "new" / "tables")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new" / "tables").iterdir()) == [
+        "results.csv",
+        "results.html",
+        "results.md",
+    ]
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "results"), "--output", str(tmp_path / "file")]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
 def test_of_two_runs_with_the_same_settings_and_seed_one_is_used_and_the_other_named(write_run, tmp_path):
     write_run().rename(tmp_path / "results" / "first")
     write_run(mse=0.5)

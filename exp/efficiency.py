@@ -1,0 +1,141 @@
+"""What each model costs, as one table: `python -m exp.efficiency --models BALM CALF --data ETTm1 --pred_len 96`.
+
+Total, trained and inference parameters, memory at inference, seconds per iteration; on the GPU that there is, or the
+CPU. Further flags of run.py go to every model that has them, such as `--batch_size 32` or `--llm_model random` (the
+same shapes as the pretrained one, without a download). Each model is measured in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from exp.command_line import COMMON
+from exp.efficiency_measure import Efficiency, measure
+from models import model_class
+from utils.files import replace_file
+from utils.flags import flag_names
+from utils.published_numbers import published_efficiency
+from utils.results_tables import bytes_text, count_text, figures_text
+from utils.table_text import Cell, Table, to_markdown
+
+
+def arguments_of_models(models: Sequence[str], words: Sequence[str]) -> dict[str, list[str]]:
+    """Model -> the flags of `words` that it has; ValueError names a flag that none of them has."""
+    flags: list[list[str]] = []
+    for word in words:
+        if word.startswith("--"):
+            flags.append([word])
+        elif flags:
+            flags[-1].append(word)
+        else:
+            raise ValueError(f"{word} stands before any flag")
+    known = {model: flag_names([*COMMON, model_class(model).Config]) for model in models}
+    unknown = [words[0] for words in flags if not any(_name(words) in names for names in known.values())]
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: no flag of {', '.join(models)}")
+    return {
+        model: ["--model", model, *(word for words in flags if _name(words) in names for word in words)]
+        for model, names in known.items()
+    }
+
+
+def efficiency_table(found: Sequence[Efficiency], title: str) -> Table:
+    """One row a model, as Table 3 of the BALM-TSF paper and a little more."""
+    rows = []
+    for entry in found:
+        training = "-" if entry.training_seconds is None else _seconds(entry.training_seconds)
+        texts = [
+            *(count_text(entry.total), count_text(entry.trainable), count_text(entry.inference)),
+            *(f"{100 * entry.trainable / entry.total:.2f} %" if entry.total else "-", bytes_text(entry.memory)),
+            *(_seconds(entry.seconds), training, str(entry.rows), figures_text(1000 * entry.seconds / entry.windows)),
+        ]
+        rows.append(([entry.model], [Cell(text) for text in texts]))
+    columns = [("parameters", part) for part in ("total", "trained", "at inference", "share trained")]
+    columns += [("inference", "memory"), ("inference", "s/iteration"), ("training", "s/iteration")]
+    columns += [("batch", "rows"), ("inference", "ms/window")]
+    devices = ", ".join(sorted({f"{entry.device}, {entry.precision}" for entry in found}))
+    notes = [
+        f"Measured on {devices}: medians after warm-up. Memory: on a CPU by how much the process grew, on a GPU what "
+        "torch held.",
+        "A row is one channel of a window for a channel-independent model, else a whole window; ms/window is for all "
+        "channels, so it compares models of both kinds.",
+    ]
+    return Table(title, ["model"], columns, rows, notes)
+
+
+def published_table(data: str, pred_len: int) -> Table | None:
+    """What papers say for the same data set and horizon; None where they say nothing."""
+    rows, sources = [], []
+    for entry in published_efficiency():
+        if (entry["dataset"], entry["pred_len"]) == (data, str(pred_len)) and entry["total_params_millions"]:
+            total, trained = float(entry["total_params_millions"]), float(entry["trainable_params_millions"])
+            memory, seconds = entry["inference_gpu_memory_mib"] or "-", entry["inference_seconds_per_iteration"] or "-"
+            texts = [f"{total:.2f} M", f"{trained:.2f} M", f"{100 * trained / total:.2f} %", f"{memory} MiB", seconds]
+            rows.append(([entry["model"]], [Cell(text) for text in texts]))
+            sources.append(f"Source: {entry['source']}; hardware: {entry['hardware'] or 'not said'}.")
+    columns = [("parameters", part) for part in ("total", "trained", "share trained")]
+    columns += [("inference", "GPU memory"), ("inference", "s/iteration")]
+    notes = list(dict.fromkeys(sources))
+    return Table(f"Published: {data}, horizon {pred_len}", ["model"], columns, rows, notes) if rows else None
+
+
+def _name(words: Sequence[str]) -> str:
+    return words[0].partition("=")[0].removeprefix("--").replace("-", "_")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.4f}" if value < 1 else figures_text(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m exp.efficiency", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    parser.add_argument("--models", nargs="+", required=True, help="names as for --model of run.py")
+    parser.add_argument("--data", default="ETTm1", help="data set whose windows are read (default: ETTm1)")
+    parser.add_argument("--pred_len", type=int, default=96, help="horizon, in time steps (default: 96)")
+    parser.add_argument("--iterations", type=int, default=20, help="timed iterations per model (default: 20)")
+    parser.add_argument("--output", type=Path, help="folder for efficiency.csv and efficiency.md")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit code 0, or 2 for wrong input."""
+    options, words = _parser().parse_known_args(arguments)
+    task = ["--data", options.data, "--pred_len", str(options.pred_len)]
+    found = []
+    try:
+        if options.iterations < 1:
+            raise ValueError(f"--iterations must be at least 1, got {options.iterations}")
+        # A fresh process a model: neither memory nor caches of one are there for the next.
+        spawn = multiprocessing.get_context("spawn")
+        for model, flags in arguments_of_models(options.models, words).items():
+            print(f"measuring {model}", file=sys.stderr, flush=True)
+            with ProcessPoolExecutor(1, mp_context=spawn) as process:
+                found.append(process.submit(measure, [*flags, *task], options.iterations).result())
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    tables = [efficiency_table(found, f"Cost on {options.data}, horizon {options.pred_len}")]
+    tables += [table for table in [published_table(options.data, options.pred_len)] if table]
+    text = "\n".join(map(to_markdown, tables))
+    print(text)
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        replace_file(options.output / "efficiency.md", text.encode())
+        frame = pd.DataFrame([dataclasses.asdict(entry) for entry in found])
+        replace_file(options.output / "efficiency.csv", frame.to_csv(index=False).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
