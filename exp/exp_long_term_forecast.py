@@ -18,8 +18,9 @@ from exp.run_folder import FORMAT, run_id
 from exp.run_record import diagnostics, save_forecasts, save_plots, tables_of
 from exp.split_data import SplitData
 from exp.training_loop import TrainingLoop
+from exp.training_state import load_weights
 from models.base import TaskShape
-from utils.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
+from utils.checkpoint import pack, save_checkpoint
 from utils.conformal import Coverage
 from utils.files import write_json
 from utils.memory import peak_memory_bytes
@@ -246,7 +247,6 @@ class LongTermForecast(Experiment):
         return tables_of(samples, metrics, time_step=self.series.time_step)
 
     def _test_again(self) -> dict[str, Any]:
-        tensors, _ = load_checkpoint(self.folder.best)
-        self.model.load_saved_state(unpack("model", tensors))
+        self.runtime.together(lambda: load_weights(self.folder.best, self.model))
         self.runtime.wrap(self.model)
         return {**self.folder.read_metrics(), **self.test_entries()}

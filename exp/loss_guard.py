@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 NUM_SHOWN_ROWS = 16
+SUM = "loss"
 ADVICE = (
     "lower --learning_rate, try --precision fp32, or look at these rows in the data; the last good state is kept in "
     "the run folder"
@@ -47,7 +48,7 @@ class LossGuard:
                 more = f" and {len(step.rows) - len(shown)} more" if len(step.rows) > len(shown) else ""
                 raise FloatingPointError(
                     f"the loss is no longer a finite number in epoch {step.epoch}, step {step.step}: term "
-                    f"{', '.join(broken)}, learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
+                    f"{', '.join(name for name in broken if name != SUM) or SUM}, learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
                 )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from data_provider.windows import Batch
 from exp.config import TrainConfig
 from exp.exp_basic import Runtime
-from exp.loss_guard import LossGuard
+from exp.loss_guard import SUM, LossGuard
 from exp.run_folder import RunFolder
 from exp.split_data import SplitData
 from exp.training_state import Progress, TrainingState, load_weights
@@ -147,7 +147,7 @@ class TrainingLoop:
         weight = len(batch.rows) * self.runtime.num_processes / batch.num_global_rows
         self.state.optimizer.zero_grad()
         self.runtime.backward(loss * weight if weight != 1 else loss)
-        kept = {name: value.detach().float() for name, value in losses.items()} | {"loss": loss.detach()}
+        kept = {name: value.detach().float() for name, value in losses.items()} | {SUM: loss.detach()}
         rate = self.state.optimizer.param_groups[0]["lr"]
         self.guard.watch(kept, epoch=state.epoch + 1, step=state.step + 1, rows=batch.rows, learning_rate=rate)
         self.state.optimizer.step()

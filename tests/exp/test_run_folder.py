@@ -54,7 +54,7 @@ def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothi
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CannotWrite, match="--output_dir .*/file cannot be written to .*choose another folder"):
+    with pytest.raises(CannotWrite, match=r"--output_dir .*/file cannot be written to .*choose another folder"):
         RunFolder(tmp_path / "file" / "run").create()
 
 
