@@ -44,11 +44,12 @@ class LossGuard:
         for step in unchecked:
             broken = [name for name, value in step.losses.items() if not math.isfinite(value.item())]
             if broken:
+                terms = ", ".join(name for name in broken if name != SUM) or SUM
                 shown = step.rows[:NUM_SHOWN_ROWS].tolist()
                 more = f" and {len(step.rows) - len(shown)} more" if len(step.rows) > len(shown) else ""
                 raise FloatingPointError(
-                    f"the loss is no longer a finite number in epoch {step.epoch}, step {step.step}: term "
-                    f"{', '.join(name for name in broken if name != SUM) or SUM}, learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
+                    f"the loss is no longer a finite number in epoch {step.epoch}, step {step.step}: term {terms}, "
+                    f"learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
                 )
 
 
