@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
+
+MANY_TOKENS = 128
 
 
 def frozen_twin(model: GPT2Model) -> GPT2Model:
@@ -49,14 +54,14 @@ def _block_output(block: GPT2Block, hidden: Float[Tensor, "row token width"]) ->
     projected = attention.c_attn(block.ln_1(hidden))
     heads = projected.unflatten(-1, (3, attention.num_heads, -1)).transpose(1, 3)
     query, key, value = heads.unbind(2)
-    mixed = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        is_causal=True,
-        dropout_p=attention.attn_dropout.p if attention.training else 0.0,
-        scale=_attention_scale(block),
-    )
+    dropout = attention.attn_dropout.p if attention.training else 0.0
+    attend = partial(F.scaled_dot_product_attention, is_causal=True, dropout_p=dropout, scale=_attention_scale(block))
+    if dropout and query.device.type == "cpu" and query.shape[2] >= MANY_TOKENS and torch.is_grad_enabled():
+        # With dropout the CPU has no kernel but the one that keeps its maps, [token, token] for every row and head.
+        mixed = checkpoint(attend, query, key, value, use_reentrant=False)
+    else:
+        mixed = attend(query, key, value)
+    assert isinstance(mixed, Tensor)
     hidden = hidden + attention.resid_dropout(attention.c_proj(mixed.transpose(1, 2).flatten(2)))
     return hidden + block.mlp(block.ln_2(hidden))
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2Model
 
+import layers.gpt2_features
 from layers.gpt2_features import frozen_twin, gpt2_features
 
 
@@ -78,3 +79,22 @@ def test_in_training_mode_the_dropout_of_gpt2_is_active():
     assert not torch.equal(first, gpt2_features(twin, tokens)[-1])
     torch.manual_seed(3)
     torch.testing.assert_close(gpt2_features(twin, tokens)[-1], first)
+
+
+def test_many_tokens_on_a_cpu_get_the_same_gradients_without_kept_attention_maps(monkeypatch):
+    twin = frozen_twin(tiny_gpt2()).train()
+    tokens = torch.randn(2, 7, 16, requires_grad=True)
+    results, saved = [], []
+    for many in (100, 7):
+        monkeypatch.setattr(layers.gpt2_features, "MANY_TOKENS", many)
+        torch.manual_seed(4)
+        kept: list[torch.Size] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, kept=kept: kept.append(tensor.shape) or tensor, lambda t: t
+        ):
+            features = gpt2_features(twin, tokens)
+        (gradient,) = torch.autograd.grad(features[-1].square().sum(), tokens)
+        results.append((features[-1].detach(), gradient))
+        saved.append(sum(shape[-2:] == (7, 7) for shape in kept if len(shape) >= 3))
+    torch.testing.assert_close(results[0], results[1])
+    assert saved[0] > 0 and saved[1] == 0
