@@ -35,3 +35,16 @@ def test_no_gradient_flows_through_mean_and_deviation():
 def test_statistics_are_float32_whatever_the_precision_of_the_rows():
     assert InstanceStatistics.of(rows(torch.bfloat16)).mean.dtype == torch.float32
     assert InstanceStatistics.of(rows(torch.float64)).mean.dtype == torch.float64
+
+
+def test_rows_whose_squares_exceed_float32_are_normalised_as_their_scaled_down_twins():
+    huge, twin = rows() * 1e30, rows() * 1e15
+    torch.testing.assert_close(
+        InstanceStatistics.of(huge).normalise(huge), InstanceStatistics.of(twin).normalise(twin), rtol=1e-2, atol=1e-2
+    )
+    assert InstanceStatistics.of(torch.full((1, 8, 1), 1e30)).deviation.isfinite().all()
+
+
+def test_ordinary_rows_keep_the_published_formula_to_the_last_bit():
+    statistics = InstanceStatistics.of(rows())
+    assert torch.equal(statistics.deviation, torch.sqrt(rows().var(dim=1, keepdim=True, unbiased=False) + 1e-5))
