@@ -58,8 +58,9 @@ class PredictConfig:
         output = Path(self.output)
         if output.suffix.lower() not in SUFFIXES:
             raise ValueError(f"--output must end in .csv or .parquet, got {self.output}")
-        if output.is_dir() or (output.exists() and output.samefile(self.data_path)):
-            raise ValueError(f"--output {self.output} is a folder or the file at --data_path: choose another name")
+        written = [output, output.with_suffix(".png"), output.with_suffix(".txt")]
+        if output.is_dir() or Path(self.data_path).resolve() in [path.resolve() for path in written]:
+            raise ValueError(f"--output {self.output} is a folder or would replace --data_path: choose another name")
         if self.interval is not None and not 0 < self.interval < 1:
             raise ValueError(f"--interval must lie between 0 and 1, such as 0.9, got {self.interval:g}")
 

@@ -276,7 +276,9 @@ def test_wrong_paths_are_named(fit, place, tmp_path, capsys):
         (tmp_path / "my.csv", tmp_path / "my.csv", "forecast.csv", "not a checkpoint"),
         (fit, tmp_path / "no.csv", "forecast.csv", "no.csv is missing"),
         (fit, tmp_path / "my.csv", "forecast.xlsx", "--output must end in .csv or .parquet"),
-        (fit, tmp_path / "my.csv", "my.csv", "the file at --data_path"),
+        (fit, tmp_path / "my.csv", "my.csv", "would replace --data_path"),
+        (fit, tmp_path / "my.txt", "my.csv", "would replace --data_path"),
+        (fit, tmp_path / "no.csv", "my.csv", "no.csv is missing"),
     ]
     before = sorted(tmp_path.rglob("*"))
     for checkpoint, data, output, part in wrong:
