@@ -96,6 +96,9 @@ def _construct(model_type: type[nn.Module], settings: TSLibSettings, *, name: st
         raise ValueError(
             f'--model tslib:{name} reads {error}, which has no default here: add "{error}=..." to --tslib_args'
         ) from error
+    except Exception as error:  # whatever that library's code raises, it is about the settings that it was given
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"--model tslib:{name} cannot be built from --tslib_args and sizes: {reason}") from error
 
 
 def _keeps_settings(model: nn.Module) -> bool:

@@ -71,6 +71,12 @@ class Model(Module):
     def __init__(self, configs):
         configs.unheard_of
 """,
+    "models/Refuses.py": """
+from torch.nn import Module
+class Model(Module):
+    def __init__(self, configs):
+        assert configs.e_layers == configs.d_layers, "Encoder and decoder\\nlayers must be equal"
+""",
     "models/Needs.py": "import a_package_that_nobody_has\n",
     "models/Empty.py": "",
 }
@@ -191,6 +197,7 @@ def test_a_model_that_keeps_its_settings_may_read_them_later(checkout):
         ("Echo", "label_len=9", r"label_len must be in 0..--seq_len \(8\), got 9"),
         ("Echo", "d_model", "--tslib_args must be pairs such as"),
         ("Wants", "", "--model tslib:Wants reads unheard_of"),
+        ("Refuses", "", "cannot be built from --tslib_args and sizes: Encoder and decoder layers must be equal"),
         ("Needs", "", "No module named 'a_package_that_nobody_has'"),
         ("Empty", "", "defines no torch module called Model"),
     ],
