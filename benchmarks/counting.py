@@ -1,0 +1,34 @@
+"""Multiply-adds of BALM's text branch in a training step, by formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TextWork:
+    """A batch: `rows` prompts of `tokens` tokens on average behind `prefix` learnable ones, through `blocks` blocks."""
+
+    rows: int
+    tokens: float
+    prefix: int
+    blocks: int = 6
+    width: int = 768
+
+    def published(self) -> float:
+        """Every row through all blocks with its own prefix: linear maps forward and backward, attention thrice."""
+        length = self.prefix + self.tokens
+        linear = self.rows * length * self.blocks * 12 * self.width**2
+        attention = self.rows * self.blocks * 2 * self.width * length**2
+        return 2 * linear + 3 * attention
+
+    def exact(self) -> float:
+        """The prefix once for all rows, and the last block only where its output is read: the same numbers."""
+        length = self.prefix + self.tokens
+        columns = self.rows * self.tokens + self.prefix
+        full = (self.blocks - 1) * columns * 12 * self.width**2
+        # The last block: keys and values everywhere, everything else at the positions that are read.
+        last = columns * 2 * self.width**2 + self.rows * self.prefix * 10 * self.width**2
+        queries = (self.blocks - 1) * (self.rows * self.tokens * length + self.prefix**2)
+        queries += self.rows * self.prefix * length
+        return 2 * (full + last) + 3 * 2 * self.width * queries

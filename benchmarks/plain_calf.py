@@ -1,0 +1,49 @@
+"""CALF as published, written plainly: the yardstick of the speed-ups."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from transformers.activations import NewGELUActivation
+
+from layers.feature_alignment import DISTANCES, feature_loss
+from layers.instance_norm import InstanceStatistics
+from models.base import Forecast
+from models.calf import CALF
+
+
+class PlainCALF(CALF):
+    """CALF that projects the principal words again for every row and runs transformers' own GPT-2 forward.
+
+    Hidden states come from `output_hidden_states=True`, the tanh GELU is transformers' unfused one, and evaluation too
+    computes both branches and all projections, as the published code does.
+    """
+
+    def use_published_activation(self) -> PlainCALF:
+        """Puts transformers' GELU back into both branches; returns the model."""
+        for branch in (self.temporal_gpt2, self.textual):
+            assert branch is not None
+            for block in branch.h:
+                block.mlp.act = NewGELUActivation()
+        return self
+
+    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
+        """As CALF, and both branches in evaluation too."""
+        statistics = InstanceStatistics.of(look_back)
+        time_tokens = self.match.time_tokens(statistics.normalise(look_back).transpose(1, 2))
+        words = self.words.expand(len(look_back), -1, -1).transpose(0, 1)
+        assert self.match.cross_attention is not None and self.textual is not None
+        mixed, _ = self.match.cross_attention(time_tokens.transpose(0, 1), words, words)
+        text_tokens = mixed.transpose(0, 1)
+        temporal = self._features(self.temporal_gpt2, time_tokens)
+        textual = self._features(self.textual, text_tokens)
+        forecast = self.forecast(temporal[-1], statistics)
+        output = F.l1_loss(forecast, self.forecast(textual[-1], statistics))
+        alignment = feature_loss(*self.project(temporal, textual), distance=DISTANCES[self.config.feature_loss])
+        losses = {"output": output, "feature": self.config.feature_weight * alignment}
+        return Forecast(forecast, losses if self.training else {})
+
+    def _features(self, gpt2, tokens: Tensor) -> list[Tensor]:
+        states = gpt2(inputs_embeds=tokens, output_hidden_states=True, use_cache=False).hidden_states
+        return [*states[:-1], states[-1] + tokens]

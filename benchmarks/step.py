@@ -1,0 +1,153 @@
+"""Times a training step and an inference batch: the published algorithm beside ours, in one run, as ratios.
+
+`python -m benchmarks.step --model BALM --pred_len 96 --data ETTh1 --root_path FOLDER --llm_tokenizer FOLDER`
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step
+from benchmarks.counting import TextWork
+from benchmarks.machine import describe, matmul_rate
+from benchmarks.memory import measure_apart, measure_here
+from benchmarks.tables import markdown, publish
+from benchmarks.timing import Work, ratio, time_in_turn
+from models.balm import BALM
+from utils.flags import parse_flags
+
+TRAINING = {
+    "BALM": ["plain", "plain_without_dropout", "fp32", "bf16", "frozen_prompt"],
+    "CALF": ["plain", "fp32", "bf16"],
+}
+INFERENCE = {"BALM": ["plain", "fp32", "bf16"], "CALF": ["plain", "fp32", "bf16"]}
+MEANING = {
+    "plain": "published algorithm, float32",
+    "plain_without_dropout": "the same without dropout in the frozen LLM",
+    "fp32": "ours, float32, exact",
+    "bf16": "ours, LLM in bfloat16",
+    "frozen_prompt": "ours, after --freeze_prompt_after (text states kept)",
+}
+
+
+@dataclass(frozen=True)
+class StepConfig(CaseConfig):
+    """How often, and what else."""
+
+    rounds: int = field(default=7, metadata={"help": "Rounds that count; each does every way once"})
+    warmup: int = field(default=2, metadata={"help": "Rounds that do not count"})
+    memory: bool = field(default=True, metadata={"help": "Also measure peak memory, each way in a process of its own"})
+    memory_of: str = field(default="", metadata={"help": "Only measure the peak memory of this way, print it as JSON"})
+    output: str = field(default="", metadata={"help": "Markdown file to write the tables to"})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures and prints."""
+    (config,) = parse_flags([StepConfig], arguments, belongs_to={}, prog="python -m benchmarks.step")
+    if config.memory_of:
+        print(json.dumps(measure_here(config, config.memory_of)))
+        return 0
+    device = torch.device(config.device)
+    rates = {dtype: matmul_rate(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
+    tables = [_timed(config, "training step", TRAINING[config.model], training_step, rates)]
+    tables.append(_timed(config, "inference batch", INFERENCE[config.model], inference_batch, rates))
+    if config.memory:
+        tables.append(_memory(config, arguments))
+    publish(
+        f"{config.model}, look-back {config.seq_len}, horizon {config.pred_len}, {config.batch_size} rows, "
+        f"{config.llm_layers} blocks of {config.llm_width}",
+        describe(device),
+        [_notes(config), _rates(rates)],
+        tables,
+        config.output,
+    )
+    return 0
+
+
+def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[torch.dtype, float]) -> str:
+    works: dict[str, Work] = {way: make(config, way) for way in ways}
+    seconds = time_in_turn(works, rounds=config.rounds, warmup=config.warmup, device=torch.device(config.device))
+    rows = []
+    for way in ways:
+        median = statistics.median(seconds[way])
+        done = _multiply_adds(works[way])
+        rate = rates[torch.bfloat16 if way == "bf16" else torch.float32]
+        counted = _exact_multiply_adds(config) if what == "training step" and way in ("fp32", "bf16") else None
+        rows.append(
+            [
+                MEANING[way],
+                f"{1000 * median:.0f}",
+                f"{config.batch_size / median:.1f}",
+                f"{ratio(seconds['plain'], seconds[way]):.2f}x",
+                f"{done / 1e9:.1f}",
+                f"{100 * done / median / rate:.0f} %",
+                f"{100 * counted / median / rate:.0f} %" if counted else "-",
+            ]
+        )
+    header = [
+        what, "ms", "rows/s", "against plain", "GMAC done", "of the matmul rate", "by the exact algorithm's count",
+    ]  # fmt: skip
+    return markdown(header, rows)
+
+
+def _multiply_adds(work: Work) -> float:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / 2
+
+
+def _exact_multiply_adds(config: StepConfig) -> float | None:
+    """By formula, what the exact algorithm needs for these prompts (prefix once, last block where it is read)."""
+    if config.model != "BALM":
+        return None
+    model = build(config, "fp32")
+    assert isinstance(model, BALM)
+    lengths = torch.cat([batch.constants["prompt_lengths"] for batch in batches_of(config, model)]).float()
+    return TextWork(
+        rows=config.batch_size,
+        tokens=lengths.mean().item(),
+        prefix=model.num_states,
+        blocks=config.llm_layers,
+        width=config.llm_width,
+    ).exact()
+
+
+def _memory(config: StepConfig, arguments: Sequence[str]) -> str:
+    found = {way: measure_apart(arguments, way) for way in TRAINING[config.model] if way != "plain_without_dropout"}
+    plain = found["plain"]
+    rows = [
+        [
+            MEANING[way],
+            f"{value['peak']:.2f}",
+            f"{value['peak'] - value['before']:.2f}",
+            f"{value['peak'] / plain['peak']:.2f}x",
+            f"{(value['peak'] - value['before']) / (plain['peak'] - plain['before']):.2f}x",
+        ]
+        for way, value in found.items()
+    ]
+    header = ["training step", "peak GiB", "of it for the steps", "peak against plain", "steps against plain"]
+    return markdown(header, rows)
+
+
+def _notes(config: StepConfig) -> str:
+    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the tokenizer made by rule"
+    weights = f"GPT-2 with random weights, {tokenizer}, rows of {config.data}"
+    return f"{weights}; medians of {config.rounds} rounds in which every way works once; ratios within rounds."
+
+
+def _rates(rates: dict[torch.dtype, float]) -> str:
+    found = ", ".join(
+        f"{str(dtype).removeprefix('torch.')} {2 * rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items()
+    )
+    return f"Matrix products of [1579, 768] x [768, 3072] in this process: {found}."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

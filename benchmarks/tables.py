@@ -1,0 +1,26 @@
+"""Markdown tables of figures, with the machine and the command that they came from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.files import replace_file
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left and the others to the right."""
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows])
+
+
+def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str], output: str) -> None:
+    """Prints a page of tables and, where `output` names a file, writes it there too."""
+    module = Path(sys.argv[0]).stem
+    command = " ".join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
+    parts = [f"# {title}", f"Measured on {machine}.", f"Command: `{command}`", *notes, *tables]
+    page = "\n\n".join(parts) + "\n"
+    print(page)
+    if output:
+        replace_file(Path(output), page.encode())
