@@ -240,24 +240,18 @@ class BALM(Forecaster):
         """The last states of the LLM on [learnable prompt; a row's tokens], float32."""
         assert self.llm is not None
         ids, lengths = prompt_ids.long(), prompt_lengths.long()
-        origin = None
-        if self.config.prompt_digits is not None and not self._llm_drops_out:
-            prompts, origin = torch.cat([ids, lengths[:, None]], dim=1).unique(dim=0, return_inverse=True)
-            ids, lengths = prompts[:, :-1], prompts[:, -1]
         if self.config.text_branch == "attention":
-            states = self.text_attention(self.learnable_prompt, ids, lengths, self.num_states)
-        else:
-            states = text_states(
-                self.gpt2,
-                self.learnable_prompt,
-                ids,
-                lengths,
-                self.num_states,
-                padding=self.config.prompt_padding,
-                pad_id=self.llm.pad_id,
-                dropout=self._llm_drops_out,
-            )
-        return states if origin is None else states[origin]
+            return self.text_attention(self.learnable_prompt, ids, lengths, self.num_states)
+        return text_states(
+            self.gpt2,
+            self.learnable_prompt,
+            ids,
+            lengths,
+            self.num_states,
+            padding=self.config.prompt_padding,
+            pad_id=self.llm.pad_id,
+            dropout=self._llm_drops_out,
+        )
 
     @property
     def _llm_drops_out(self) -> bool:
@@ -353,6 +347,11 @@ class BALM(Forecaster):
         )
         _require(
             self.config.d_ff <= d, f"--d_ff must be at most the LLM's width {d}, got {self.config.d_ff}: lower --d_ff"
+        )
+        _require(
+            self.num_states != 1 or not self.config.scaling,
+            f"--pred_len {self.shape.pred_len} at --seq_len {self.shape.seq_len} leaves BALM one text state, which has "
+            "no deviation to scale by: raise --pred_len, lower --seq_len, or give --no_scaling",
         )
         if self.llm is not None:
             self._check_positions(len(self.llm.tokenizer.encode(TYPICAL).ids))

@@ -194,3 +194,11 @@ def test_the_registry_finds_balm_and_names_the_nearest_of_an_unknown_model():
         model_class("Balmm")
     with pytest.raises(ValueError, match=r"choose one of BALM, CALF"):
         model_class("xyzzy")
+
+
+def test_a_single_text_state_cannot_be_scaled_and_is_refused_with_the_way_out() -> None:
+    llm = {"llm_model": "random", "llm_layers": 1, "llm_width": 16, "llm_heads": 2, "d_model": 4, "d_ff": 8}
+    shape = TaskShape(seq_len=96, pred_len=12, num_channels=1)
+    with pytest.raises(ValueError, match="--no_scaling"):
+        BALM.build(BALMConfig(**llm), shape)
+    assert BALM.build(BALMConfig(**llm, scaling=False), shape).num_states == 1
