@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layers import frozen_gpt2 as ops
-from layers.text_layout import TextLayout
+from layers.text_layout import Cells, TextLayout
 
 
 class Kept(NamedTuple):
@@ -62,11 +62,15 @@ class TextBlocks:
         return torch.cat([self._cut(lines, 0, 3), self._cut(keys, 1, 3), self._cut(keys, 2, 3)])
 
     @cached_property
+    def line_of_token(self) -> Int[Tensor, "token"]:
+        """Where each token stands in a matrix [prefix; distinct (token, position) pairs]."""
+        pair = self.layout.pair_of_token
+        return torch.cat([torch.arange(self.layout.num_prefix, device=pair.device), self.layout.num_prefix + pair])
+
+    @cached_property
     def cut_pairs(self) -> Int[Tensor, "line"]:
         """The grid of the first block, whose text tokens stand packed as distinct (token, position) pairs."""
-        num_prefix, pair = self.layout.num_prefix, self.layout.pair_of_token
-        empty = pair.new_full((1,), len(self.layout.pair_ids))
-        return self._cut_qkv(num_prefix + torch.cat([pair, empty])[self.layout.body.lines - num_prefix])
+        return self._cut_qkv(self.line_of_token[self.layout.body.lines])
 
     @cached_property
     def cut_tokens(self) -> Int[Tensor, "line"]:
@@ -94,20 +98,12 @@ class TextBlocks:
         return (writers + cells_before)[:, None, None] + part_and_head * (self.num_texts * self.num_keys)
 
     @cached_property
-    def readers(self) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-        """Cells that read a token without being its writer: their text, their key, the token's rank, the tokens."""
-        body = self.layout.body
-        if body.lines.device.type != "cpu":
-            return None
-        text, cell = ((body.written != body.lines) & (body.lines < self.layout.num_tokens)).nonzero(as_tuple=True)
-        tokens, rank = body.lines[text, cell].unique(return_inverse=True)
-        return text, cell + self.layout.num_prefix, rank, tokens
-
-    def _empty_lined(self, num_lines: int, num_parts: int, like: Tensor) -> Tensor:
-        """A packed matrix to be filled, whose additional last line is zero."""
-        packed = like.new_empty(num_lines + 1, num_parts * self.width)
-        packed[-1] = 0
-        return packed
+    def sharers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cells that share a token with its writer: their text, their key, and the rank of the token among the last."""
+        cells, body = self.layout.body.sharers, self.layout.body
+        text = cells.div(self.num_queries, rounding_mode="floor")
+        tokens, rank = body.lines.flatten()[cells].unique(return_inverse=True)
+        return text, cells - text * self.num_queries + self.layout.num_prefix, rank, tokens
 
     def _gather(self, packed: Tensor, index: Tensor, *sizes: int) -> tuple[Tensor, ...]:
         """Parts of a grid, [head and text, cell, head_width] with `sizes` cells."""
@@ -127,31 +123,33 @@ class TextBlocks:
     ) -> tuple[Float[Tensor, "token d"], Kept | None]:
         """The stream after a block, and what `backward` needs if `keep`; `expand` gives the lines of x by token."""
         y, before_attention = ops.normalise(x, block.ln_1)
-        qkv = self._empty_lined(len(x), 3, block.attn.c_attn.weight)
-        ops.linear(y, block.attn.c_attn, out=qkv[:-1])
+        qkv = ops.linear(y, block.attn.c_attn)
         x = x if expand is None else x[expand]
         out, texts = ops.attend(*self._gather(qkv, cut, self.num_queries, self.num_keys, self.num_keys), self.later)
         heads = qkv.new_empty(len(x), self.width)
         own = heads[self.layout.num_prefix :].view(-1, self.head_width)
         torch.index_select(out.view(-1, self.head_width), 0, self.pack_body, out=own)
-        out, prefix = ops.attend(*(self._of_prefix(qkv, part).contiguous() for part in range(3)), self.later_prefix)
-        self._of_prefix(heads, 0).copy_(out)
-        x, before_mlp, slopes = _after_attention(block, x, heads, keep=keep)
+        prefix = None
+        if self.layout.num_prefix:
+            out, prefix = ops.attend(*(self._of_prefix(qkv, part).contiguous() for part in range(3)), self.later_prefix)
+            self._of_prefix(heads, 0).copy_(out)
+        x, before_mlp, slopes = ops.add_mlp(block, x + ops.linear(heads, block.attn.c_proj), keep=keep)
         return x, None if slopes is None else Kept(before_attention, texts, before_mlp, slopes, prefix)
 
     def backward(self, block: Any, kept: Kept, grad: Float[Tensor, "token d"]) -> Float[Tensor, "token d"]:
         """Gradient of the stream before a block."""
-        grad, heads = self._before_mlp_backward(block, kept, grad, self.layout.num_tokens)
-        grid = heads.new_empty(self.num_heads * self.num_texts * (self.num_queries + 2 * self.num_keys), self.head_width)
-        q, k, v = self._parts(grid, self.num_queries, self.num_keys, self.num_keys)
-        (grad_of_grid,) = self._gather(heads, self._cut(self.layout.body.written, 0, 1), self.num_queries)
+        grad, heads = _before_mlp_backward(block, kept, grad)
+        sizes = self.num_queries, self.num_keys, self.num_keys
+        grid = heads.new_empty(self.num_heads * self.num_texts * sum(sizes), self.head_width)
+        q, k, v = self._parts(grid, *sizes)
+        grad_of_grid = self._cut_gradient(heads, self.layout.body)
         ops.attend_backward(grad_of_grid, kept.texts, (q, k, v))
         qkv = heads.new_empty(self.layout.num_tokens, 3 * self.width)
         own = qkv[self.layout.num_prefix :].view(-1, self.head_width)
         first_key = len(q) * self.num_queries
         index = torch.cat([self.pack_body.view(-1, 1, self.num_heads), self.pack_kv + first_key], dim=1)
         torch.index_select(grid, 0, index.flatten(), out=own)
-        self._add_readers(qkv, k, v)
+        self._add_sharers(qkv, k, v)
         self._prefix_backward(kept, heads, k, v, qkv)
         y = ops.linear_backward(qkv, block.attn.c_attn)
         return grad.add_(ops.normalise_backward(y, kept.before_attention, block.ln_1))
@@ -159,8 +157,8 @@ class TextBlocks:
     def first_backward(self, block: Any, kept: Kept, grad: Tensor) -> Float[Tensor, "prefix d"]:
         """Gradient of the prefix before the first block, where text tokens are constants."""
         num_prefix, scale = self.layout.num_prefix, self.head_width**-0.5
-        grad, heads = self._before_mlp_backward(block, kept, grad, self.layout.num_tokens)
-        (grad_of_grid,) = self._gather(heads, self._cut(self.layout.body.written, 0, 1), self.num_queries)
+        grad, heads = _before_mlp_backward(block, kept, grad)
+        grad_of_grid = self._cut_gradient(heads, self.layout.body)
         scores = ops.score_gradient(grad_of_grid, kept.texts)
         k = torch.bmm(scores[:, :, :num_prefix].transpose(1, 2), kept.texts.queries).mul_(scale)
         v = torch.bmm(kept.texts.weights[:, :, :num_prefix].transpose(1, 2), grad_of_grid)
@@ -170,13 +168,11 @@ class TextBlocks:
         before = ops.Norm(*(tensor[:num_prefix] for tensor in kept.before_attention))
         return grad[:num_prefix] + ops.normalise_backward(y, before, block.ln_1)
 
-    def _before_mlp_backward(self, block: Any, kept: Kept, grad: Tensor, num_lines: int) -> tuple[Tensor, Tensor]:
-        """Gradients of the stream between attention and MLP, and of the packed heads with their empty line."""
-        y = ops.mlp_backward(block, grad, kept.slopes)
-        grad = grad + ops.normalise_backward(y, kept.before_mlp, block.ln_2)
-        heads = self._empty_lined(num_lines, 1, kept.slopes)
-        torch.mm(grad.to(heads.dtype), block.attn.c_proj.weight.t(), out=heads[:-1])
-        return grad, heads
+    def _cut_gradient(self, heads: Float[Tensor, "line d"], cells: Cells) -> Float[Tensor, "head_text cell head_width"]:
+        """The gradient of a grid's cells: a line's goes to its writer alone."""
+        (grid,) = self._gather(heads, self._cut(cells.lines, 0, 1), cells.lines.shape[1])
+        grid.view(self.num_heads, -1, self.head_width).index_fill_(1, cells.idle, 0)
+        return grid
 
     def _prefix_backward(self, kept: Kept, heads: Tensor, k: Tensor, v: Tensor, qkv: Tensor) -> None:
         """Writes the gradient of the prefix's queries, keys and values: from itself and from every text."""
@@ -191,11 +187,9 @@ class TextBlocks:
         prefix = keys[:, : self.layout.num_prefix].unflatten(0, (self.num_heads, -1))
         return prefix.sum(dim=1, dtype=torch.float32)
 
-    def _add_readers(self, packed: Tensor, k: Tensor, v: Tensor) -> None:
+    def _add_sharers(self, packed: Tensor, k: Tensor, v: Tensor) -> None:
         """Adds, to the last two parts of a packed gradient, that of the cells which are not their token's writer."""
-        if self.readers is None:
-            return
-        text, key, rank, tokens = self.readers
+        text, key, rank, tokens = self.sharers
         for part, grid in enumerate((k, v)):
             read = grid.unflatten(0, (self.num_heads, -1))[:, text, key].float()
             sums = read.new_zeros(self.num_heads, len(tokens), self.head_width).index_add_(1, rank, read)
@@ -207,34 +201,32 @@ class TextBlocks:
         y, before_attention = ops.normalise(x, block.ln_1)
         weight, bias, tail = block.attn.c_attn.weight, block.attn.c_attn.bias, self.layout.tail_tokens
         y = y.to(weight.dtype)
-        kv, q = self._empty_lined(len(x), 2, y), self._empty_lined(len(tail), 1, y)
-        torch.addmm(bias[self.width :], y, weight[:, self.width :], out=kv[:-1])
-        torch.addmm(bias[: self.width], y[tail], weight[:, : self.width], out=q[:-1])
+        kv = ops.multiply(y, weight[:, self.width :], bias[self.width :])
+        q = ops.multiply(y[tail], weight[:, : self.width], bias[: self.width])
         k, v = self._gather(kv, self.cut_kv, self.num_keys, self.num_keys)
         (q,) = self._gather(q, self._cut(self.layout.tail.lines, 0, 1), self.layout.tail.lines.shape[1])
         out, texts = ops.attend(q, k, v, self.layout.tail_hidden)
         heads = out.view(-1, self.head_width).index_select(0, self._pack_tail()).view(len(tail), -1)
-        x, before_mlp, slopes = _after_attention(block, x[tail], heads, keep=keep)
+        x, before_mlp, slopes = ops.add_mlp(block, x[tail] + ops.linear(heads, block.attn.c_proj), keep=keep)
         return x, None if slopes is None else Kept(before_attention, texts, before_mlp, slopes, None)
 
     def last_backward(self, block: Any, kept: Kept, grad: Float[Tensor, "tail_token d"]) -> Float[Tensor, "token d"]:
         """Gradient of the stream before the last block."""
         weight, tail = block.attn.c_attn.weight, self.layout.tail_tokens
-        grad, heads = self._before_mlp_backward(block, kept, grad, len(tail))
-        (heads,) = self._gather(heads, self._cut(self.layout.tail.written, 0, 1), self.layout.tail.lines.shape[1])
+        grad, heads = _before_mlp_backward(block, kept, grad)
         q, k, v = (torch.empty_like(tensor) for tensor in kept.texts[:3])
         grid = heads.new_empty(2 * len(k) * self.num_keys, self.head_width)
         k, v = self._parts(grid, self.num_keys, self.num_keys)
-        ops.attend_backward(heads, kept.texts, (q, k, v))
+        ops.attend_backward(self._cut_gradient(heads, self.layout.tail), kept.texts, (q, k, v))
         kv = heads.new_empty(self.layout.num_tokens, 2 * self.width)
         own = kv[self.layout.num_prefix :].view(-1, self.head_width)
         torch.index_select(grid, 0, self.pack_kv.flatten(), out=own)
-        self._add_readers(kv, k, v)
+        self._add_sharers(kv, k, v)
         self._of_prefix(kv, 0).copy_(self._sum_of_texts(k))
         self._of_prefix(kv, 1).copy_(self._sum_of_texts(v))
-        y = (kv @ weight[:, self.width :].t()).float()
+        y = ops.multiply(kv, weight[:, self.width :].t()).float()
         q = q.view(-1, self.head_width).index_select(0, self._pack_tail()).view(len(tail), -1)
-        y[tail] += q @ weight[:, : self.width].t()
+        y[tail] += ops.multiply(q, weight[:, : self.width].t())
         before = ops.normalise_backward(y, kept.before_attention, block.ln_1)
         before[tail] += grad
         return before
@@ -249,8 +241,7 @@ def _later(num_queries: int, num_keys: int, num_before: int, device: torch.devic
     return torch.full((num_queries, num_keys), -torch.inf, device=device).triu_(num_before + 1)
 
 
-def _after_attention(block: Any, x: Tensor, heads: Tensor, *, keep: bool) -> tuple[Tensor, ops.Norm, Tensor | None]:
-    x = x + ops.linear(heads, block.attn.c_proj)
-    y, before_mlp = ops.normalise(x, block.ln_2)
-    out, slopes = ops.mlp(block, y, keep=keep)
-    return x + out, before_mlp, slopes
+def _before_mlp_backward(block: Any, kept: Kept, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the stream between attention and MLP, and of the packed heads."""
+    grad = ops.add_mlp_backward(block, grad, kept.before_mlp, kept.slopes)
+    return grad, ops.linear_backward(grad, block.attn.c_proj)

@@ -83,13 +83,12 @@ def _run(
     blocks = TextBlocks(layout, num_heads=num_heads, head_width=gpt2.config.n_embd // num_heads)
     pairs = gpt2.wte.weight[layout.pair_ids].float() + gpt2.wpe.weight[layout.pair_positions].float()
     x = torch.cat([prefix.float() + gpt2.wpe.weight[:num_prefix].float(), pairs])
-    expand = torch.cat([torch.arange(num_prefix, device=x.device), num_prefix + layout.pair_of_token])
     kept = []
     for i, block in enumerate(gpt2.h):
         if i == len(gpt2.h) - 1:
-            x, of_block = blocks.last(block, x if i else x[expand], keep=keep)
+            x, of_block = blocks.last(block, x if i else x[blocks.line_of_token], keep=keep)
         elif i == 0:
-            x, of_block = blocks.forward(block, x, blocks.cut_pairs, expand, keep=keep)
+            x, of_block = blocks.forward(block, x, blocks.cut_pairs, blocks.line_of_token, keep=keep)
         else:
             x, of_block = blocks.forward(block, x, blocks.cut_tokens, keep=keep)
         if of_block is not None:

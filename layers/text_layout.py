@@ -13,21 +13,33 @@ from torch import Tensor
 class Cells:
     """A padded grid [text, cell] over the lines of a packed matrix: which line a cell reads, which cell writes a line.
 
-    Several cells may read one line; exactly one of them, its writer, stands for it on the way back. A cell without a
-    token reads line `num_lines`, which is kept empty.
+    Several cells may read one line; exactly one of them, its writer, stands for it on the way back. A cell behind the
+    end of its text reads line 0 and is seen by nobody. `idle` are all cells, counted through the grid, that write
+    nothing; `sharers` those among them that read a token.
     """
 
     lines: Int[Tensor, "text cell"]
-    written: Int[Tensor, "text cell"]
     writers: Int[Tensor, "line"]
+    idle: Int[Tensor, "idle_cell"]
+    sharers: Int[Tensor, "sharing_cell"]
 
     @staticmethod
     def over(lines: Int[Tensor, "text cell"], num_lines: int) -> Cells:
-        """Cells that read `lines`, the writer of a line being one of the cells that read it."""
+        """Cells that read `lines`, -1 where a text has ended; a line's writer is one of the cells that read it."""
+        flat, order = lines.flatten(), torch.arange(lines.numel(), device=lines.device)
+        writers = order.new_zeros(num_lines + 1).scatter_(0, flat.remainder(num_lines + 1), order)
+        is_writer = writers[flat] == order
+        writes = is_writer & (flat >= 0)
+        idle = (~writes).nonzero()[:, 0]
+        sharers = (~is_writer & (flat >= 0)).nonzero()[:, 0]
+        return Cells(lines.clamp(min=0), writers[:num_lines], idle, sharers)
+
+    @staticmethod
+    def one_to_one(lines: Int[Tensor, "text cell"], first_line: int) -> Cells:
+        """Cells of which each reads and writes a line of its own, from `first_line` on."""
         order = torch.arange(lines.numel(), device=lines.device)
-        writers = order.new_zeros(num_lines + 1).scatter_(0, lines.flatten(), order)
-        is_writer = (writers[lines] == order.view_as(lines)) & (lines < num_lines)
-        return Cells(lines, torch.where(is_writer, lines, num_lines), writers[:num_lines])
+        none = order[:0]
+        return Cells(lines, torch.cat([order.new_zeros(first_line), order]), none, none)
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class TextLayout:
         token = is_new.flatten().cumsum(0).view_as(texts) - 1
         token = token.masked_fill(~is_new, 0).cummax(dim=0).values
         num_tokens = num_prefix + int(is_new.sum())
-        lines = torch.where(owned, token + num_prefix, num_tokens)
+        lines = torch.where(owned, token + num_prefix, -1)
         positions = (num_prefix + places).expand_as(texts)[is_new]
         pairs, pair_of_token = (texts[is_new] * (num_prefix + len(places)) + positions).unique(return_inverse=True)
         tail, hidden = _tail_of(lines, owned.sum(dim=1), num_prefix, num_states)
@@ -119,7 +131,6 @@ def _padded_layout(ids: Tensor, lengths: Tensor, num_prefix: int, num_states: in
     num_rows, width = ids.shape
     device = ids.device
     token = torch.arange(num_rows * width, device=device)
-    num_tokens = num_prefix + len(token)
     tail, hidden = _tail_of(token.view(num_rows, width) + num_prefix, lengths, num_prefix, num_states)
     return TextLayout(
         num_prefix=num_prefix,
@@ -127,8 +138,8 @@ def _padded_layout(ids: Tensor, lengths: Tensor, num_prefix: int, num_states: in
         pair_ids=ids.flatten(),
         pair_positions=num_prefix + token % width,
         pair_of_token=token,
-        body=Cells.over(token.view(num_rows, width) + num_prefix, num_tokens),
+        body=Cells.one_to_one(token.view(num_rows, width) + num_prefix, num_prefix),
         tail_tokens=tail.flatten(),
-        tail=Cells.over(torch.arange(num_rows * num_states, device=device).view(num_rows, -1), num_rows * num_states),
+        tail=Cells.one_to_one(torch.arange(num_rows * num_states, device=device).view(num_rows, -1), 0),
         tail_hidden=hidden,
     )
