@@ -65,6 +65,10 @@ class RowStore:
             self._capacity = self.num_rows
             self.budget.hold(self, 0)
 
+    def is_kept(self, row: int) -> bool:
+        """Whether the tensors of this row are in the store."""
+        return bool(self._is_kept[row])
+
     @property
     def num_kept(self) -> int:
         """Rows whose tensors are in the store."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-import models.balm
+import layers.text_branch
 from layers.llm import LLMConfig, load_llm
 from layers.prompt import WORDS
 from models.balm import BALM
@@ -182,13 +182,14 @@ def test_prompt_digits_shorten_prompts_and_equal_prompts_are_read_once(monkeypat
     exact, rounded = small_balm().eval(), small_balm(prompt_digits=1).eval()
     assert rounded.row_constants(rows)["prompt_lengths"].max() < exact.row_constants(rows)["prompt_lengths"].min()
     num_read = []
-    text_states = models.balm.text_states
+    layout_of = layers.text_branch.TextLayout.of
 
-    def counting(gpt2, prefix, ids, *arguments, **flags):
-        num_read.append(len(ids))
-        return text_states(gpt2, prefix, ids, *arguments, **flags)
+    def counting(*arguments, **flags):
+        layout = layout_of(*arguments, **flags)
+        num_read.append(len(layout.text_of_row.unique()))
+        return layout
 
-    monkeypatch.setattr(models.balm, "text_states", counting)
+    monkeypatch.setattr(layers.text_branch.TextLayout, "of", counting)
     together = forecast(rounded, rows)
     assert num_read == [4]
     for index in range(8):
