@@ -14,7 +14,7 @@ quickstart: .venv/runs
 test: .venv/tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -n 2 -m "not long"
 
 test-long: .venv/tests
