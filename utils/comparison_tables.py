@@ -8,12 +8,14 @@ import numpy as np
 
 from utils.published_numbers import PublishedAccuracy
 from utils.result_rows import grouped
-from utils.results_tables import Horizon, Track
+from utils.results_tables import AVERAGE, Horizon, Track
 from utils.run_folders import Run, UnusableRun
 from utils.significance import MIN_BLOCKS, PairedTest, holm, paired_test
 from utils.table_text import Cell, Table
 
 MISSING = Cell("-", missing=True)
+# What papers average over; the second one for ILI.
+PUBLISHED_HORIZONS = ({96, 192, 336, 720}, {24, 36, 48, 60})
 
 
 def against_published(track: Track, published: Sequence[PublishedAccuracy]) -> Table | None:
@@ -22,9 +24,12 @@ def against_published(track: Track, published: Sequence[PublishedAccuracy]) -> T
     None where there are none; never for runs with a label, for other features than M, or across look-backs.
     """
     figures = _of_track(track, published)
+    averaged = _averaged(track)
     models = {row["name"]: row["model"] for row in track.rows}
     rows, used = [], []
     for data, horizon in track.cells:
+        if horizon == AVERAGE and data not in averaged:
+            continue
         for name in track.main_names:
             for figure in figures:
                 place = (figure.data, figure.pred_len, figure.model)
@@ -43,7 +48,8 @@ def against_published(track: Track, published: Sequence[PublishedAccuracy]) -> T
 
 def published_table(track: Track, published: Sequence[PublishedAccuracy]) -> Table | None:
     """All published numbers of this track's data sets and horizons, models side by side; None where there are none."""
-    wanted = [(data, str(horizon)) for data, horizon in track.cells]
+    averaged = _averaged(track)
+    wanted = [(data, str(horizon)) for data, horizon in track.cells if horizon != AVERAGE or data in averaged]
     figures = [figure for figure in _of_track(track, published) if (figure.data, figure.pred_len) in wanted]
     names = list(dict.fromkeys(figure.model for figure in figures))
     rows = []
@@ -123,6 +129,11 @@ def _of_track(track: Track, published: Sequence[PublishedAccuracy]) -> list[Publ
     if track.labelled or track.features != "M":
         return []
     return [figure for figure in published if (figure.seq_len, figure.percent) == (str(track.seq_len), track.percent)]
+
+
+def _averaged(track: Track) -> set[str]:
+    """The data sets whose average here is over the same horizons as that of the papers."""
+    return {data for data, horizons in track.horizons.items() if set(horizons) in PUBLISHED_HORIZONS}
 
 
 def _beside(track: Track, data: str, horizon: Horizon, name: str, figure: PublishedAccuracy) -> list[Cell]:

@@ -20,15 +20,16 @@ def variants(runs: Sequence[Run]) -> dict[Run, str]:
     """Run -> short text of its flags ("text_branch=none"), empty for a model's default and where nothing differs.
 
     A flag counts when it differs within one cell (same task, data, look-back, horizon, percent and model): recipes that
-    differ between data sets are no variants. It is left unsaid where it has its default, which is the value of the runs
-    whose command line does not give it.
+    differ between data sets are no variants. A switch or a choice of the model that is not the default counts always,
+    if config.json says the defaults ("model_defaults"). A flag is left unsaid where it has its default; without
+    "model_defaults" that is the value of the runs whose command line does not give it.
     """
     by_model: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_model[run.metrics["model"]].append(run)
     texts: dict[Run, str] = {}
     for of_model in by_model.values():
-        names = sorted(_differing_within_a_cell(of_model))
+        names = sorted(_differing_within_a_cell(of_model) | {name for run in of_model for name in _chosen(run)})
         defaults = {name: _default(name, of_model) for name in names}
         for run in of_model:
             flags = _flags(run)
@@ -56,8 +57,21 @@ def _differing_within_a_cell(runs: Sequence[Run]) -> set[str]:
     }
 
 
+def _chosen(run: Run) -> set[str]:
+    """Switches and choices of the model that are not its default; which LLM it reads is told by labels instead."""
+    defaults, flags = run.config.get("model_defaults") or {}, run.config.get("model_config") or {}
+    return {
+        name
+        for name, value in flags.items()
+        if isinstance(value, bool | str) and name in defaults and value != defaults[name] and name[:4] != "llm_"
+    }
+
+
 def _default(name: str, runs: Sequence[Run]) -> list[Any]:
-    """The value of a run that was started without this flag, as a list; empty if every run was started with it."""
+    """The flag's default as a list: recorded, or of a run that was started without it; empty if neither is known."""
+    recorded = [run.config["model_defaults"] for run in runs if name in (run.config.get("model_defaults") or {})]
+    if recorded:
+        return [recorded[0][name]]
     return [_flags(run).get(name) for run in runs if not _is_given(name, run)][:1]
 
 

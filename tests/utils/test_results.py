@@ -104,6 +104,15 @@ def test_a_flag_that_every_run_was_given_is_always_said(write_run, tmp_path):
     assert {row["name"] for row in collect(tmp_path / "results").rows} == {"BALM (scaling)", "BALM (no_scaling)"}
 
 
+def test_a_control_alone_is_not_taken_for_the_model_itself_when_the_defaults_are_on_record(write_run, tmp_path):
+    config = {"text_branch": "none", "d_ff": 256, "scaling": True, "llm_model": "random"}
+    folder = write_run(model_config=config, command=("--text_branch", "none"))
+    record = json.loads((folder / "config.json").read_text())
+    record["model_defaults"] = {"text_branch": "llm", "d_ff": 128, "scaling": True, "llm_model": "gpt2"}
+    (folder / "config.json").write_text(json.dumps(record))
+    assert [row["name"] for row in collect(tmp_path / "results").rows] == ["BALM (text_branch=none)"]
+
+
 def test_published_numbers_stand_beside_ours_with_the_difference_for_the_same_look_back_only(write_run, tmp_path):
     write_run(pred_len=96, mse=0.375)
     write_run(pred_len=96, mse=0.5, seq_len=96)
@@ -112,6 +121,20 @@ def test_published_numbers_stand_beside_ours_with_the_difference_for_the_same_lo
     assert len(beside) == 1 and "look-back 512" in beside[0].title
     assert [cell.text for cell in beside[0].rows[0][1]][:3] == ["0.375", "0.365", "+0.010 (+2.7 %)"]
     assert "Source: BALM-TSF paper, Table 1." in beside[0].notes
+
+
+def test_an_average_stands_beside_a_published_one_only_if_it_is_over_the_same_horizons(write_run, tmp_path):
+    def cells_beside():
+        tables = collect(tmp_path / "results").tables
+        return [
+            [tuple(heads[:2]) for heads, _ in t.rows] for t in tables if t.title.startswith(("Beside", "Published"))
+        ]
+
+    for pred_len in (96, 192, 336):
+        write_run(pred_len=pred_len)
+    assert all(("ETTh1", "avg") not in cells and ("ETTh1", "336") in cells for cells in cells_beside())
+    write_run(pred_len=720)
+    assert all(("ETTh1", "avg") in cells for cells in cells_beside())
 
 
 def test_zero_shot_targets_are_rows_of_their_own(write_run, tmp_path):
