@@ -23,6 +23,7 @@ from utils.checkpoint import (
     unpack,
 )
 from utils.early_stopping import EarlyStopping
+from utils.records import check_alike
 from utils.schedules import Schedule
 
 ROWS = "number of rows"
@@ -45,13 +46,17 @@ class Progress:
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> Progress:
         """The progress that `asdict` described; a ValueError says what cannot be."""
-        for name, default in vars(cls()).items():
-            value, kinds = record[name], (int, float) if isinstance(default, float) else type(default)
-            if not isinstance(value, kinds) or (isinstance(value, int | float) and not value >= 0):
-                raise ValueError(f"{name} is {value!r}")
-        if not len(record["history"]) == len(record["timing"]) == record["epoch"]:
-            raise ValueError(f"{record['epoch']} epochs have {len(record['history'])} records")
-        return cls(**record)
+        history, timing = record["history"], record["timing"]
+        check_alike({**record, "history": [], "timing": []}, asdict(cls()), "progress")
+        check_alike(timing, [{"epoch": 1, "seconds": 1.0, "rows": 1}] * record["epoch"], "timing")
+        check_alike([entry["epoch"] for entry in history], [1] * record["epoch"], "history")
+        for entry in history:
+            errors = {kind: dict.fromkeys(entry[kind], 1.0) for kind in ("train", "validation")}
+            check_alike(entry, {"epoch": 1, **errors, "learning_rate": 1.0}, "history")
+        progress = cls(**record)
+        if min(progress.epoch, progress.step, progress.total_steps, progress.total_rows, progress.seconds) < 0:
+            raise ValueError("progress is negative")
+        return progress
 
 
 @dataclass
@@ -103,6 +108,7 @@ class TrainingState:
             state = header["state"]
             progress = Progress.of_record(state["progress"])
             own = dict(state["own"][runtime.process_index])
+            check_alike(own, dict.fromkeys([*own, ROWS], 1.0), "own")
             progress.rows, progress.sums = int(own.pop(ROWS)), {name: float(value) for name, value in own.items()}
             stopping = EarlyStopping.of_record(state["stopping"], num_epochs=progress.epoch)
             self.model.load_saved_state(unpack("model", tensors))

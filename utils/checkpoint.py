@@ -12,8 +12,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from utils.files import DamagedFile, replace_file
+from utils.records import check_alike
 
 HEADER = "json"
+SCHEDULED = ("lr", "betas")
 # Tensors of Adam's state that have the shape of their parameter; any other is a single number.
 SHAPED_LIKE_PARAMETER = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
 
@@ -83,10 +85,17 @@ def restore_optimizer(
         if tensor.shape != expected:
             raise ValueError(f"the optimiser's {path} has shape {list(tensor.shape)}, not {list(expected)}")
         state.setdefault(int(place), {})[name] = tensor
-    known = [set(group) for group in optimizer.param_groups]
-    if [set(group) for group in groups] != known:
-        raise ValueError("the optimiser's groups have other settings than this run's")
+    _check_groups(groups, optimizer.state_dict()["param_groups"])
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _check_groups(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """A ValueError where anything but what a schedule moves (rate and betas) is not as this run has it."""
+    check_alike(found, expected, "the optimiser's groups")
+    for group, own in zip(found, expected, strict=True):
+        changed = [name for name in own if name not in SCHEDULED and group[name] != own[name]]
+        if changed or group["lr"] < 0 or not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(f"the optimiser's groups differ from this run's in {changed or SCHEDULED}")
 
 
 def _line(error: BaseException) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+from utils.records import check_alike
 
 
 @dataclass
@@ -18,15 +20,12 @@ class EarlyStopping:
     @classmethod
     def of_record(cls, record: dict[str, Any], *, num_epochs: int) -> Self:
         """What `asdict` described after `num_epochs`; a ValueError says what cannot be."""
-        counts = [record[name] for name in ("patience", "best_epoch", "epochs_without_improvement")]
-        if not all(isinstance(count, int) and count >= 0 for count in counts):
-            raise ValueError(f"early stopping has the counts {counts}")
-        if record["best_epoch"] + record["epochs_without_improvement"] != num_epochs:
-            raise ValueError(f"early stopping has the counts {counts} after {num_epochs} epochs")
-        best = record["best"]
-        if (best is None) != (num_epochs == 0) or not isinstance(best, float | None):
-            raise ValueError(f"the best validation error is {best!r} after {num_epochs} epochs")
-        return cls(**record)
+        like = cls(patience=0, best=0.0 if num_epochs else None)
+        check_alike(record, asdict(like), "early stopping")
+        found = cls(**record)
+        if not 0 <= found.best_epoch == num_epochs - found.epochs_without_improvement <= num_epochs:
+            raise ValueError(f"early stopping saw its best in epoch {found.best_epoch} of {num_epochs}")
+        return found
 
     def update(self, error: float, *, epoch: int) -> bool:
         """Takes in the error of `epoch` (counted from 1) and returns whether it is the best so far."""

@@ -9,6 +9,8 @@ from math import cos, pi
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from utils.records import check_alike
+
 COSINE_FLOOR = 1e-8
 
 
@@ -76,13 +78,7 @@ class Schedule:
 
     def restore(self, state: dict) -> None:
         """Puts back what `state` returned; a ValueError says what in it cannot be."""
-        current = self.state()
-        if set(state) != set(current):
-            raise ValueError(f"the schedule's state differs in {sorted(set(state) ^ set(current))}")
-        for name, value in state.items():
-            kinds = (int, float) if isinstance(current[name], int | float) else type(current[name])
-            if not isinstance(value, kinds) or (isinstance(value, list) and len(value) != len(current[name])):
-                raise ValueError(f"the schedule's {name} is {value!r}")
+        check_alike(state, self.state(), "the schedule's state")
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state})
 
 

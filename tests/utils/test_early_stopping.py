@@ -36,8 +36,9 @@ def test_a_record_comes_back_as_it_was():
 
 
 @pytest.mark.parametrize(
-    "change", [{"best_epoch": 7}, {"best": None}, {"best": "x"}, {"patience": -1}, {"epochs_without_improvement": 0.5}]
+    "change",
+    [{"best_epoch": 7}, {"best": None}, {"best": "x"}, {"patience": None}, {"epochs_without_improvement": 0.5}],
 )
 def test_a_record_that_cannot_be_is_refused(change):
-    with pytest.raises(ValueError, match="epochs|counts"):
+    with pytest.raises(ValueError, match="early stopping"):
         EarlyStopping.of_record({**asdict(after(3.0, 4.0)[0]), **change}, num_epochs=2)
