@@ -78,7 +78,9 @@ class Tracking:
             run.log({f"tables/{name}": _wandb_table(rows) for name, rows in tables.items() if rows})
             run.summary.update(_flatten(summary))
             if run.offline:
-                logger.info("the wandb run is on this machine; send it with: wandb sync %s", Path(run.dir).parent)
+                # A run that was continued lies there in several parts, which `wandb sync` joins by their id.
+                parts = Path(run.dir).parent.parent / f"offline-run-*-{run.id}"
+                logger.info("the wandb run is on this machine; send it with: wandb sync %s", parts)
         else:
             numbers = {name: value for name, value in _flatten(summary).items() if isinstance(value, int | float)}
             self.host.log(numbers)

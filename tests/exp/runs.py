@@ -74,14 +74,16 @@ def result(folder: Path) -> dict[str, Any]:
     }
 
 
-def start(arguments: list[str], log: Path, sabotage: Callable[[], None] | None = None) -> BaseProcess:
+def start(
+    arguments: list[str], log: Path, sabotage: Callable[[], None] | None = None, **environment: str
+) -> BaseProcess:
     """The command in a process of its own, its words in `log`; `sabotage` is done there first.
 
     A server that has imported everything forks it, so that a start takes no seconds.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.exp.preload"])
-    process = context.Process(target=_main, args=(arguments, str(log), sabotage))
+    process = context.Process(target=_main, args=(arguments, str(log), sabotage, environment))
     process.start()
     return process
 
@@ -96,7 +98,8 @@ def finish(process: BaseProcess, seconds: float = 120) -> int:
     return process.exitcode
 
 
-def _main(arguments: list[str], log: str, sabotage: Callable[[], None] | None) -> None:
+def _main(arguments: list[str], log: str, sabotage: Callable[[], None] | None, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
