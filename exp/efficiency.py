@@ -23,7 +23,7 @@ from models import model_class
 from utils.files import replace_file
 from utils.flags import flag_names
 from utils.published_numbers import published_efficiency
-from utils.results_tables import bytes_text, count_text, figures_text
+from utils.quantity_text import bytes_text, count_text, figures_text
 from utils.table_text import Cell, Table, to_markdown
 
 

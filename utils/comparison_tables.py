@@ -8,10 +8,10 @@ import numpy as np
 
 from utils.published_numbers import PublishedAccuracy
 from utils.result_rows import grouped
-from utils.results_tables import AVERAGE, Horizon, Track
 from utils.run_folders import Run, UnusableRun
 from utils.significance import MIN_BLOCKS, PairedTest, holm, paired_test
 from utils.table_text import Cell, Table
+from utils.tracks import AVERAGE, Horizon, Track
 
 MISSING = Cell("-", missing=True)
 # What papers average over; the second one for ILI.
@@ -122,7 +122,10 @@ def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
     arrays = run.arrays("window_errors.safetensors")
     if measure not in arrays:
         raise UnusableRun(f"{run.folder / 'window_errors.safetensors'} holds no {measure!r}")
-    return arrays[measure].astype(np.float64)
+    errors = arrays[measure].astype(np.float64)
+    if not np.isclose(errors.mean(), run.tests[data][measure], rtol=1e-2):
+        raise UnusableRun(f"{run.folder.name} was not tested on every window (a trial run?)")
+    return errors
 
 
 def _of_track(track: Track, published: Sequence[PublishedAccuracy]) -> list[PublishedAccuracy]:

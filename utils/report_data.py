@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from utils.plotting import loss_curves
+from utils.quantity_text import bytes_text, count_text, figures_text
 from utils.report_alignment import alignment_summary
-from utils.results_tables import bytes_text, count_text, figures_text
 from utils.run_folders import Run, UnusableRun
 
 MAX_BARS = 40

@@ -15,9 +15,10 @@ from utils.files import replace_file
 from utils.published_numbers import published_accuracy
 from utils.result_rows import Row, naive_rows, result_rows
 from utils.results_page import page
-from utils.results_tables import Track, ablation_tables, accuracy_table, cost_table, tracks
+from utils.results_tables import ablation_tables, accuracy_table, cost_table
 from utils.run_folders import Run, read_runs
 from utils.table_text import Table, to_html, to_markdown
+from utils.tracks import Track, tracks
 
 
 @dataclass(frozen=True)

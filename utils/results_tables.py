@@ -1,202 +1,90 @@
-"""Tables of results over seeds: one per task, look-back, percent and features, so that none of these is ever mixed."""
+"""Tables of results over seeds, a track each: accuracy, ablations, cost."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from dataclasses import replace
+from statistics import fmean
 
-from utils.result_rows import CELL, MEASURES, NO_SEED, Row, grouped, key_of
+from utils.quantity_text import bytes_text, count_text, figures_text
+from utils.result_rows import Row, grouped
 from utils.table_text import Cell, Table
+from utils.tracks import Horizon, Score, Track
 
-AVERAGE = "avg"
-Horizon = int | str
-
-
-@dataclass(frozen=True)
-class Score:
-    """One measure of one model in one cell: mean and sample standard deviation over the seeds that are there."""
-
-    values: tuple[float, ...]
-    num_expected: int
-
-    @property
-    def complete(self) -> bool:
-        return len(self.values) >= self.num_expected
-
-    @property
-    def mean(self) -> float:
-        return fmean(self.values)
-
-    def cell(self, rank: int = 0) -> Cell:
-        """`-` with the number of seeds that are there, unless all are."""
-        if not self.complete:
-            return Cell(f"- ({len(self.values)}/{self.num_expected} seeds)", missing=True)
-        digits = 3 if abs(self.mean) < 100 else 1
-        spread = f" ± {stdev(self.values):.{digits}f}" if len(self.values) > 1 else ""
-        return Cell(f"{self.mean:.{digits}f}{spread}", rank)
-
-
-@dataclass(frozen=True)
-class Track:
-    """All rows that may stand in one table; `labelled` ones are no paper results."""
-
-    labelled: bool
-    task_name: str
-    features: str
-    seq_len: int
-    percent: int
-    rows: list[Row]
-
-    @property
-    def title(self) -> str:
-        parts = [
-            self.task_name.replace("_", " "),
-            f"look-back {self.seq_len}",
-            f"{self.percent} % of the training rows",
-        ]
-        return ", ".join([*parts, *([f"features {self.features}"] if self.features != "M" else [])])
-
-    @property
-    def warning(self) -> str:
-        labels = dict.fromkeys(label for row in self.rows for label in row["labels"].split(", ") if label)
-        return f"Not paper results: {', '.join(labels)}" if self.labelled else ""
-
-    @property
-    def measures(self) -> list[str]:
-        return [name for name in MEASURES if any(row.get(name) is not None for row in self.rows)]
-
-    @property
-    def horizons(self) -> dict[str, list[int]]:
-        """Data set -> its horizons in this track."""
-        return {data: sorted({row["pred_len"] for row in rows}) for (data,), rows in grouped(self.rows, ["data"])}
-
-    @property
-    def cells(self) -> list[tuple[str, Horizon]]:
-        """(data set, horizon) in reading order, with the average after a data set of several horizons."""
-        found: list[tuple[str, Horizon]] = []
-        for data, horizons in self.horizons.items():
-            found += [(data, horizon) for horizon in horizons]
-            found += [(data, AVERAGE)] if len(horizons) > 1 else []
-        return found
-
-    @property
-    def names(self) -> list[str]:
-        """Models with their variants, in reading order; the naive forecasts come last."""
-        naive = {name: all(row["seed"] == NO_SEED for row in rows) for (name,), rows in grouped(self.rows, ["name"])}
-        return sorted(naive, key=lambda name: (naive[name], name.lower()))
-
-    @property
-    def variants(self) -> dict[str, list[str]]:
-        """Model -> its names, for each model that stands here both as it is and with flags changed (ablations)."""
-        by_model = {model: {row["name"] for row in rows} for (model,), rows in grouped(self.rows, ["model"])}
-        return {
-            model: [name for name in self.names if name in names]
-            for model, names in by_model.items()
-            if len(names) > 1 and model in names
-        }
-
-    @property
-    def main_names(self) -> list[str]:
-        """The names without the ablations, which have a table of their own."""
-        ablations = {name for model, names in self.variants.items() for name in names if name != model}
-        return [name for name in self.names if name not in ablations]
-
-    @property
-    def trained_rows(self) -> list[Row]:
-        return [row for row in self.rows if row["seed"] != NO_SEED]
-
-    @property
-    def expected_seeds(self) -> list[int]:
-        """Every seed that any model of the track was run with: a complete cell has them all."""
-        return sorted({row["seed"] for row in self.trained_rows})
-
-    def score(self, data: str, horizon: Horizon, name: str, measure: str) -> Score | None:
-        """None if there is no run at all."""
-        rows = [row for row in self.rows if row["data"] == data and row["name"] == name]
-        horizons = self.horizons[data] if horizon == AVERAGE else [horizon]
-        rows = [row for row in rows if row["pred_len"] in horizons and row.get(measure) is not None]
-        if not rows:
-            return None
-        by_seed = [[row[measure] for row in of_seed] for _, of_seed in grouped(rows, ["seed"])]
-        values = tuple(fmean(values) for values in by_seed if len(values) == len(horizons))
-        # A model without trainable weights gives the same forecasts for every seed: one run is all of them.
-        nothing_trained = all(row.get("trainable") == 0 for row in rows)
-        return Score(values, 1 if nothing_trained else len(self.expected_seeds))
-
-
-def tracks(rows: Sequence[Row], naive: Sequence[Row]) -> list[Track]:
-    """The tracks of all rows, paper results first; `naive` rows join the track of the runs that carried them."""
-    by_place: dict[tuple, Row] = {}
-    for row in sorted(naive, key=lambda row: len(row["labels"])):
-        by_place.setdefault(_place(row), row)
-    known = {_place(row) for row in rows}
-    rows = [{**row, "labelled": bool(row["labels"])} for row in rows]
-    rows += [{**row, "labelled": bool(row["labels"])} for place, row in by_place.items() if place not in known]
-    found = grouped(rows, ["labelled", "task_name", "features", "seq_len", "percent"])
-    return [Track(*key, rows=_names_with_labels(of_track)) for key, of_track in found]
-
-
-def _place(row: Row) -> tuple:
-    """The column and row of the table that the result belongs to."""
-    return bool(row["labels"]), *key_of(row, [name for name in CELL if name != "labels"])
-
-
-def _names_with_labels(rows: list[Row]) -> list[Row]:
-    """The same rows; where one model has runs with different labels, its name says which, so that none are averaged."""
-    labels = {name: {row["labels"] for row in of_name} for (name,), of_name in grouped(rows, ["name"])}
-    return [
-        {**row, "name": f"{row['name']} [{row['labels']}]"}
-        if len(labels[row["name"]]) > 1 and row["seed"] != NO_SEED
-        else row
-        for row in rows
-    ]
+MISSING = Cell("-", missing=True)
 
 
 def accuracy_table(track: Track) -> Table:
     """Data sets and horizons by models: mean and deviation over seeds, best bold, second underlined."""
-    return _accuracy_table(track, track.title, track.main_names)
+    names, measures, rows = track.main_names, track.measures, []
+    for data, horizon in track.cells:
+        cells = _ranked_cells(track, data, horizon, names)
+        rows.append(([data, str(horizon)], [cells[name, measure] for name in names for measure in measures]))
+    columns = [(name, measure.upper()) for name in names for measure in measures]
+    return Table(track.title, ["data", "horizon"], columns, rows, _notes(track, names), track.warning)
 
 
 def ablation_tables(track: Track) -> list[Table]:
-    """For each model that was also run with flags changed: its variants side by side, where there are any."""
+    """For each model that was also run with flags changed: its variants below one another, with what each changes."""
     tables = []
     for model, names in track.variants.items():
-        cells = {(row["data"], row["pred_len"]) for row in track.rows if row["name"] in names and row["name"] != model}
-        rows = [row for row in track.rows if row["name"] in names and (row["data"], row["pred_len"]) in cells]
-        tables.append(_accuracy_table(replace(track, rows=rows), f"Ablations of {model}: {track.title}", names))
+        found = {(row["data"], row["pred_len"]) for row in track.rows if row["name"] in names and row["name"] != model}
+        rows = [row for row in track.rows if row["name"] in names and (row["data"], row["pred_len"]) in found]
+        tables.append(_ablation_table(replace(track, rows=rows), model, names))
     return tables
 
 
-def _accuracy_table(track: Track, title: str, names: Sequence[str]) -> Table:
-    measures, rows = track.measures, []
+def _ablation_table(track: Track, model: str, names: Sequence[str]) -> Table:
+    rows = []
     for data, horizon in track.cells:
-        cells: dict[tuple[str, str], Cell] = {}
-        for measure in measures:
-            scores = {name: track.score(data, horizon, name, measure) for name in names}
-            ranks = _ranks({name: score.mean for name, score in scores.items() if score and score.complete})
-            for name, score in scores.items():
-                cells[name, measure] = score.cell(ranks.get(name, 0)) if score else Cell("-", missing=True)
-        rows.append(([data, str(horizon)], [cells[name, measure] for name in names for measure in measures]))
+        cells = _ranked_cells(track, data, horizon, names)
+        for name in names:
+            row = [cells[name, measure] for measure in track.measures]
+            row += [_change(track, data, horizon, (model, name), measure) for measure in track.measures]
+            counts = [row for row in track.rows if (row["name"], row["data"]) == (name, data)]
+            counts = [row for row in counts if row["pred_len"] == horizon]
+            row += [Cell(count_text(_mean(counts, part))) for part in ("total", "trainable")]
+            rows.append(([data, str(horizon), name], row))
+    columns = [("test error", measure.upper()) for measure in track.measures]
+    columns += [(f"less that of {model}", measure.upper()) for measure in track.measures]
+    columns += [("parameters", "total"), ("parameters", "trained")]
+    title = f"Ablations of {model}: {track.title}"
+    return Table(title, ["data", "horizon", "model"], columns, rows, _notes(track, names), track.warning)
+
+
+def _change(track: Track, data: str, horizon: Horizon, names: tuple[str, str], measure: str) -> Cell:
+    """What the second model's mean is above that of the first, over the same seeds."""
+    scores = [track.score(data, horizon, name, measure) for name in names]
+    first, second = scores
+    if names[0] == names[1] or first is None or second is None or not (first.complete and second.complete):
+        return MISSING
+    return Cell(f"{second.mean - first.mean:+.3f}")
+
+
+def _ranked_cells(track: Track, data: str, horizon: Horizon, names: Sequence[str]) -> dict[tuple[str, str], Cell]:
+    """(name, measure) -> its cell, the best and second best of each measure marked."""
+    cells: dict[tuple[str, str], Cell] = {}
+    for measure in track.measures:
+        scores: dict[str, Score | None] = {name: track.score(data, horizon, name, measure) for name in names}
+        ranks = _ranks({name: score.mean for name, score in scores.items() if score and score.complete})
+        for name, score in scores.items():
+            cells[name, measure] = score.cell(ranks.get(name, 0)) if score else MISSING
+    return cells
+
+
+def _notes(track: Track, names: Sequence[str]) -> list[str]:
     seeds = track.expected_seeds
     spread = "mean ± sample standard deviation over seeds" if len(seeds) > 1 else "one seed only, no deviation"
-    notes = [f"Test errors in scaled units; {spread} ({', '.join(map(str, seeds))}); best bold, second underlined."]
-    columns = [(name, measure.upper()) for name in names for measure in measures]
-    return Table(
-        title,
-        ["data", "horizon"],
-        columns,
-        rows,
-        notes + _label_notes(track, names) + missing_seeds(track, names),
-        track.warning,
-    )
+    first = f"Test errors in scaled units; {spread} ({', '.join(map(str, seeds))}); best bold, second underlined."
+    return [first, *_label_notes(track, names), *missing_seeds(track, names)]
 
 
 def _label_notes(track: Track, names: Sequence[str]) -> list[str]:
-    """Which label belongs to which model."""
+    """Which label belongs to which model, where they differ."""
     found = grouped([row for row in track.trained_rows if row["labels"] and row["name"] in names], ["name"])
-    return [f"{name}: {', '.join(sorted({row['labels'] for row in rows}))}." for (name,), rows in found]
+    labels = {name: ", ".join(sorted({row["labels"] for row in rows})) for (name,), rows in found}
+    return [f"{name}: {text}." for name, text in labels.items()] if len(set(labels.values())) > 1 else []
 
 
 def missing_seeds(track: Track, names: Sequence[str]) -> list[str]:
@@ -226,8 +114,7 @@ def cost_table(track: Track) -> Table:
 
 def _cost_texts(rows: Sequence[Row]) -> list[str]:
     def mean(name: str) -> float:
-        values = [row[name] for row in rows if isinstance(row.get(name), int | float)]
-        return fmean(values) if values else math.nan
+        return _mean(rows, name)
 
     def words(*names: str) -> str:
         found = {next((str(row[name]) for name in names if row.get(name)), "-") for row in rows}
@@ -243,23 +130,9 @@ def _cost_texts(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def count_text(count: float) -> str:
-    """A number of parameters: 970,081 is 0.97 M."""
-    if math.isnan(count):
-        return "-"
-    return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count:,.0f}"
-
-
-def bytes_text(count: float) -> str:
-    """A memory size in MiB; nothing for 0 (a CPU run has no device memory)."""
-    return "-" if math.isnan(count) or not count else f"{count / 2**20:,.0f} MiB"
-
-
-def figures_text(value: float) -> str:
-    """Three significant figures."""
-    if math.isnan(value):
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _mean(rows: Sequence[Row], name: str) -> float:
+    values = [row[name] for row in rows if isinstance(row.get(name), int | float)]
+    return fmean(values) if values else math.nan
 
 
 def _ranks(means: dict[str, float]) -> dict[str, int]:

@@ -85,6 +85,7 @@ def write_run_folder(
     (folder / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in history))
     if window_errors is None:
         window_errors = generator.gamma(4, mse / 4, size=num_windows)
+        window_errors *= mse / window_errors.mean()
     errors = np.asarray(window_errors, dtype=np.float32)
     save_file({"mse": errors, "mae": np.sqrt(errors)}, folder / "window_errors.safetensors")
     write_forecasts(folder, columns, min(seq_len, 24), pred_len, generator)

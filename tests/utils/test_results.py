@@ -95,7 +95,10 @@ def test_ablations_of_a_model_are_columns_of_their_own_and_recipes_are_not(write
     assert {row["name"] for row in results.rows} == {"BALM", "BALM (text_branch=none)"}
     assert "BALM (text_branch=none)" not in str(table_of(results, "long term").columns)
     texts = cell_texts(table_of(results, "Ablations of BALM"))
-    assert list(texts) == [("ETTh1", "4")] and texts["ETTh1", "4"]["BALM (text_branch=none) MSE"] == "0.500"
+    assert list(texts) == [("ETTh1", "4", "BALM"), ("ETTh1", "4", "BALM (text_branch=none)")]
+    control = texts["ETTh1", "4", "BALM (text_branch=none)"]
+    assert (control["test error MSE"], control["less that of BALM MSE"]) == ("0.500", "+0.100")
+    assert control["parameters total"] == "82.88 M"
 
 
 def test_a_flag_that_every_run_was_given_is_always_said(write_run, tmp_path):
@@ -159,8 +162,9 @@ def test_comparing_two_models_pairs_their_windows_and_says_how(write_run, tmp_pa
     generator = np.random.default_rng(0)
     errors = generator.gamma(4, 0.1, 400)
     for seed in (0, 1):
-        write_run(seed=seed, window_errors=errors)
-        write_run(model="DLinear", seed=seed, window_errors=errors + generator.gamma(4, 0.01, 400))
+        write_run(seed=seed, window_errors=errors, mse=errors.mean())
+        worse = errors + generator.gamma(4, 0.01, 400)
+        write_run(model="DLinear", seed=seed, window_errors=worse, mse=worse.mean())
     table = table_of(collect(tmp_path / "results", ("BALM", "DLinear")), "BALM against DLinear")
     texts = cell_texts(table)["ETTh1", "4"]
     assert texts["difference mean"].startswith("-0.0") and texts["p bootstrap"] == "< 0.001"
@@ -175,6 +179,13 @@ def test_a_comparison_that_cannot_be_made_is_named(write_run, tmp_path, capsys):
     assert "tested on 200 and 150 windows" in capsys.readouterr().err
     assert main([str(tmp_path / "results"), "--compare", "BALM", "GPT4TS"]) == 1
     assert "--compare GPT4TS" in capsys.readouterr().err
+
+
+def test_a_run_that_was_not_tested_on_every_window_is_not_compared(write_run, tmp_path):
+    write_run()
+    write_run(model="DLinear", window_errors=np.r_[np.full(20, 0.4), np.zeros(180)])
+    results = collect(tmp_path / "results", ("BALM", "DLinear"))
+    assert len(results.problems) == 1 and "not tested on every window" in results.problems[0]
 
 
 def damage(results, write_run):
