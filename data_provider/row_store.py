@@ -81,6 +81,8 @@ class RowStore:
             if not missing.any():
                 return self._read(rows)
             fresh = {name: tensor.detach().to(self.device) for name, tensor in compute(rows[missing]).items()}
+            if not fresh:
+                return {}
             _check(fresh, num_rows=int(missing.sum()))
             self._keep(rows[missing], fresh)
             if missing.all():

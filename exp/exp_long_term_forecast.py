@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -143,6 +144,7 @@ class LongTermForecast(Experiment):
             **self.settings.record(),
             "run_id": self.folder.path.name,
             "model_identity": self.model.identity(),
+            "model_defaults": asdict(type(self.settings.model)()),
             "labels": self._labels(),
             "series": {
                 "name": series.name,
@@ -160,7 +162,8 @@ class LongTermForecast(Experiment):
         """Why the run's numbers are no paper results; empty when they may be."""
         facts = {
             "demo data": self.series.is_demo,
-            "random LLM": bool(self.model.identity().get("random")),
+            # A named LLM with random weights is a control of the paper, which the tables call by its flag.
+            "random LLM": self.model.identity().get("name") == "random",
             "fast_dev_run": self.settings.train.fast_dev_run,
         }
         return [label for label, holds in facts.items() if holds]

@@ -119,3 +119,9 @@ def test_stores_that_share_a_budget_never_hold_more_than_it_together() -> None:
     assert (first.num_kept, second.num_kept) == (8, 12)
     first.clear()
     assert budget.open_to(second) == 160
+
+
+def test_a_model_without_anything_to_keep_gets_nothing() -> None:
+    store = RowStore(4, budget=MemoryBudget(1000))
+    assert store.get(torch.tensor([1, 2]), lambda _: {}) == {}
+    assert store.num_kept == 0
