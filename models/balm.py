@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from layers.alignment import balancing_scale, info_nce, token_deviation
+from layers.gather_rows import rows_of_all_processes
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.llm import LLM, LLMConfig, llm_width, load_llm
@@ -89,6 +90,13 @@ class BALMConfig(LLMConfig):
         metadata={
             "help": "contrast rows within groups of this many consecutive rows of a process's batch (0 = all of them); "
             "the published runs on 4 processes contrasted 24 rows"
+        },
+    )
+    gather_negatives: bool = field(
+        default=False,
+        metadata={
+            "help": "contrast the rows of all processes together, as one process with the whole batch would (default: "
+            "each process its own rows, as published)"
         },
     )
     prompt_padding: Literal["aligned", "published"] = field(
@@ -213,9 +221,11 @@ class BALM(Forecaster):
 
     def _alignment_loss(self, encoding: Encoding) -> Float[Tensor, ""]:
         assert encoding.text is not None and encoding.scale is not None
+        pairs = torch.stack([encoding.time_tokens.mean(dim=1), encoding.text.mean / encoding.scale], dim=1)
+        queries, keys = (rows_of_all_processes(pairs) if self.config.gather_negatives else pairs).unbind(dim=1)
         return info_nce(
-            encoding.time_tokens.mean(dim=1),
-            encoding.text.mean / encoding.scale,
+            queries,
+            keys,
             self.log_tau,
             positive_among_negatives=self.config.positive_among_negatives,
             group_rows=self.config.alignment_rows,

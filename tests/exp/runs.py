@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,10 @@ def result(folder: Path) -> dict[str, Any]:
 
 
 def start(
-    arguments: list[str], log: Path, sabotage: Callable[[], None] | None = None, **environment: str
+    arguments: list[str],
+    log: Path,
+    sabotage: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> BaseProcess:
     """The command in a process of its own, its words in `log`; `sabotage` is done there first.
 
@@ -83,7 +86,7 @@ def start(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.exp.preload"])
-    process = context.Process(target=_main, args=(arguments, str(log), sabotage, environment))
+    process = context.Process(target=_main, args=(arguments, str(log), sabotage, dict(environment or {})))
     process.start()
     return process
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.exp.runs import finish, flags, result, run_folder, start, write_table
-from tests.exp.two_processes import BATCH, WITHOUT_DROPOUT, gradients
+from tests.exp.two_processes import BATCH, WITHOUT_DROPOUT, gradients, with_negatives
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -67,6 +67,18 @@ def test_gradients_are_those_of_one_process_for_the_same_global_batch(together, 
         assert set(both) == set(alone)
         for name, expected in alone.items():
             torch.testing.assert_close(torch.tensor(both[name]), torch.tensor(expected), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [0, 11])
+def test_gathered_negatives_give_the_contrastive_gradients_of_one_process(together, tmp_path, step):
+    """Every weight's gradient, the temperature's among them; by default each process contrasts its own rows."""
+    _, found = together
+    alone = gradients(with_negatives(tmp_path), step=step)
+    assert "log_tau" in alone
+    for rank in (0, 1):
+        both = found[rank]["gathered"][str(step)]
+        for name, expected in alone.items():
+            torch.testing.assert_close(torch.tensor(both[name]), torch.tensor(expected), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

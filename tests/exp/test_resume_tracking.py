@@ -19,8 +19,11 @@ OFFLINE = {"WANDB_MODE": "offline"}
 def test_a_stopped_and_continued_run_is_one_wandb_run_with_each_epoch_once(tmp_path):
     command = flags(tmp_path, "--track", "wandb")
     log = tmp_path / "log"
-    assert finish(start(["--checkpoint_steps", "2", *command], log, stop_at_step(3, signal.SIGINT), **OFFLINE)) == 130
-    assert finish(start(command, log, **OFFLINE)) == 0, log.read_text()
+    assert (
+        finish(start(["--checkpoint_steps", "2", *command], log, stop_at_step(3, signal.SIGINT), environment=OFFLINE))
+        == 130
+    )
+    assert finish(start(command, log, environment=OFFLINE)) == 0, log.read_text()
     parts = sorted(run_folder(tmp_path).glob("wandb/offline-run-*"))
     assert len({part.name.split("-", 3)[3] for part in parts}) == 1
     rows = [row for part in parts for file in part.glob("*.wandb") for row in history_of(records_of(file))]

@@ -31,6 +31,11 @@ def experiment(arguments: list[str]) -> LongTermForecast:
     return LongTermForecast(settings.with_seed(settings.train.seed))
 
 
+def with_negatives(folder: Path, *more: str) -> list[str]:
+    """A run that contrasts the rows of all processes, without dropout."""
+    return flags(folder, *more, "--dropout", "0", "--gather_negatives", model="BALM")
+
+
 def loop_of(built: LongTermForecast) -> TrainingLoop:
     """The training loop of an experiment."""
     return TrainingLoop(
@@ -136,6 +141,7 @@ def findings(folder: Path, rank: int) -> dict[str, Any]:
     balm = flags(folder, *BATCH, *WITHOUT_DROPOUT, model="BALM")
     found: dict[str, Any] = {
         "gradients": {str(step): gradients(balm, step=step) for step in (0, 11)},
+        "gathered": {str(step): gradients(with_negatives(folder, *BATCH), step=step) for step in (0, 11)},
         "rows": rows_seen(balm),
         "written": writes_of(flags(folder, *BATCH, output="results")),
         "balm": run_and_listen(flags(folder, *BATCH, *WITHOUT_DROPOUT, model="BALM", output="balm")),
