@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -82,7 +83,18 @@ class ErrorSums:
         }
 
     def summary(self, *, columns: Sequence[str], scale: Sequence[float]) -> dict[str, Any]:
-        """The `test` entry of metrics.json; `scale` is each channel's standard deviation in original units."""
+        """The `test` entry of metrics.json; `scale` is each channel's standard deviation in original units.
+
+        A FloatingPointError names the channels whose forecasts are no finite numbers.
+        """
+        broken = [
+            name for name, total in zip(columns, self.squared.sum(1).tolist(), strict=True) if not isfinite(total)
+        ]
+        if broken:
+            raise FloatingPointError(
+                f"the forecasts of {', '.join(broken[:8])} are no finite numbers, so they have no errors: lower "
+                "--learning_rate or try --precision fp32"
+            )
         factor = torch.as_tensor(scale, dtype=torch.float64, device=self.squared.device).unsqueeze(1)
         original_squared, original_absolute = self.squared * factor.square(), self.absolute * factor
         per_channel = (self.count * self.squared.shape[1]).clamp(min=1)

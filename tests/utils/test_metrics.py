@@ -73,3 +73,10 @@ def test_bfloat16_values_are_summed_in_float64():
 def test_forecasts_of_1e30_have_finite_errors():
     forecast, target = forecasts()
     assert sums_of(forecast * 1e30, target, [[0, 1, 2, 3, 4]]).mse < float("inf")
+
+
+def test_forecasts_that_are_no_numbers_have_no_errors():
+    forecast, target = forecasts()
+    forecast[1, 2, 1] = float("nan")
+    with pytest.raises(FloatingPointError, match="the forecasts of b are no finite numbers"):
+        sums_of(forecast, target, [[0, 1, 2, 3, 4]]).summary(columns=["a", "b", "c"], scale=[1.0, 1.0, 1.0])
