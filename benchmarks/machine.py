@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from exp.exp_basic import cpu_name
+from exp.runtime import cpu_name
 
 # GPT-2's widest product, on about as many tokens as a batch of 24 prompts has.
 TOKENS, WIDTH, INNER = 1579, 768, 3072

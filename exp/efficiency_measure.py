@@ -15,8 +15,8 @@ import torch
 from data_provider.windows import Batch
 from exp.command_line import parse_command
 from exp.evaluation import forecast_batch
-from exp.exp_basic import cpu_name
 from exp.exp_long_term_forecast import LongTermForecast
+from exp.runtime import cpu_name
 from exp.split_data import SplitData
 from utils.losses import LOSSES
 from utils.memory import peak_memory_bytes

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from data_provider.windows import Batch, Windows
-from exp.exp_basic import Runtime
+from exp.runtime import Runtime
 from exp.split_data import SplitData
 from models.base import Forecaster
 from utils.metrics import ErrorSums

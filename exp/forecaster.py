@@ -22,11 +22,11 @@ from data_provider.row_store import MemoryBudget
 from data_provider.scaling import Standardizer
 from data_provider.series import Series
 from data_provider.splits import Borders
-from exp.exp_basic import DTYPES
 from exp.history import History, check_history, history_of_frame, last_rows
 from exp.intervals import load_intervals
 from exp.restored_model import checkpoint_file, restore_model
 from exp.run_folder import RunFolder
+from exp.runtime import DTYPES
 from models.base import Forecaster
 from utils.progress import progress
 

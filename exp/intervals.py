@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exp.evaluation import evaluate
-from exp.exp_basic import Runtime
+from exp.runtime import Runtime
 from exp.split_data import SplitData
 from models.base import Forecaster
 from utils.checkpoint import load_checkpoint, save_checkpoint

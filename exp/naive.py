@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exp.evaluation import split_errors
-from exp.exp_basic import Runtime
+from exp.runtime import Runtime
 from exp.split_data import SplitData
 from models import model_class
 from models.base import TaskShape

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from exp.exp_basic import DTYPES
 from exp.run_folder import FORMAT, RunFolder
+from exp.runtime import DTYPES
 from models import model_class
 from models.base import Forecaster, TaskShape
 from utils.checkpoint import load_checkpoint, unpack

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from exp.evaluation import forecast_batch, series_of_batch
-from exp.exp_basic import Runtime
 from exp.run_folder import RunFolder
+from exp.runtime import Runtime
 from exp.split_data import SplitData
 from models.base import Forecaster
 from utils.files import replace_file

@@ -15,8 +15,9 @@ from data_provider.row_store import MemoryBudget
 from data_provider.series import Series
 from data_provider.splits import Split
 from data_provider.windows import Batch, Windows
-from exp.exp_basic import Runtime, Settings
+from exp.exp_basic import Settings
 from exp.row_inputs import RowInputs
+from exp.runtime import Runtime
 from models.base import Forecaster
 
 DEV_RUN_STEPS = 2

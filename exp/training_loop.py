@@ -13,9 +13,10 @@ from torch import Tensor
 
 from data_provider.windows import Batch
 from exp.config import TrainConfig
-from exp.exp_basic import Runtime
+from exp.epoch_report import curves, errors_line, pace_line
 from exp.loss_guard import SUM, LossGuard
 from exp.run_folder import RunFolder
+from exp.runtime import Runtime
 from exp.split_data import SplitData
 from exp.training_state import Progress, TrainingState, load_weights
 from models.base import Forecaster
@@ -200,7 +201,7 @@ class TrainingLoop:
         state.timing.append({"epoch": state.epoch, "seconds": state.seconds, "rows": state.total_rows})
         state.step, state.rows, state.sums = 0, 0, {}
         # The tracker first: what it is told again after a kill it knows by its step.
-        self._track(record)
+        self.tracking.log(curves(record, state.timing), step=state.total_steps)
         self.state.save(self.folder.last, self.runtime, self.header)
         self.runtime.on_main(self._write_epoch)
         self._report(record, improved=improved, seconds=time.perf_counter() - began)
@@ -228,31 +229,14 @@ class TrainingLoop:
         total = self.runtime.sum_over_processes(torch.tensor(sums, dtype=torch.float64, device=self.runtime.device))
         return {name: (total[index] / total[-1]).item() for index, name in enumerate(names)}
 
-    def _rows_per_second(self) -> float:
-        before, last = {"rows": 0, "seconds": 0.0}, self.progress.timing[-1]
-        if len(self.progress.timing) > 1:
-            before = self.progress.timing[-2]
-        return (last["rows"] - before["rows"]) / max(last["seconds"] - before["seconds"], 1e-9)
-
-    def _track(self, record: dict[str, Any]) -> None:
-        curves = {f"epoch_train/{name}": value for name, value in record["train"].items()}
-        curves |= {f"validation/{name}": value for name, value in record["validation"].items()}
-        curves |= {"schedule/learning_rate": record["learning_rate"]}
-        curves |= {"schedule/rows_per_second": self._rows_per_second()}
-        self.tracking.log({**curves, "epoch": record["epoch"]}, step=self.progress.total_steps)
-
     def _report(self, record: dict[str, Any], *, improved: bool, seconds: float) -> None:
-        if not self.runtime.is_main:
-            return
-        terms = ", ".join(f"{name} {value:.4f}" for name, value in record["train"].items()) or "nothing"
-        found = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
-        epochs_left = 0 if self.state.stopping.should_stop else self.num_epochs - record["epoch"]
-        logger.info(
-            "epoch %d/%d  train %s | validation %s%s | rate %.3g | %s, %.0f rows/s%s",
-            record["epoch"], self.num_epochs, terms, found, " (best)" if improved else "",
-            record["learning_rate"], duration(seconds), self._rows_per_second(),
-            f", {duration(seconds * epochs_left)} left at most" if epochs_left else "",
-        )  # fmt: skip
+        epochs_left = 0 if self.state.stopping.should_stop else self.config.train_epochs - record["epoch"]
+        if self.runtime.is_main:
+            logger.info(
+                "epoch %d/%d  %s | %s%s",
+                record["epoch"], self.config.train_epochs, errors_line(record, improved=improved), duration(seconds),
+                pace_line(self.progress.timing, seconds_left=seconds * epochs_left),
+            )  # fmt: skip
 
     def _number(self, value: float) -> Tensor:
         return torch.tensor(value, dtype=torch.float64, device=self.runtime.device)

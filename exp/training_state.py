@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from exp.exp_basic import Runtime
 from exp.loss_guard import check_weights
+from exp.runtime import Runtime
 from models.base import Forecaster
 from utils.checkpoint import (
     damaged_checkpoint,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from exp.exp_basic import Runtime
+from exp.runtime import Runtime
 from layers import instance_norm
 from models.dlinear import DLinear
 from tests.exp.runs import NOT_THE_RESULT, flags, result, run_folder, run_here

@@ -15,8 +15,8 @@ import torch
 
 import run
 from exp.command_line import parse_command
-from exp.exp_basic import Runtime
 from exp.exp_long_term_forecast import LongTermForecast
+from exp.runtime import Runtime
 from exp.training_loop import TrainingLoop
 from tests.exp.runs import flags
 from utils.lock import FolderLock
