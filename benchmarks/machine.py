@@ -28,7 +28,7 @@ def matmul_rate(dtype: torch.dtype, device: torch.device, *, repeats: int = 12) 
         synchronise(device)
         began = time.perf_counter()
         for _ in range(4):
-            left @ right
+            torch.mm(left, right)
         synchronise(device)
         if number >= 2:
             rates.append(4 * TOKENS * WIDTH * INNER / (time.perf_counter() - began))

@@ -25,7 +25,7 @@ class PlainCALF(CALF):
         for branch in (self.temporal_gpt2, self.textual):
             assert branch is not None
             for block in branch.h:
-                block.mlp.act = NewGELUActivation()
+                setattr(block.mlp, "act", NewGELUActivation())  # noqa: B010
         return self
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:

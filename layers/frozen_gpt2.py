@@ -149,7 +149,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> tuple[Tensor, Att
 def score_gradient(grad: Tensor, kept: Attention) -> Tensor:
     """Gradient of attention's scores before scaling by 1 / sqrt(width)."""
     weights_gradient = torch.bmm(grad, kept.values.transpose(1, 2))
-    return torch._softmax_backward_data(weights_gradient, kept.weights, -1, grad.dtype)
+    return torch.ops.aten._softmax_backward_data(weights_gradient, kept.weights, -1, grad.dtype)
 
 
 def attend_backward(grad: Tensor, kept: Attention, out: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -125,13 +125,15 @@ class TextBlocks:
         y, before_attention = ops.normalise(x, block.ln_1)
         qkv = ops.linear(y, block.attn.c_attn)
         x = x if expand is None else x[expand]
-        out, texts = ops.attend(*self._gather(qkv, cut, self.num_queries, self.num_keys, self.num_keys), self.later)
+        q, k, v = self._gather(qkv, cut, self.num_queries, self.num_keys, self.num_keys)
+        out, texts = ops.attend(q, k, v, self.later)
         heads = qkv.new_empty(len(x), self.width)
         own = heads[self.layout.num_prefix :].view(-1, self.head_width)
         torch.index_select(out.view(-1, self.head_width), 0, self.pack_body, out=own)
         prefix = None
         if self.layout.num_prefix:
-            out, prefix = ops.attend(*(self._of_prefix(qkv, part).contiguous() for part in range(3)), self.later_prefix)
+            q, k, v = (self._of_prefix(qkv, part).contiguous() for part in range(3))
+            out, prefix = ops.attend(q, k, v, self.later_prefix)
             self._of_prefix(heads, 0).copy_(out)
         x, before_mlp, slopes = ops.add_mlp(block, x + ops.linear(heads, block.attn.c_proj), keep=keep)
         return x, None if slopes is None else Kept(before_attention, texts, before_mlp, slopes, prefix)
@@ -177,11 +179,11 @@ class TextBlocks:
     def _prefix_backward(self, kept: Kept, heads: Tensor, k: Tensor, v: Tensor, qkv: Tensor) -> None:
         """Writes the gradient of the prefix's queries, keys and values: from itself and from every text."""
         assert kept.prefix is not None
-        own = tuple(torch.empty_like(tensor) for tensor in kept.prefix[:3])
-        ops.attend_backward(self._of_prefix(heads, 0).contiguous(), kept.prefix, own)
-        self._of_prefix(qkv, 0).copy_(own[0])
-        self._of_prefix(qkv, 1).copy_(self._sum_of_texts(k).add_(own[1]))
-        self._of_prefix(qkv, 2).copy_(self._sum_of_texts(v).add_(own[2]))
+        own_q, own_k, own_v = (torch.empty_like(tensor) for tensor in kept.prefix[:3])
+        ops.attend_backward(self._of_prefix(heads, 0).contiguous(), kept.prefix, (own_q, own_k, own_v))
+        self._of_prefix(qkv, 0).copy_(own_q)
+        self._of_prefix(qkv, 1).copy_(self._sum_of_texts(k).add_(own_k))
+        self._of_prefix(qkv, 2).copy_(self._sum_of_texts(v).add_(own_v))
 
     def _sum_of_texts(self, keys: Float[Tensor, "head_text key head_width"]) -> Float[Tensor, "head prefix head_width"]:
         prefix = keys[:, : self.layout.num_prefix].unflatten(0, (self.num_heads, -1))

@@ -73,10 +73,14 @@ class Forecaster(nn.Module):
         return 0
 
     def row_states(self, **row_constants: Tensor) -> dict[str, Tensor]:
-        """What `forward` accepts in place of `row_constants` while `row_states_are_constant`: computed without graph."""
+        """What `forward` takes in place of `row_constants` while `row_states_are_constant`: computed without graph."""
         return row_constants
 
-    def diagnostics(self, look_back: Float[Tensor, "row seq_len channel"], **row_constants: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+    def diagnostics(
+        self,
+        look_back: Float[Tensor, "row seq_len channel"],  # noqa: ARG002
+        **row_constants: Tensor,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
         """Named quantities per row worth seeing before and after training (shown in the report); without graph."""
         return {}
 
