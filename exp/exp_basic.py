@@ -79,12 +79,15 @@ class Experiment:
         """
         with ExitStack() as held:
             self.runtime.on_main(lambda: self._take_folder(held, record))
-            if self.runtime.any_process(not self.folder.config.exists()):
-                raise FileNotFoundError(
-                    f"--output_dir {self.settings.train.output_dir} is not the same folder for all processes: name "
-                    "one that every machine of this run sees"
-                )
+            self.runtime.together(self._see_folder)
             yield
+
+    def _see_folder(self) -> None:
+        if not self.folder.config.exists():
+            raise FileNotFoundError(
+                f"--output_dir {self.settings.train.output_dir} is not the same folder for all processes: name one "
+                "that every machine of this run sees"
+            )
 
     def _take_folder(self, held: ExitStack, record: Mapping[str, Any] | None) -> None:
         self.folder.create()

@@ -121,6 +121,20 @@ def test_a_folder_that_is_in_use_ends_both_processes_with_one_message(together):
     assert second["err"] == ""
 
 
+def test_a_full_disk_ends_both_processes_with_one_message(together):
+    first, second = (rank["full"] for rank in together[1])
+    assert first["code"] == second["code"] == 1
+    assert "No space left on device" in first["err"]
+    assert second["err"] == ""
+
+
+def test_an_output_folder_that_not_all_processes_see_is_refused_once(together):
+    first, second = (rank["apart"] for rank in together[1])
+    assert first["code"] == second["code"] == 1
+    assert [first["err"], second["err"]].count("") == 1
+    assert "is not the same folder for all processes" in first["err"] + second["err"]
+
+
 @pytest.mark.parametrize(("case", "words"), [("finished", "holds a finished run"), ("wrong flag", "--nonsense")])
 def test_what_cannot_be_run_is_said_once(together, case, words):
     first, second = (rank[case] for rank in together[1])

@@ -102,6 +102,21 @@ def lock_is_taken(folder: Path, rank: int) -> dict[str, Any]:
         return run_and_listen(command)
 
 
+def full_disk(folder: Path, rank: int) -> dict[str, Any]:
+    """The first process cannot write its checkpoint."""
+    original = os.fsync
+
+    def fsync(handle: int) -> None:
+        if rank == 0 and "safetensors" in str(Path(f"/proc/self/fd/{handle}").readlink()):
+            raise OSError(28, "No space left on device")
+        original(handle)
+
+    os.fsync = fsync
+    found = run_and_listen(flags(folder, *BATCH, output="full"))
+    os.fsync = original
+    return found
+
+
 def buffers_after_training(folder: Path) -> dict[str, list[float]]:
     """PatchTST's running statistics after a run."""
     kept: list[torch.nn.Module] = []
@@ -153,6 +168,8 @@ def findings(folder: Path, rank: int) -> dict[str, Any]:
         ),
         "stopped": stopped_and_continued(folder, rank),
         "taken": lock_is_taken(folder, rank),
+        "full": full_disk(folder, rank),
+        "apart": run_and_listen(flags(folder, *BATCH, output=f"apart{rank}")),
         "buffers": buffers_after_training(folder),
         "finished": run_and_listen(flags(folder, *BATCH, output="results")),
         "wrong flag": run_and_listen(flags(folder, "--nonsense", "1")),

@@ -1,0 +1,40 @@
+"""The first signal asks, a later second one insists."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from utils import interrupt
+from utils.interrupt import StopRequest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_only_sets_the_request(number):
+    with StopRequest() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), number)
+        assert stop.requested
+
+
+def test_a_launcher_that_passes_the_same_ctrl_c_on_does_not_interrupt():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+
+
+def test_a_later_second_signal_interrupts_at_once(monkeypatch):
+    monkeypatch.setattr(interrupt, "SECONDS_OF_ONE_REQUEST", -1.0)
+    with pytest.raises(KeyboardInterrupt), StopRequest():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_handlers_of_before_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
