@@ -16,7 +16,8 @@ from exp.naive import naive_errors
 from exp.run_folder import RunFolder
 from exp.split_data import SplitData
 from exp.training_loop import TrainingLoop
-from utils.checkpoint import load_checkpoint, unpack
+from exp.training_state import load_weights
+from utils.checkpoint import load_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class ZeroShotForecast(LongTermForecast):
             if series.num_channels != self.series.num_channels:
                 self._allow_other_channels(name, series.num_channels)
         self.target_splits = {name: self.split_of(series, "test") for name, series in self.targets.items()}
-        self.source = self._load_source() if self.config.source_run else None
+        self.source = self._source_weights() if self.config.source_run else None
 
     def test_entries(self) -> dict[str, Any]:
         """Per target the errors and those of the naive forecasts."""
@@ -76,8 +77,7 @@ class ZeroShotForecast(LongTermForecast):
         """Trains on the source, or takes the weights of the run that was named."""
         if self.source is None:
             return super().fit(loop)
-        tensors, header = self.source
-        self.model.load_saved_state(unpack("model", tensors))
+        header = load_weights(self.source, self.model)
         return {
             "source_run": self.config.source_run,
             "validation": {**header["validation"], "best_epoch": header["epoch"]},
@@ -106,9 +106,12 @@ class ZeroShotForecast(LongTermForecast):
             name, num_channels, self.series.num_channels, self.settings.model_name,
         )  # fmt: skip
 
-    def _load_source(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Weights and header of `--source_run`; ValueError where that run is not of the same model and windows."""
-        tensors, header = load_checkpoint(RunFolder(Path(self.config.source_run)).best)
+    def _source_weights(self) -> Path:
+        """The weights of `--source_run`; ValueError where that run is not of the same model and windows."""
+        path = RunFolder(Path(self.config.source_run)).best
+        _, header = load_checkpoint(path)
+        if not {"data_config", "model_config", "model", "validation", "epoch"} <= set(header):
+            raise ValueError(f"--source_run {self.config.source_run} holds no checkpoint of a finished training")
         record = self.settings.record()
         found = {**header["data_config"], **header["model_config"], "model": header["model"]}
         wanted = {**record["data_config"], **record["model_config"], "model": record["model"]}
@@ -118,4 +121,4 @@ class ZeroShotForecast(LongTermForecast):
                     f"--source_run {self.config.source_run} was trained with --{name} {found.get(name)}, but these "
                     f"flags say {wanted[name]}: give the same value, or train anew without --source_run"
                 )
-        return tensors, header
+        return path
