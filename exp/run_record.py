@@ -47,7 +47,7 @@ def save_forecasts(folder: RunFolder, runtime: Runtime, model: Forecaster, split
     tensors = {name: torch.from_numpy(np.stack(value)).float().contiguous() for name, value in arrays.items()}
     metadata = {
         "columns": json.dumps([series.columns[channel] for channel in channels]),
-        "first_dates": json.dumps([pd.Timestamp(windows.target_dates(window)[0]).isoformat() for window in chosen]),
+        "first_dates": json.dumps([windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen]),
         "time_step": series.time_step,
     }
     replace_file(folder.forecasts, save({**tensors, "window": torch.tensor(chosen)}, metadata=metadata))
