@@ -29,8 +29,10 @@ class Kept(NamedTuple):
     @staticmethod
     def of(tensors: list[Tensor]) -> Kept:
         """The inverse of `tensors`."""
-        prefix = ops.Attention(*tensors[11:]) if len(tensors) > 11 else None
-        return Kept(ops.Norm(*tensors[:3]), ops.Attention(*tensors[3:7]), ops.Norm(*tensors[7:10]), tensors[10], prefix)
+        before_attention, before_mlp = ops.Norm._make(tensors[:3]), ops.Norm._make(tensors[7:10])
+        texts = ops.Attention._make(tensors[3:7])
+        prefix = ops.Attention._make(tensors[11:]) if len(tensors) > 11 else None
+        return Kept(before_attention, texts, before_mlp, tensors[10], prefix)
 
 
 class TextBlocks:
@@ -124,7 +126,7 @@ class TextBlocks:
         """The stream after a block, and what `backward` needs if `keep`; `expand` gives the lines of x by token."""
         y, before_attention = ops.normalise(x, block.ln_1)
         qkv = ops.linear(y, block.attn.c_attn)
-        x = x if expand is None else x[expand]
+        x = x if expand is None else x.index_select(0, expand)
         q, k, v = self._gather(qkv, cut, self.num_queries, self.num_keys, self.num_keys)
         out, texts = ops.attend(q, k, v, self.later)
         heads = qkv.new_empty(len(x), self.width)
@@ -204,20 +206,22 @@ class TextBlocks:
         weight, bias, tail = block.attn.c_attn.weight, block.attn.c_attn.bias, self.layout.tail_tokens
         y = y.to(weight.dtype)
         kv = ops.multiply(y, weight[:, self.width :], bias[self.width :])
-        q = ops.multiply(y[tail], weight[:, : self.width], bias[: self.width])
+        q = ops.multiply(y.index_select(0, tail), weight[:, : self.width], bias[: self.width])
         k, v = self._gather(kv, self.cut_kv, self.num_keys, self.num_keys)
         (q,) = self._gather(q, self._cut(self.layout.tail.lines, 0, 1), self.layout.tail.lines.shape[1])
         out, texts = ops.attend(q, k, v, self.layout.tail_hidden)
         heads = out.view(-1, self.head_width).index_select(0, self._pack_tail()).view(len(tail), -1)
-        x, before_mlp, slopes = ops.add_mlp(block, x[tail] + ops.linear(heads, block.attn.c_proj), keep=keep)
+        x, before_mlp, slopes = ops.add_mlp(
+            block, x.index_select(0, tail) + ops.linear(heads, block.attn.c_proj), keep=keep
+        )
         return x, None if slopes is None else Kept(before_attention, texts, before_mlp, slopes, None)
 
     def last_backward(self, block: Any, kept: Kept, grad: Float[Tensor, "tail_token d"]) -> Float[Tensor, "token d"]:
         """Gradient of the stream before the last block."""
         weight, tail = block.attn.c_attn.weight, self.layout.tail_tokens
         grad, heads = _before_mlp_backward(block, kept, grad)
-        q, k, v = (torch.empty_like(tensor) for tensor in kept.texts[:3])
-        grid = heads.new_empty(2 * len(k) * self.num_keys, self.head_width)
+        q = torch.empty_like(kept.texts.queries)
+        grid = heads.new_empty(2 * len(q) * self.num_keys, self.head_width)
         k, v = self._parts(grid, self.num_keys, self.num_keys)
         ops.attend_backward(self._cut_gradient(heads, self.layout.tail), kept.texts, (q, k, v))
         kv = heads.new_empty(self.layout.num_tokens, 2 * self.width)
@@ -228,10 +232,8 @@ class TextBlocks:
         self._of_prefix(kv, 1).copy_(self._sum_of_texts(v))
         y = ops.multiply(kv, weight[:, self.width :].t()).float()
         q = q.view(-1, self.head_width).index_select(0, self._pack_tail()).view(len(tail), -1)
-        y[tail] += ops.multiply(q, weight[:, : self.width].t())
-        before = ops.normalise_backward(y, kept.before_attention, block.ln_1)
-        before[tail] += grad
-        return before
+        y.index_add_(0, tail, ops.multiply(q, weight[:, : self.width].t()).float())
+        return ops.normalise_backward(y, kept.before_attention, block.ln_1).index_add_(0, tail, grad)
 
     def _pack_tail(self) -> Int[Tensor, "line"]:
         """Where a grid of the tails' queries holds the heads of each tail token."""

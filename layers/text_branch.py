@@ -86,7 +86,7 @@ def _run(
     kept = []
     for i, block in enumerate(gpt2.h):
         if i == len(gpt2.h) - 1:
-            x, of_block = blocks.last(block, x if i else x[blocks.line_of_token], keep=keep)
+            x, of_block = blocks.last(block, x if i else x.index_select(0, blocks.line_of_token), keep=keep)
         elif i == 0:
             x, of_block = blocks.forward(block, x, blocks.cut_pairs, blocks.line_of_token, keep=keep)
         else:
