@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ class RowInputs:
 
     def of(self, batch: Batch) -> dict[str, Tensor]:
         """Keyword arguments for `forward`, on the device of the batch."""
+        if not self.model.needs_time_features:
+            # The windows may have been made for another model than this one (a naive forecast beside it).
+            batch = replace(batch, constants={k: v for k, v in batch.constants.items() if k != "time_features"})
         if not batch.constants or not self.model.row_states_are_constant:
             return batch.constants
         if self.version != self.model.row_states_version:
