@@ -86,47 +86,58 @@ def normalise_backward(grad: Tensor, kept: Norm, norm: Any) -> Tensor:
     )[0]
 
 
-def gelu(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """GPT-2's GELU of float32 h, and the gate and ratio that `gelu_slope` needs.
+def gelu_and_slope(h: Tensor) -> tuple[Tensor, Tensor]:
+    """GPT-2's GELU of h and its derivative, in float32.
 
-    tanh's GELU is h * sigmoid(h * ratio) with ratio = 2 sqrt(2 / pi) (1 + 0.044715 h^2): one exponential serves both
-    the value and the slope, which is kept in place of h.
+    tanh's GELU is h * sigmoid(h * ratio) with ratio = 2 sqrt(2 / pi) (1 + 0.044715 h^2): one exponential serves both.
     """
+    h = h.float()
     ratio = torch.addcmul(h.new_tensor(GELU_SCALE), h, h, value=GELU_SCALE * GELU_CUBIC)
     gate = (h * ratio).sigmoid_()
-    return h * gate, gate, ratio
-
-
-def gelu_slope(activation: Tensor, gate: Tensor, ratio: Tensor) -> Tensor:
-    """The derivative of GELU; overwrites `ratio`."""
+    activation = h * gate
     rest = torch.addcmul(activation, activation, gate, value=-1)
-    return torch.addcmul(gate, rest, ratio.mul_(3).sub_(2 * GELU_SCALE), out=rest)
+    return activation, torch.addcmul(gate, rest, ratio.mul_(3).sub_(2 * GELU_SCALE), out=rest)
 
 
 def add_mlp(block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Tensor, Norm, Tensor | None]:
-    """The stream after layer norm and MLP of a block; what the backward pass needs, with GELU's slope if `keep`."""
+    """The stream after layer norm and MLP of a block, and what the backward pass needs of both if `keep`.
+
+    Of GELU that is its slope on a CPU, where an exponential costs more than passes over data in cache, and its input
+    on a GPU, where passes over memory are what costs.
+    """
     y, before = normalise(x, block.ln_2)
     inner, outer, after = block.mlp.c_fc, block.mlp.c_proj, torch.empty_like(x)
-    slopes = inner.weight.new_empty(len(x), inner.weight.shape[1]) if keep else None
+    kept = inner.weight.new_empty(len(x), inner.weight.shape[1]) if keep else None
     for part in _parts(x):
-        if slopes is None:
+        if kept is None:
             activation = multiply(y[part], inner.weight, inner.bias, then_gelu=True)
+        elif keeps_slope(x):
+            activation, kept[part] = gelu_and_slope(linear(y[part], inner))
         else:
-            activation, gate, ratio = gelu(linear(y[part], inner).float())
-            slopes[part] = gelu_slope(activation, gate, ratio)
+            kept[part] = linear(y[part], inner)
+            activation = F.gelu(kept[part], approximate="tanh")
         torch.add(x[part], linear(activation, outer), out=after[part])
-    return after, before, slopes
+    return after, before, kept
 
 
-def add_mlp_backward(block: Any, grad: Float[Tensor, "token d"], before: Norm, slopes: Tensor) -> Tensor:
+def add_mlp_backward(block: Any, grad: Float[Tensor, "token d"], before: Norm, kept: Tensor) -> Tensor:
     """Gradient of the stream that `add_mlp` reads."""
     out = torch.empty_like(grad)
     for part in _parts(grad):
-        inner = linear_backward(grad[part], block.mlp.c_proj).mul_(slopes[part])
+        inner = linear_backward(grad[part], block.mlp.c_proj)
+        if keeps_slope(grad):
+            inner.mul_(kept[part])
+        else:
+            inner = torch.ops.aten.gelu_backward(inner, kept[part], approximate="tanh")
         through = linear_backward(inner, block.mlp.c_fc)
         of_part = Norm(*(tensor[part] for tensor in before))
         torch.add(grad[part], normalise_backward(through, of_part, block.ln_2), out=out[part])
     return out
+
+
+def keeps_slope(x: Tensor) -> bool:
+    """Whether GELU's slope is kept rather than its input."""
+    return x.device.type == "cpu"
 
 
 def _parts(x: Tensor) -> list[slice]:

@@ -16,7 +16,15 @@ from torch.autograd.function import once_differentiable
 from transformers import GPT2Model
 
 from layers import frozen_gpt2 as ops
-from layers.text_blocks import Kept, TextBlocks
+from layers.text_blocks import (
+    Kept,
+    block_backward,
+    first_block_backward,
+    last_block_backward,
+    run_block,
+    run_last_block,
+)
+from layers.text_grid import TextGrid
 from layers.text_layout import TextLayout
 
 Padding = Literal["aligned", "published"]
@@ -77,23 +85,22 @@ def _states_under_dropout(gpt2: GPT2Model, prefix: Tensor, ids: Tensor, lengths:
 
 def _run(
     prefix: Tensor, gpt2: GPT2Model, layout: TextLayout, *, keep: bool
-) -> tuple[Float[Tensor, "tail_token d"], ops.Norm, TextBlocks, list[Kept]]:
+) -> tuple[Float[Tensor, "tail_token d"], ops.Norm, TextGrid, list[Kept]]:
     """States of the tail tokens, and what the backward pass needs if `keep`."""
-    num_prefix, num_heads = layout.num_prefix, gpt2.config.n_head
-    blocks = TextBlocks(layout, num_heads=num_heads, head_width=gpt2.config.n_embd // num_heads)
+    num_heads, num_blocks = gpt2.config.n_head, len(gpt2.h)
+    grid = TextGrid(layout, num_heads=num_heads, head_width=gpt2.config.n_embd // num_heads)
     pairs = gpt2.wte.weight[layout.pair_ids].float() + gpt2.wpe.weight[layout.pair_positions].float()
-    x = torch.cat([prefix.float() + gpt2.wpe.weight[:num_prefix].float(), pairs])
+    x = torch.cat([prefix.float() + gpt2.wpe.weight[: len(prefix)].float(), pairs])
     kept = []
     for i, block in enumerate(gpt2.h):
-        if i == len(gpt2.h) - 1:
-            x, of_block = blocks.last(block, x if i else x.index_select(0, blocks.line_of_token), keep=keep)
-        elif i == 0:
-            x, of_block = blocks.forward(block, x, blocks.cut_pairs, blocks.line_of_token, keep=keep)
+        if i < num_blocks - 1:
+            x, of_block = run_block(grid, block, x, first=i == 0, keep=keep)
         else:
-            x, of_block = blocks.forward(block, x, blocks.cut_tokens, keep=keep)
+            x = x if i else x.index_select(0, grid.line_of_token)
+            x, of_block = run_last_block(grid, block, x, keep=keep)
         if of_block is not None:
             kept.append(of_block)
-    return *ops.normalise(x, gpt2.ln_f), blocks, kept
+    return *ops.normalise(x, gpt2.ln_f), grid, kept
 
 
 def _by_row(states: Float[Tensor, "tail_token d"], layout: TextLayout) -> Float[Tensor, "row state d"]:
@@ -106,7 +113,7 @@ class _TextStates(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, prefix: Tensor, gpt2: GPT2Model, layout: TextLayout) -> Tensor:  # type: ignore[override]
-        states, before_end, ctx.blocks, kept = _run(prefix, gpt2, layout, keep=True)
+        states, before_end, ctx.grid, kept = _run(prefix, gpt2, layout, keep=True)
         ctx.gpt2, ctx.dtype = gpt2, prefix.dtype
         per_block = [of_block.tensors() for of_block in kept]
         ctx.sizes = [len(tensors) for tensors in per_block]
@@ -116,14 +123,15 @@ class _TextStates(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        gpt2, blocks = ctx.gpt2, ctx.blocks
+        gpt2, grid = ctx.gpt2, ctx.grid
         before_end, *per_block = _split(ctx.saved_tensors, [3, *ctx.sizes])
         kept = [Kept.of(tensors) for tensors in per_block]
-        grad = ops.normalise_backward(grad, ops.Norm(*before_end), gpt2.ln_f)
-        grad = blocks.last_backward(gpt2.h[-1], kept[-1], grad)
+        grad = ops.normalise_backward(grad, ops.Norm._make(before_end), gpt2.ln_f)
+        grad = last_block_backward(grid, gpt2.h[-1], kept[-1], grad)
         for i in range(len(kept) - 2, -1, -1):
-            grad = (blocks.backward if i > 0 else blocks.first_backward)(gpt2.h[i], kept[i], grad)
-        return grad[: blocks.layout.num_prefix].to(ctx.dtype), None, None
+            through = block_backward if i else first_block_backward
+            grad = through(grid, gpt2.h[i], kept[i], grad)
+        return grad[: grid.layout.num_prefix].to(ctx.dtype), None, None
 
 
 def _split(tensors: Sequence[Tensor], sizes: list[int]) -> list[list[Tensor]]:
