@@ -22,8 +22,9 @@ def undisturbed(request, tmp_path_factory):
 
 
 def continued(folder: Path, output: str, command: list[str]) -> dict:
-    """The result after starting the command until it ends by itself."""
-    assert finish(start(command, folder / f"{output}.log")) == 0, (folder / f"{output}.log").read_text()
+    """The result once the command has been started again; a run that was killed after its last file is finished."""
+    finished = (folder / output).exists() and (run_folder(folder, output) / "metrics.json").exists()
+    assert finished or finish(start(command, folder / f"{output}.log")) == 0, (folder / f"{output}.log").read_text()
     return result(run_folder(folder, output))
 
 
@@ -40,9 +41,7 @@ def kill_at_random_times(undisturbed, output: str, *, num_kills: int, seed: int,
             kills += 1
         if finish(process) == 0:
             break
-    done = (folder / output).exists() and (run_folder(folder, output) / "metrics.json").exists()
-    found = result(run_folder(folder, output)) if done else continued(folder, output, command)
-    assert found == result(run_folder(folder, "undisturbed"))
+    assert continued(folder, output, command) == result(run_folder(folder, "undisturbed"))
     return kills
 
 
