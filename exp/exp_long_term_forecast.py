@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from data_provider.splits import Split
 from exp.closing_table import error_table
 from exp.evaluation import split_errors
 from exp.exp_basic import Experiment, Settings
-from exp.intervals import calibrate, save_intervals
+from exp.intervals import calibrate, new_errors, save_intervals
 from exp.naive import naive_errors
 from exp.run_folder import FORMAT, run_id
 from exp.run_record import diagnostics, save_forecasts, save_plots, tables_of
@@ -22,7 +23,7 @@ from exp.training_loop import TrainingLoop
 from exp.training_state import load_weights
 from models.base import TaskShape
 from utils.checkpoint import pack, save_checkpoint
-from utils.conformal import Coverage
+from utils.conformal import AbsoluteErrors, Coverage
 from utils.files import write_json
 from utils.memory import peak_memory_bytes
 from utils.metrics import ErrorSums
@@ -43,6 +44,8 @@ class LongTermForecast(Experiment):
         self.train, self.validation, self.test = (
             self.split_of(self.series, split) for split in ("train", "validation", "test")
         )
+        self.best_mse = math.inf
+        self.best_errors: AbsoluteErrors | None = None
         self.folder = self.folder_for(self._run_id())
 
     def load(self) -> Series:
@@ -59,7 +62,7 @@ class LongTermForecast(Experiment):
 
     def test_entries(self) -> dict[str, Any]:
         """What metrics.json says of the test; errors by window and prediction intervals are left in the run folder."""
-        intervals = calibrate(self.runtime, self.model, self.validation)
+        intervals = calibrate(self.runtime, self.model, self.validation, self.best_errors)
         coverage = Coverage(intervals, device=self.runtime.device)
         sums = split_errors(self.runtime, self.model, self.test, label="test", observers=[coverage])
         coverage.reduce(self.runtime.sum_over_processes)
@@ -72,6 +75,9 @@ class LongTermForecast(Experiment):
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Trains to the end and returns what metrics.json says of it."""
         loop.fit()
+        if self.best_mse != loop.state.stopping.best:
+            # The best epoch was validated before this process took the run up again.
+            self.best_errors = None
         return loop.summary()
 
     def shown_split(self) -> SplitData:
@@ -169,7 +175,10 @@ class LongTermForecast(Experiment):
         return [label for label, holds in facts.items() if holds]
 
     def _validate(self) -> dict[str, float]:
-        sums = split_errors(self.runtime, self.model, self.validation, label="validation")
+        errors = new_errors(self.runtime, self.validation)
+        sums = split_errors(self.runtime, self.model, self.validation, label="validation", observers=[errors])
+        if sums.mse < self.best_mse:
+            self.best_mse, self.best_errors = sums.mse, errors
         return {"mse": sums.mse, "mae": sums.mae}
 
     def _train_and_test(self) -> dict[str, Any]:

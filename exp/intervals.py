@@ -12,16 +12,24 @@ from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.conformal import AbsoluteErrors, Intervals
 
 
-def calibrate(runtime: Runtime, model: Forecaster, validation: SplitData) -> Intervals:
-    """The intervals of `model` from one more pass over the validation split, the same in every process."""
+def new_errors(runtime: Runtime, validation: SplitData) -> AbsoluteErrors:
+    """An observer of a pass over the validation split that intervals can be made of."""
     windows = validation.windows
-    errors = AbsoluteErrors(
+    return AbsoluteErrors(
         num_windows=windows.num_windows,
         num_channels=len(windows.target_channels),
         pred_len=windows.pred_len,
         device=runtime.device,
     )
-    evaluate(runtime, model, validation, observers=[errors], label="intervals")
+
+
+def calibrate(
+    runtime: Runtime, model: Forecaster, validation: SplitData, errors: AbsoluteErrors | None = None
+) -> Intervals:
+    """The intervals of `model`, the same in every process: from `errors` seen before, or one more validation pass."""
+    if errors is None:
+        errors = new_errors(runtime, validation)
+        evaluate(runtime, model, validation, observers=[errors], label="intervals")
     errors.reduce(runtime.sum_over_processes)
     return errors.intervals()
 
