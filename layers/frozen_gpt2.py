@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Tokens whose inner MLP activations are alive at once on a CPU: they stay in its cache.
-MLP_TOKENS = 320
+MLP_TOKENS = 240
 ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 # 2 sqrt(2 / pi) and the cubic coefficient of GPT-2's GELU.
 GELU_SCALE, GELU_CUBIC = 1.5957691216057308, 0.044715
@@ -30,13 +30,12 @@ class Norm(NamedTuple):
     deviation: Tensor
 
 
-class Attention(NamedTuple):
-    """What the backward pass of attention needs: operands as [head and row, position, head_width]."""
+class Heads(NamedTuple):
+    """Operands of attention, or their gradients, as [head and text, position, head_width]."""
 
     queries: Tensor
     keys: Tensor
     values: Tensor
-    weights: Tensor
 
 
 def multiply(
@@ -86,17 +85,19 @@ def normalise_backward(grad: Tensor, kept: Norm, norm: Any) -> Tensor:
     )[0]
 
 
-def gelu_and_slope(h: Tensor) -> tuple[Tensor, Tensor]:
-    """GPT-2's GELU of h and its derivative, in float32.
+def gelu_and_slope(h: Float[Tensor, "token inner"], slope: Float[Tensor, "token inner"]) -> Tensor:
+    """GPT-2's GELU of h in float32, perhaps in h's place, and its derivative written into `slope`.
 
     tanh's GELU is h * sigmoid(h * ratio) with ratio = 2 sqrt(2 / pi) (1 + 0.044715 h^2): one exponential serves both.
     """
     h = h.float()
     ratio = torch.addcmul(h.new_tensor(GELU_SCALE), h, h, value=GELU_SCALE * GELU_CUBIC)
     gate = (h * ratio).sigmoid_()
-    activation = h * gate
-    rest = torch.addcmul(activation, activation, gate, value=-1)
-    return activation, torch.addcmul(gate, rest, ratio.mul_(3).sub_(2 * GELU_SCALE), out=rest)
+    activation = h.mul_(gate)
+    rest = slope if slope.dtype == torch.float32 else torch.empty_like(h)
+    torch.addcmul(activation, activation, gate, value=-1, out=rest)
+    torch.addcmul(gate, rest, ratio.mul_(3).sub_(2 * GELU_SCALE), out=slope)
+    return activation
 
 
 def add_mlp(block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Tensor, Norm, Tensor | None]:
@@ -112,7 +113,7 @@ def add_mlp(block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Ten
         if kept is None:
             activation = multiply(y[part], inner.weight, inner.bias, then_gelu=True)
         elif keeps_slope(x):
-            activation, kept[part] = gelu_and_slope(linear(y[part], inner))
+            activation = gelu_and_slope(linear(y[part], inner), kept[part])
         else:
             kept[part] = linear(y[part], inner)
             activation = F.gelu(kept[part], approximate="tanh")
@@ -147,26 +148,30 @@ def _parts(x: Tensor) -> list[slice]:
     return [slice(*edge) for edge in pairwise(edges)]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> tuple[Tensor, Attention]:
-    """Attention of [batch, query, width] to [batch, key, width]; `hidden` is -inf where a key is unseen."""
+def attention_weights(q: Tensor, k: Tensor, hidden: Tensor) -> Float[Tensor, "batch query key"]:
+    """Softmax over keys of [batch, query, width] against [batch, key, width]; `hidden` is -inf for an unseen key."""
     scores = q.new_empty(len(q), q.shape[1], k.shape[1])
     torch.baddbmm(scores, q, k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5, out=scores)
-    if scores.numel():
-        scores.view(-1, *hidden.shape).add_(hidden)
-    weights = torch.softmax(scores, dim=-1)
-    return torch.bmm(weights, v), Attention(q, k, v, weights)
+    scores.view(-1, *hidden.shape).add_(hidden)
+    return torch.softmax(scores, dim=-1)
 
 
-def score_gradient(grad: Tensor, kept: Attention) -> Tensor:
-    """Gradient of attention's scores before scaling by 1 / sqrt(width)."""
-    weights_gradient = torch.bmm(grad, kept.values.transpose(1, 2))
-    return torch.ops.aten._softmax_backward_data(weights_gradient, kept.weights, -1, grad.dtype)
+def attend(heads: Heads, hidden: Tensor) -> Float[Tensor, "batch query width"]:
+    """What each query reads of the values."""
+    return torch.bmm(attention_weights(heads.queries, heads.keys, hidden), heads.values)
 
 
-def attend_backward(grad: Tensor, kept: Attention, out: tuple[Tensor, Tensor, Tensor]) -> None:
+def score_gradient(grad: Tensor, heads: Heads, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention's weights, computed anew to spare their memory, and the gradient of its unscaled scores."""
+    weights = attention_weights(heads.queries, heads.keys, hidden)
+    weights_gradient = torch.bmm(grad, heads.values.transpose(1, 2))
+    return weights, torch.ops.aten._softmax_backward_data(weights_gradient, weights, -1, grad.dtype)
+
+
+def attend_backward(grad: Tensor, heads: Heads, hidden: Tensor, out: Heads) -> None:
     """Gradients of queries, keys and values, written into `out`."""
-    scale = kept.queries.shape[-1] ** -0.5
-    scores = score_gradient(grad, kept)
-    torch.baddbmm(out[0], scores, kept.keys, beta=0, alpha=scale, out=out[0])
-    torch.baddbmm(out[1], scores.transpose(1, 2), kept.queries, beta=0, alpha=scale, out=out[1])
-    torch.bmm(kept.weights.transpose(1, 2), grad, out=out[2])
+    scale = grad.shape[-1] ** -0.5
+    weights, scores = score_gradient(grad, heads, hidden)
+    torch.baddbmm(out.queries, scores, heads.keys, beta=0, alpha=scale, out=out.queries)
+    torch.baddbmm(out.keys, scores.transpose(1, 2), heads.queries, beta=0, alpha=scale, out=out.keys)
+    torch.bmm(weights.transpose(1, 2), grad, out=out.values)

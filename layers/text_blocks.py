@@ -16,21 +16,10 @@ class Kept(NamedTuple):
     """What the backward pass of one block reads; the last block has no attention within the prefix."""
 
     before_attention: ops.Norm
-    texts: ops.Attention
+    texts: ops.Heads
+    prefix: ops.Heads | None
     before_mlp: ops.Norm
     gelu: Tensor
-    prefix: ops.Attention | None
-
-    def tensors(self) -> list[Tensor]:
-        """All tensors, in the order that `of` reads."""
-        return [*self.before_attention, *self.texts, *self.before_mlp, self.gelu, *(self.prefix or ())]
-
-    @staticmethod
-    def of(tensors: list[Tensor]) -> Kept:
-        """The inverse of `tensors`."""
-        before_attention, before_mlp = ops.Norm._make(tensors[:3]), ops.Norm._make(tensors[7:10])
-        prefix = ops.Attention._make(tensors[11:]) if len(tensors) > 11 else None
-        return Kept(before_attention, ops.Attention._make(tensors[3:7]), before_mlp, tensors[10], prefix)
 
 
 def run_block(
@@ -44,45 +33,46 @@ def run_block(
     qkv = ops.linear(y, block.attn.c_attn)
     x = x.index_select(0, grid.line_of_token) if first else x
     cut = grid.cut_pairs if first else grid.cut_tokens
-    q, k, v = grid.gather(qkv, cut, grid.num_queries, grid.num_keys, grid.num_keys)
-    out, texts = ops.attend(q, k, v, grid.later)
+    texts = ops.Heads._make(grid.gather(qkv, cut, grid.num_queries, grid.num_keys, grid.num_keys))
     heads = qkv.new_empty(len(x), grid.width)
-    grid.pack(out, grid.pack_queries, heads)
+    grid.pack(ops.attend(texts, grid.later), grid.pack_queries, heads)
     prefix = None
     if grid.layout.num_prefix:
-        q, k, v = (grid.of_prefix(qkv, part).contiguous() for part in range(3))
-        out, prefix = ops.attend(q, k, v, grid.later_prefix)
-        grid.of_prefix(heads, 0).copy_(out)
+        prefix = ops.Heads._make(grid.of_prefix(qkv, part).contiguous() for part in range(3))
+        grid.of_prefix(heads, 0).copy_(ops.attend(prefix, grid.later_prefix))
+    del y, qkv  # large, and the MLP is where most memory is held
     x, before_mlp, gelu = ops.add_mlp(block, x + ops.linear(heads, block.attn.c_proj), keep=keep)
-    return x, None if gelu is None else Kept(before_attention, texts, before_mlp, gelu, prefix)
+    return x, None if gelu is None else Kept(before_attention, texts, prefix, before_mlp, gelu)
 
 
-def block_backward(grid: TextGrid, block: Any, kept: Kept, grad: Float[Tensor, "token d"]) -> Float[Tensor, "token d"]:
-    """Gradient of the stream before a block."""
-    grad, heads = _before_mlp_backward(block, kept, grad)
+def block_backward(
+    grid: TextGrid, block: Any, stack: list[Kept], grad: Float[Tensor, "token d"]
+) -> Float[Tensor, "token d"]:
+    """Gradient of the stream before a block, whose `Kept` is the last on the stack and is taken off."""
+    kept, grad, heads = _before_mlp_backward(block, stack, grad)
     lines = grid.room(heads, grid.num_queries, grid.num_keys, grid.num_keys)
-    q, k, v = grid.parts(lines, grid.num_queries, grid.num_keys, grid.num_keys)
-    ops.attend_backward(grid.cut_gradient(heads, grid.layout.body), kept.texts, (q, k, v))
+    texts = ops.Heads._make(grid.parts(lines, grid.num_queries, grid.num_keys, grid.num_keys))
+    ops.attend_backward(grid.cut_gradient(heads, grid.layout.body), kept.texts, grid.later, texts)
     qkv = heads.new_empty(len(heads), 3 * grid.width)
     grid.pack(lines, grid.pack_qkv, qkv)
-    grid.add_sharers(qkv, k, v)
-    _prefix_backward(grid, kept, heads, k, v, qkv)
+    grid.add_sharers(qkv, texts.keys, texts.values)
+    _prefix_backward(grid, kept, heads, texts.keys, texts.values, out=qkv)
     y = ops.linear_backward(qkv, block.attn.c_attn)
     return grad.add_(ops.normalise_backward(y, kept.before_attention, block.ln_1))
 
 
 def first_block_backward(
-    grid: TextGrid, block: Any, kept: Kept, grad: Float[Tensor, "token d"]
+    grid: TextGrid, block: Any, stack: list[Kept], grad: Float[Tensor, "token d"]
 ) -> Float[Tensor, "prefix d"]:
     """Gradient of the prefix before the first block, where text tokens are constants."""
     num_prefix = grid.layout.num_prefix
-    grad, heads = _before_mlp_backward(block, kept, grad)
+    kept, grad, heads = _before_mlp_backward(block, stack, grad)
     grad_of_texts = grid.cut_gradient(heads, grid.layout.body)
-    scores = ops.score_gradient(grad_of_texts, kept.texts)
+    weights, scores = ops.score_gradient(grad_of_texts, kept.texts, grid.later)
     k = torch.bmm(scores[:, :, :num_prefix].transpose(1, 2), kept.texts.queries).mul_(grid.head_width**-0.5)
-    v = torch.bmm(kept.texts.weights[:, :, :num_prefix].transpose(1, 2), grad_of_texts)
+    v = torch.bmm(weights[:, :, :num_prefix].transpose(1, 2), grad_of_texts)
     qkv = heads.new_empty(num_prefix, 3 * grid.width)
-    _prefix_backward(grid, kept, heads, k, v, qkv)
+    _prefix_backward(grid, kept, heads, k, v, out=qkv)
     y = ops.linear_backward(qkv, block.attn.c_attn)
     before = ops.Norm(*(tensor[:num_prefix] for tensor in kept.before_attention))
     return grad[:num_prefix] + ops.normalise_backward(y, before, block.ln_1)
@@ -98,21 +88,23 @@ def run_last_block(
     kv = ops.multiply(y, weight[:, width:], bias[width:])
     q = ops.multiply(y.index_select(0, tail), weight[:, :width], bias[:width])
     k, v = grid.gather(kv, grid.cut_keys, grid.num_keys, grid.num_keys)
-    out, texts = ops.attend(grid.cut_single(q, grid.layout.tail), k, v, grid.layout.tail_hidden)
-    heads = ops.linear(grid.pack_single(out, grid.layout.tail), block.attn.c_proj)
-    x, before_mlp, gelu = ops.add_mlp(block, x.index_select(0, tail) + heads, keep=keep)
-    return x, None if gelu is None else Kept(before_attention, texts, before_mlp, gelu, None)
+    texts = ops.Heads(grid.cut_single(q, grid.layout.tail), k, v)
+    heads = grid.pack_single(ops.attend(texts, grid.layout.tail_hidden), grid.layout.tail)
+    x = x.index_select(0, tail) + ops.linear(heads, block.attn.c_proj)
+    x, before_mlp, gelu = ops.add_mlp(block, x, keep=keep)
+    return x, None if gelu is None else Kept(before_attention, texts, None, before_mlp, gelu)
 
 
 def last_block_backward(
-    grid: TextGrid, block: Any, kept: Kept, grad: Float[Tensor, "tail_token d"]
+    grid: TextGrid, block: Any, stack: list[Kept], grad: Float[Tensor, "tail_token d"]
 ) -> Float[Tensor, "token d"]:
     """Gradient of the stream before the last block."""
     weight, tail, width = block.attn.c_attn.weight, grid.layout.tail_tokens, grid.width
-    grad, heads = _before_mlp_backward(block, kept, grad)
+    kept, grad, heads = _before_mlp_backward(block, stack, grad)
     lines = grid.room(heads, grid.num_keys, grid.num_keys)
     q, (k, v) = torch.empty_like(kept.texts.queries), grid.parts(lines, grid.num_keys, grid.num_keys)
-    ops.attend_backward(grid.cut_gradient(heads, grid.layout.tail), kept.texts, (q, k, v))
+    grad_of_texts = grid.cut_gradient(heads, grid.layout.tail)
+    ops.attend_backward(grad_of_texts, kept.texts, grid.layout.tail_hidden, ops.Heads(q, k, v))
     kv = heads.new_empty(grid.layout.num_tokens, 2 * width)
     grid.pack(lines, grid.pack_keys, kv)
     grid.add_sharers(kv, k, v)
@@ -124,17 +116,23 @@ def last_block_backward(
     return ops.normalise_backward(y, kept.before_attention, block.ln_1).index_add_(0, tail, grad)
 
 
-def _before_mlp_backward(block: Any, kept: Kept, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the stream between attention and MLP, and of the packed heads."""
+def _before_mlp_backward(block: Any, stack: list[Kept], grad: Tensor) -> tuple[Kept, Tensor, Tensor]:
+    """Takes a block's `Kept` off the stack; gradients of the stream between attention and MLP and of the packed heads.
+
+    What the MLP needed, the larger half of it, is freed before attention asks for memory.
+    """
+    kept = stack.pop()
     grad = ops.add_mlp_backward(block, grad, kept.before_mlp, kept.gelu)
-    return grad, ops.linear_backward(grad, block.attn.c_proj)
+    empty = kept.gelu.new_empty(0)
+    kept = kept._replace(before_mlp=ops.Norm(empty, empty, empty), gelu=empty)
+    return kept, grad, ops.linear_backward(grad, block.attn.c_proj)
 
 
-def _prefix_backward(grid: TextGrid, kept: Kept, heads: Tensor, k: Tensor, v: Tensor, qkv: Tensor) -> None:
+def _prefix_backward(grid: TextGrid, kept: Kept, heads: Tensor, k: Tensor, v: Tensor, *, out: Tensor) -> None:
     """Writes the gradient of the prefix's queries, keys and values: from itself and from every text."""
     assert kept.prefix is not None
-    own_q, own_k, own_v = (torch.empty_like(tensor) for tensor in kept.prefix[:3])
-    ops.attend_backward(grid.of_prefix(heads, 0).contiguous(), kept.prefix, (own_q, own_k, own_v))
-    grid.of_prefix(qkv, 0).copy_(own_q)
-    grid.of_prefix(qkv, 1).copy_(grid.sum_of_texts(k).add_(own_k))
-    grid.of_prefix(qkv, 2).copy_(grid.sum_of_texts(v).add_(own_v))
+    own = ops.Heads._make(torch.empty_like(tensor) for tensor in kept.prefix)
+    ops.attend_backward(grid.of_prefix(heads, 0).contiguous(), kept.prefix, grid.later_prefix, own)
+    grid.of_prefix(out, 0).copy_(own.queries)
+    grid.of_prefix(out, 1).copy_(grid.sum_of_texts(k).add_(own.keys))
+    grid.of_prefix(out, 2).copy_(grid.sum_of_texts(v).add_(own.values))

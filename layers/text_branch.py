@@ -6,7 +6,6 @@ is read, padding costs nothing, and only what the prefix's gradient needs is kep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -109,31 +108,27 @@ def _by_row(states: Float[Tensor, "tail_token d"], layout: TextLayout) -> Float[
 
 
 class _TextStates(torch.autograd.Function):
-    """States of the tail tokens with the gradient of the prefix."""
+    """States of the tail tokens with the gradient of the prefix.
+
+    What the backward pass reads stands in `ctx` itself rather than among its saved tensors, so that each block's can be
+    freed as soon as it was read.
+    """
 
     @staticmethod
     def forward(ctx: Any, prefix: Tensor, gpt2: GPT2Model, layout: TextLayout) -> Tensor:  # type: ignore[override]
-        states, before_end, ctx.grid, kept = _run(prefix, gpt2, layout, keep=True)
+        states, ctx.before_end, ctx.grid, ctx.kept = _run(prefix, gpt2, layout, keep=True)
         ctx.gpt2, ctx.dtype = gpt2, prefix.dtype
-        per_block = [of_block.tensors() for of_block in kept]
-        ctx.sizes = [len(tensors) for tensors in per_block]
-        ctx.save_for_backward(*before_end, *(tensor for tensors in per_block for tensor in tensors))
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        gpt2, grid = ctx.gpt2, ctx.grid
-        before_end, *per_block = _split(ctx.saved_tensors, [3, *ctx.sizes])
-        kept = [Kept.of(tensors) for tensors in per_block]
-        grad = ops.normalise_backward(grad, ops.Norm._make(before_end), gpt2.ln_f)
-        grad = last_block_backward(grid, gpt2.h[-1], kept[-1], grad)
-        for i in range(len(kept) - 2, -1, -1):
-            through = block_backward if i else first_block_backward
-            grad = through(grid, gpt2.h[i], kept[i], grad)
+        gpt2, grid, kept, ctx.kept = ctx.gpt2, ctx.grid, ctx.kept, None
+        if kept is None:
+            raise RuntimeError("the text states' graph was freed by a first backward pass; compute the states again")
+        grad = ops.normalise_backward(grad, ctx.before_end, gpt2.ln_f)
+        grad = last_block_backward(grid, gpt2.h[-1], kept, grad)
+        while kept:
+            through = block_backward if len(kept) > 1 else first_block_backward
+            grad = through(grid, gpt2.h[len(kept) - 1], kept, grad)
         return grad[: grid.layout.num_prefix].to(ctx.dtype), None, None
-
-
-def _split(tensors: Sequence[Tensor], sizes: list[int]) -> list[list[Tensor]]:
-    rest = iter(tensors)
-    return [[next(rest) for _ in range(size)] for size in sizes]
