@@ -1,8 +1,27 @@
-"""Multiply-adds of BALM's text branch in a training step, by formula."""
+"""Multiply-adds: those that some work does, and those of BALM's text branch in a training step by formula."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def multiply_adds(work: Callable[[], object]) -> float:
+    """Multiply-adds of the matrix products that `work` really does."""
+    linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    with FlopCounterMode(display=False, custom_mapping={linear: _linear_flops} if linear else None) as counter:
+        work()
+    return counter.get_total_flops() / 2
+
+
+def _linear_flops(x_shape: list[int], weight_shape: list[int], *_: Any, **__: Any) -> int:
+    """Of oneDNN's x @ weight.T, which torch's counter does not know."""
+    return 2 * math.prod(x_shape) * weight_shape[0]
 
 
 @dataclass(frozen=True)

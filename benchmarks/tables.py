@@ -23,4 +23,5 @@ def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str
     page = "\n\n".join(parts) + "\n"
     print(page)
     if output:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
         replace_file(Path(output), page.encode())
