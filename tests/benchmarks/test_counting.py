@@ -1,0 +1,43 @@
+"""What the benchmarks count is what is done."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.counting import TextWork, multiply_adds
+from layers.text_branch import text_states
+from tests.reference_text import plain_states, small_gpt2
+
+WIDTH, BLOCKS, TOKENS, PREFIX, ROWS = 32, 3, 12, 5, 4
+
+
+def prompts() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 50, (ROWS, TOKENS), generator=generator)
+    ids[:, 0] = torch.arange(ROWS)  # no two texts begin alike
+    return torch.randn(PREFIX, WIDTH, generator=generator).requires_grad_(), ids, torch.full((ROWS,), TOKENS)
+
+
+def formula() -> TextWork:
+    return TextWork(rows=ROWS, tokens=TOKENS, prefix=PREFIX, blocks=BLOCKS, width=WIDTH)
+
+
+def test_the_published_count_is_that_of_a_plain_step():
+    gpt2, (prefix, ids, lengths) = small_gpt2(BLOCKS, width=WIDTH), prompts()
+    gpt2.config._attn_implementation = "eager"
+    done = multiply_adds(lambda: plain_states(gpt2, prefix, ids, lengths, PREFIX, published=True).sum().backward())
+    assert done == formula().published()
+
+
+def test_our_step_does_at_most_the_exact_count_and_what_attention_computes_twice():
+    gpt2, (prefix, ids, lengths) = small_gpt2(BLOCKS, width=WIDTH), prompts()
+    done = multiply_adds(
+        lambda: text_states(gpt2, prefix, ids, lengths, PREFIX, padding="aligned", pad_id=0).sum().backward()
+    )
+    attention = (BLOCKS * ROWS * TOKENS * (PREFIX + TOKENS) + BLOCKS * PREFIX**2) * WIDTH
+    assert 0.75 * formula().exact() < done < formula().exact() + attention
+
+
+def test_products_through_onednn_are_counted():
+    x, weight = torch.randn(3, 4), torch.randn(5, 4)
+    assert multiply_adds(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")) == 3 * 4 * 5
