@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step
-from benchmarks.counting import TextWork, multiply_adds
+from benchmarks.counting import TextWork
 from benchmarks.machine import describe, matmul_rate
 from benchmarks.memory import measure_apart, measure_here
 from benchmarks.tables import markdown, publish
