@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step
-from benchmarks.counting import TextWork
+from benchmarks.counting import TextWork, multiply_adds
 from benchmarks.machine import describe, matmul_rate
 from benchmarks.memory import measure_apart, measure_here
 from benchmarks.tables import markdown, publish
@@ -79,7 +79,7 @@ def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[tor
     for way in ways:
         median = statistics.median(seconds[way])
         rate = rates[torch.bfloat16 if way == "bf16" else torch.float32]
-        count = counts.get(way) or (_multiply_adds(works[way]) if config.model == "CALF" else None)
+        count = counts.get(way) or (multiply_adds(works[way]) if config.model == "CALF" else None)
         rows.append(
             [
                 MEANING[way],
@@ -91,12 +91,6 @@ def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[tor
             ]
         )
     return markdown([what, "ms", "rows/s", "against plain", "GMAC", "of the matmul rate"], rows)
-
-
-def _multiply_adds(work: Work) -> float:
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops() / 2
 
 
 def _balm_multiply_adds(config: StepConfig) -> dict[str, float]:
