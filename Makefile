@@ -9,7 +9,7 @@ quickstart: .venv/runs
 		--llm_model random --llm_layers 2 --llm_width 128 --llm_heads 4 \
 		--batch_size 64 --learning_rate 0.002 --train_epochs 4 --output_dir results --overwrite
 	@echo "These figures measure nothing: the data are a synthetic demo set and the GPT-2 has random weights."
-	@echo "A cell of the paper: $(BIN)/python -m data_provider.download ETTh1, then bash scripts_long_term/BALM_ETTh1_GPT2.sh"
+	@echo "A cell of the paper: $(BIN)/python -m data_provider.download ETTh1, then, with .venv activated, bash scripts_long_term/BALM_ETTh1_GPT2.sh"
 
 test: .venv/tests
 	$(BIN)/ruff check .
