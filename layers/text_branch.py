@@ -29,6 +29,8 @@ from layers.text_layout import TextLayout
 Padding = Literal["aligned", "published"]
 
 
+# Its products are oneDNN's already, and its shapes differ from batch to batch: torch.compile passes it by.
+@torch.compiler.disable
 def text_states(
     gpt2: GPT2Model,
     prefix: Float[Tensor, "num_prefix d"] | None,

@@ -157,6 +157,14 @@ def test_autocast_around_the_branch_changes_nothing():
         assert fast_states(gpt2, prefix, texts(), LENGTHS, 4).equal(expected)
 
 
+def test_a_compiled_caller_gets_the_same_states_and_gradient():
+    gpt2, prefix = small_gpt2(), prefix_of(4)
+    expected = fast_states(gpt2, prefix, texts(), LENGTHS, 4)
+    compiled = torch.compile(fast_states, backend="eager")(gpt2, prefix, texts(), LENGTHS, 4)
+    assert compiled.equal(expected)
+    assert gradient(compiled, prefix).equal(gradient(expected, prefix))
+
+
 def test_dropout_draws_anew_for_every_row_and_leaves_the_llm_in_evaluation_mode():
     gpt2, prefix = small_gpt2(), prefix_of(4)
     torch.manual_seed(0)
