@@ -6,7 +6,8 @@ is read, padding costs nothing, and only what the prefix's gradient needs is kep
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -27,10 +28,15 @@ from layers.text_grid import TextGrid
 from layers.text_layout import TextLayout
 
 Padding = Literal["aligned", "published"]
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
-# Its products are oneDNN's already, and its shapes differ from batch to batch: torch.compile passes it by.
-@torch.compiler.disable
+def _not_compiled(function: Function) -> Function:
+    """`function`, passed by by torch.compile: its products are oneDNN's, its shapes differ from batch to batch."""
+    return torch.compiler.disable(function)  # type: ignore[return-value]
+
+
+@_not_compiled
 def text_states(
     gpt2: GPT2Model,
     prefix: Float[Tensor, "num_prefix d"] | None,
