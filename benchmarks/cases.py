@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from benchmarks.plain_calf import PlainCALF
 from benchmarks.timing import Work
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider
+from data_provider.demo import synthetic_table
 from data_provider.series import load_series
 from data_provider.windows import Batch
 from layers.llm import RANDOM, LLMConfig
@@ -26,6 +28,15 @@ from utils.losses import LOSSES
 
 NUM_BATCHES = 4
 SEED = 2021
+ROUNDED_DIGITS = 2
+# What BALM's ways set apart from their precision.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {"compat_official": True},
+    "plain_without_dropout": {"compat_official": True},
+    "frozen_prompt": {"freeze_prompt_after": 0},
+    "frozen_after_1": {"freeze_prompt_after": 1},
+    "rounded_prompt": {"prompt_digits": ROUNDED_DIGITS},
+}
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,22 @@ class CaseConfig:
     device: Literal["cpu", "cuda"] = field(default="cpu", metadata={"help": "Where to compute"})
 
 
+def data_config(config: CaseConfig) -> DataConfig:
+    """Which rows are read."""
+    return DataConfig(data=config.data, root_path=config.root_path, seq_len=config.seq_len, pred_len=config.pred_len)
+
+
+def synthetic_data(config: CaseConfig, place: Path, num_rows: int, num_channels: int) -> DataConfig:
+    """A table of another shape by the rule of the demo set, written below `place`."""
+    columns = [str(index) for index in range(num_channels - 1)] + ["OT"]
+    path = place / f"{num_rows}x{num_channels}.parquet"
+    synthetic_table(num_rows, columns=columns, seed=SEED).to_parquet(path)
+    return DataConfig(data="custom", data_path=str(path), seq_len=config.seq_len, pred_len=config.pred_len)
+
+
 def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
     """Training batches with the row constants that `model` declares."""
-    data = DataConfig(data=config.data, root_path=config.root_path, seq_len=config.seq_len, pred_len=config.pred_len)
+    data = data_config(config)
     has_constants = type(model).row_constants is not Forecaster.row_constants
     _, loader = data_provider(
         load_series(data),
@@ -70,7 +94,7 @@ def shape_of(config: CaseConfig, dtype: torch.dtype) -> TaskShape:
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:
-    """The model of a way: plain, plain_without_dropout, fp32, bf16 or frozen_prompt."""
+    """The model of a way: one of `SETTINGS`, or ours in float32 (`fp32`) or bfloat16 (`bf16`)."""
     torch.manual_seed(SEED)
     dtype = torch.bfloat16 if way == "bf16" else torch.float32
     llm: dict[str, Any] = {
@@ -86,15 +110,10 @@ def build(config: CaseConfig, way: str) -> Forecaster:
         settings = CALFConfig(**llm, num_components=min(500, config.llm_width))
         calf = kind.build(settings, shape_of(config, dtype))
         if isinstance(calf, PlainCALF):
-            calf.use_published_activation()
+            calf.use_published_modules()
         return calf.to(config.device)
     plain = way.startswith("plain")
-    settings = BALMConfig(
-        **llm,
-        d_ff=min(128, config.llm_width),
-        compat_official=plain,
-        freeze_prompt_after=0 if way == "frozen_prompt" else None,
-    )
+    settings = BALMConfig(**llm, d_ff=min(128, config.llm_width), **SETTINGS.get(way, {}))
     balm = (PlainBALM if plain else BALM).build(settings, shape_of(config, dtype))
     if isinstance(balm, PlainBALM):
         balm.llm_drops_out = way == "plain"

@@ -8,15 +8,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 
 def multiply_adds(work: Callable[[], object]) -> float:
     """Multiply-adds of the matrix products that `work` really does."""
-    linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    with FlopCounterMode(display=False, custom_mapping={linear: _linear_flops} if linear else None) as counter:
-        work()
+    fused = torch.backends.mha.get_fastpath_enabled()
+    # torch's encoder layer as one operation, which it is in evaluation, is not looked into.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False, custom_mapping=_unknown_to_torch()) as counter:
+            work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops() / 2
+
+
+def _unknown_to_torch() -> dict[Any, Callable[..., int]]:
+    """How much the operations do that torch's counter passes over: those that only a CPU has."""
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return {attention: _attention_flops, backward: _attention_backward_flops} | (
+        {linear: _linear_flops} if linear else {}
+    )
+
+
+def _attention_flops(query: list[int], key: list[int], value: list[int], *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward_flops(
+    gradient: list[int], query: list[int], key: list[int], value: list[int], *_: Any, **__: Any
+) -> int:
+    return sdpa_backward_flop_count(gradient, query, key, value)
 
 
 def _linear_flops(x_shape: list[int], weight_shape: list[int], *_: Any, **__: Any) -> int:

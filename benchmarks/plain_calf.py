@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from transformers.activations import NewGELUActivation
+from transformers.pytorch_utils import Conv1D
 
 from layers.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
@@ -20,12 +21,15 @@ class PlainCALF(CALF):
     computes both branches and all projections, as the published code does.
     """
 
-    def use_published_activation(self) -> PlainCALF:
-        """Puts transformers' GELU back into both branches; returns the model."""
+    def use_published_modules(self) -> PlainCALF:
+        """Puts transformers' GELU and linear maps back into both branches; returns the model."""
         for branch in (self.temporal_gpt2, self.textual):
             assert branch is not None
             for block in branch.h:
                 setattr(block.mlp, "act", NewGELUActivation())  # noqa: B010
+            for module in branch.modules():
+                if isinstance(module, Conv1D):
+                    module.__class__ = Conv1D
         return self
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:

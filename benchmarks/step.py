@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from benchmarks.apart import run_apart
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step
 from benchmarks.counting import TextWork, multiply_adds
 from benchmarks.machine import describe, matmul_rate
-from benchmarks.memory import measure_apart, measure_here
+from benchmarks.memory import memory_of_steps
 from benchmarks.tables import markdown, publish
 from benchmarks.timing import Work, ratio, time_in_turn
 from models.balm import BALM
@@ -43,15 +44,15 @@ class StepConfig(CaseConfig):
     rounds: int = field(default=7, metadata={"help": "Rounds that count; each does every way once"})
     warmup: int = field(default=2, metadata={"help": "Rounds that do not count"})
     memory: bool = field(default=True, metadata={"help": "Also measure peak memory, each way in a process of its own"})
-    memory_of: str = field(default="", metadata={"help": "Only measure the peak memory of this way, print it as JSON"})
+    only: str = field(default="", metadata={"help": "Only measure the peak memory of this way and print it as JSON"})
     output: str = field(default="", metadata={"help": "Markdown file to write the tables to"})
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measures and prints."""
     (config,) = parse_flags([StepConfig], arguments, belongs_to={}, prog="python -m benchmarks.step")
-    if config.memory_of:
-        print(json.dumps(measure_here(config, config.memory_of)))
+    if config.only:
+        print(json.dumps(memory_of_steps(training_step(config, config.only), torch.device(config.device))))
         return 0
     device = torch.device(config.device)
     rates = {dtype: matmul_rate(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
@@ -110,20 +111,28 @@ def _balm_multiply_adds(config: StepConfig) -> dict[str, float]:
 
 
 def _memory(config: StepConfig, arguments: Sequence[str]) -> str:
-    found = {way: measure_apart(arguments, way) for way in TRAINING[config.model] if way != "plain_without_dropout"}
+    found = {
+        way: run_apart("benchmarks.step", arguments, way)
+        for way in TRAINING[config.model]
+        if way != "plain_without_dropout"
+    }
     plain = found["plain"]
     rows = [
         [
             MEANING[way],
             f"{value['peak']:.2f}",
             f"{value['peak'] - value['before']:.2f}",
-            f"{value['peak'] / plain['peak']:.2f}x",
-            f"{(value['peak'] - value['before']) / (plain['peak'] - plain['before']):.2f}x",
+            _share(value["peak"], plain["peak"]),
+            _share(value["peak"] - value["before"], plain["peak"] - plain["before"]),
         ]
         for way, value in found.items()
     ]
     header = ["training step", "peak GiB", "of it for the steps", "peak against plain", "steps against plain"]
     return markdown(header, rows)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.2f}x" if whole else "-"
 
 
 def _notes(config: StepConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from utils.files import replace_file
@@ -17,11 +18,21 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str], output: str) -> None:
     """Prints a page of tables and, where `output` names a file, writes it there too."""
-    module = Path(sys.argv[0]).stem
-    command = " ".join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
+    command = " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *_portable(sys.argv[1:])])
     parts = [f"# {title}", f"Measured on {machine}.", f"Command: `{command}`", *notes, *tables]
     page = "\n\n".join(parts) + "\n"
     print(page)
     if output:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         replace_file(Path(output), page.encode())
+
+
+def _portable(words: Sequence[str]) -> list[str]:
+    """The words of a command without what holds on one machine only: folders have no name, the output none at all."""
+    kept: list[str] = []
+    for flag, word in pairwise(["", *words]):
+        if flag in ("--root_path", "--llm_tokenizer"):
+            kept.append("FOLDER")
+        elif "--output" not in (flag, word):
+            kept.append(word)
+    return kept

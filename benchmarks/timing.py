@@ -8,22 +8,29 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from benchmarks.machine import synchronise
-
 Work = Callable[[], object]
 
 
-def time_in_turn(ways: Mapping[str, Work], *, rounds: int, warmup: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after `warmup` rounds that do not count."""
+def synchronise(device: torch.device) -> None:
+    """Waits for a GPU's queue; nothing on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def time_in_turn(
+    ways: Mapping[str, Work], *, rounds: int, warmup: int, device: torch.device, times: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each way in each round, the mean of `times`, after `warmup` rounds that do not count."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(warmup + rounds):
         for name, work in ways.items():
             synchronise(device)
             began = time.perf_counter()
-            work()
+            for _ in range(times):
+                work()
             synchronise(device)
             if number >= warmup:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append((time.perf_counter() - began) / times)
     return seconds
 
 

@@ -109,7 +109,7 @@ def add_mlp(block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Ten
     y, before = normalise(x, block.ln_2)
     inner, outer, after = block.mlp.c_fc, block.mlp.c_proj, torch.empty_like(x)
     kept = inner.weight.new_empty(len(x), inner.weight.shape[1]) if keep else None
-    for part in _parts(x):
+    for part in parts(x):
         if kept is None:
             activation = multiply(y[part], inner.weight, inner.bias, then_gelu=True)
         elif keeps_slope(x):
@@ -124,7 +124,7 @@ def add_mlp(block: Any, x: Float[Tensor, "token d"], *, keep: bool) -> tuple[Ten
 def add_mlp_backward(block: Any, grad: Float[Tensor, "token d"], before: Norm, kept: Tensor) -> Tensor:
     """Gradient of the stream that `add_mlp` reads."""
     out = torch.empty_like(grad)
-    for part in _parts(grad):
+    for part in parts(grad):
         inner = linear_backward(grad[part], block.mlp.c_proj)
         if keeps_slope(grad):
             inner.mul_(kept[part])
@@ -141,7 +141,8 @@ def keeps_slope(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-def _parts(x: Tensor) -> list[slice]:
+def parts(x: Tensor) -> list[slice]:
+    """Slices of tokens that an MLP takes one after the other: on a CPU what its cache holds, else all at once."""
     size = MLP_TOKENS if x.device.type == "cpu" else len(x)
     num_parts = max(1, round(len(x) / size))
     edges = [len(x) * i // num_parts for i in range(num_parts + 1)]

@@ -15,20 +15,25 @@ from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
 
+from layers.frozen_layers import FrozenConv1D, frozen_mlp
+
 MANY_TOKENS = 128
 
 
 def frozen_twin(model: GPT2Model) -> GPT2Model:
     """A frozen copy of `model` without its word table that shares the weights of attention and feed-forward with it.
 
-    Layer norms and position embeddings are the twin's own. The tanh GELU is torch's fused one: the same function in
-    one pass over memory.
+    Layer norms and position embeddings are the twin's own. The tanh GELU is torch's fused one, and the linear maps know
+    that they are frozen: the same functions in fewer passes over memory.
     """
     shared = {id(p): p for module in model.modules() if isinstance(module, Conv1D) for p in module.parameters()}
     twin = copy.deepcopy(model, {**shared, id(model.wte): nn.Identity()}).requires_grad_(False)
     if model.config.activation_function == "gelu_new":
         for block in _blocks(twin):
             block.mlp.act = nn.GELU(approximate="tanh")
+    for module in twin.modules():
+        if isinstance(module, Conv1D):
+            module.__class__ = FrozenConv1D
     return twin
 
 
@@ -63,7 +68,7 @@ def _block_output(block: GPT2Block, hidden: Float[Tensor, "row token width"]) ->
         mixed = attend(query, key, value)
     assert isinstance(mixed, Tensor)
     hidden = hidden + attention.resid_dropout(attention.c_proj(mixed.transpose(1, 2).flatten(2)))
-    return hidden + block.mlp(block.ln_2(hidden))
+    return hidden + block.mlp.dropout(frozen_mlp(block.mlp, block.ln_2(hidden)))
 
 
 def _attention_scale(block: GPT2Block) -> float:

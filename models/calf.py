@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
@@ -261,7 +262,10 @@ def _temporal_branch(gpt2: GPT2Model, config: CALFConfig) -> nn.Module:
             target_modules=["c_attn"],
             fan_in_fan_out=True,
         )
-        branch = get_peft_model(branch, adapter)
+        with warnings.catch_warnings():
+            # peft asks transformers for something by a name that is going out of use.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            branch = get_peft_model(branch, adapter)
     for module in branch.modules():
         if isinstance(module, (nn.LayerNorm, nn.Embedding)):
             module.requires_grad_(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,18 +44,28 @@ class DLinear(Forecaster):
 
     Config = DLinearConfig
 
+    averaging: Tensor
+
     def __init__(self, config: DLinearConfig, shape: TaskShape) -> None:
         super().__init__()
-        self.moving_avg = config.moving_avg
         self.trend = nn.Linear(shape.seq_len, shape.pred_len)
         self.remainder = nn.Linear(shape.seq_len, shape.pred_len)
+        # Row by row the moving average of a series that is 1 at one time step and 0 elsewhere: X_t = averaging^T X.
+        averaging = moving_average(torch.eye(shape.seq_len)[None], config.moving_avg)[0]
+        self.register_buffer("averaging", averaging, persistent=False)
 
     @classmethod
     def build(cls, config: DLinearConfig, shape: TaskShape) -> Self:
         return cls(config, shape)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
-        series = look_back.transpose(1, 2)
-        trend = moving_average(series, self.moving_avg)
-        forecast = self.trend(trend).float() + self.remainder(series - trend).float()
-        return Forecast(forecast.transpose(1, 2))
+        return Forecast(functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2))
+
+    def joined(self) -> tuple[Float[Tensor, "pred_len seq_len"], Float[Tensor, "pred_len"]]:
+        """Weight and bias of the one map that trend and remainder amount to: W_s X_s + W_t X_t with X_t linear in X.
+
+        The average is so taken of the weights, once a step, and not of every row.
+        """
+        with torch.autocast(self.averaging.device.type, enabled=False):
+            of_trend = (self.trend.weight - self.remainder.weight) @ self.averaging.T
+            return self.remainder.weight + of_trend, self.remainder.bias + self.trend.bias

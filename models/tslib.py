@@ -33,12 +33,14 @@ class TSLib(Forecaster):
     """A model of Time-Series-Library (github.com/thuml/Time-Series-Library), all channels of a window together.
 
     Its `Model(configs)` is called as `forward(x_enc, x_mark_enc, x_dec, x_mark_dec)`, where the decoder's input is the
-    last `label_len` steps of the look-back followed by zeros, and the marks are calendar features. `tslib_model_class`
-    makes the class of one of its models.
+    last `label_len` steps of the look-back followed by zeros, and the marks are calendar features. Whether the weights
+    of a model depend on the number of channels is its own affair: all are taken to. `tslib_model_class` makes the
+    class of one of its models.
     """
 
     Config = TSLibConfig
     needs_time_features = True
+    needs_fixed_channels = True
     tslib_name: ClassVar[str]
 
     def __init__(self, model: nn.Module, shape: TaskShape, *, label_len: int, identity: dict[str, Any]) -> None:

@@ -41,3 +41,15 @@ def test_our_step_does_at_most_the_exact_count_and_what_attention_computes_twice
 def test_products_through_onednn_are_counted():
     x, weight = torch.randn(3, 4), torch.randn(5, 4)
     assert multiply_adds(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")) == 3 * 4 * 5
+
+
+def test_an_encoder_layer_is_counted_in_evaluation_too():
+    layer, tokens = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval(), torch.randn(3, 4, 8)
+
+    def evaluate():
+        with torch.no_grad():
+            layer(tokens)
+
+    linear, attention = 12 * (4 * 8 * 8 + 2 * 8 * 16), 2 * 3 * 4 * 4 * 8
+    assert multiply_adds(evaluate) == linear + attention
+    assert torch.backends.mha.get_fastpath_enabled()

@@ -1,0 +1,118 @@
+"""Time and validation error of a short training, through the library's own loop: the published algorithm beside ours.
+
+`python -m benchmarks.epoch --pred_len 96 --data ETTh1 --root_path FOLDER --llm_tokenizer FOLDER`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from benchmarks.apart import run_apart
+from benchmarks.cases import ROUNDED_DIGITS, SEED, CaseConfig, build, data_config
+from benchmarks.machine import describe, matmul_rate
+from benchmarks.tables import markdown, publish
+from benchmarks.training import ShortTraining
+from exp.config import TrainConfig
+from utils.flags import parse_flags
+
+BALM_WAYS = {
+    "plain": "published algorithm, float32",
+    "fp32": "ours, float32, exact",
+    "bf16": "ours, LLM in bfloat16",
+    "rounded_prompt": f"--prompt_digits {ROUNDED_DIGITS}",
+    "frozen_after_1": "--freeze_prompt_after 1",
+    "frozen_prompt": "--freeze_prompt_after 0",
+}
+WAYS = {"BALM": BALM_WAYS, "CALF": {way: BALM_WAYS[way] for way in ("plain", "fp32", "bf16")}}
+
+
+@dataclass(frozen=True)
+class EpochConfig(CaseConfig):
+    """How long the training is."""
+
+    percent: int = field(default=2, metadata={"help": "Share of the training rows, the oldest"})
+    train_epochs: int = field(default=3, metadata={"help": "Epochs"})
+    validation_batches: int = field(default=20, metadata={"help": "Batches that each validation reads, the first ones"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Constant learning rate"})
+    only: str = field(default="", metadata={"help": "Only train this way and print what was found as JSON"})
+    output: str = field(default="", metadata={"help": "Markdown file to write the table to"})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains every way in a process of its own and prints one table."""
+    (config,) = parse_flags([EpochConfig], arguments, belongs_to={}, prog="python -m benchmarks.epoch")
+    if config.only:
+        print(json.dumps(train_here(config, config.only)))
+        return 0
+    found = {way: run_apart("benchmarks.epoch", arguments, way) for way in WAYS[config.model]}
+    rows = [_row(WAYS[config.model][way], measured, found["plain"]) for way, measured in found.items()]
+    seconds = [f"epoch {number + 1}, s" for number in range(config.train_epochs)]
+    header = ["training", *seconds, "all against plain", "last epoch against plain", "validation MSE", "GFLOP/s before"]
+    publish(
+        f"{config.model}, look-back {config.seq_len}, horizon {config.pred_len}, {config.train_epochs} epochs of "
+        f"{found['plain']['rows']} rows",
+        describe(torch.device(config.device)),
+        [_notes(config)],
+        [markdown(header, rows)],
+        config.output,
+    )
+    return 0
+
+
+def train_here(config: EpochConfig, way: str) -> dict[str, Any]:
+    """Seconds of each epoch, the validation MSE after each, the rows of an epoch and the rate of matrix products."""
+    train = train_config(config, way)
+    device = torch.device(config.device)
+    rate = matmul_rate(torch.float32, device)
+    work = ShortTraining(build(config, way), replace(data_config(config), percent=config.percent), train)
+    training, validation = work.split("train"), work.split("validation", steps=config.validation_batches)
+    found = work.fit(training, validation)
+    return {**asdict(found), "rows": len(training.windows), "rate": 2 * rate / 1e9}
+
+
+def train_config(config: EpochConfig, way: str) -> TrainConfig:
+    """The flags of the training loop."""
+    return TrainConfig(
+        batch_size=config.batch_size,
+        eval_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        lradj="constant",
+        train_epochs=config.train_epochs,
+        seed=SEED,
+        precision="bf16" if way == "bf16" else "fp32",
+        device="auto" if config.device == "cuda" else "cpu",
+    )
+
+
+def _row(label: str, measured: dict[str, Any], plain: dict[str, Any]) -> list[str]:
+    seconds, of_plain = measured["seconds"], plain["seconds"]
+    return [
+        label,
+        *(f"{value:.1f}" for value in seconds),
+        f"{sum(of_plain) / sum(seconds):.2f}x",
+        f"{of_plain[-1] / seconds[-1]:.2f}x",
+        f"{measured['mse'][-1]:.5f}",
+        f"{measured['rate']:.0f}",
+    ]
+
+
+def _notes(config: EpochConfig) -> str:
+    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the tokenizer made by rule"
+    return (
+        f"GPT-2 with random weights, {tokenizer}, {config.percent} % of the training rows of {config.data}, batches of "
+        f"{config.batch_size}, validation on {config.validation_batches} batches, learning rate "
+        f"{config.learning_rate}, seed {SEED}: not a paper result. An epoch holds its training and "
+        "validation. One training after the other, each in its own process; the last column is the float32 rate of "
+        "matrix products just before each. The published algorithm too gets prompts made once, and trains with "
+        "dropout in the LLM."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""How many prompts of a data set differ, and how long they are, by the decimals of their numbers (`--prompt_digits`).
+
+`python -m benchmarks.prompts --data ETTh1 --root_path FOLDER --llm_tokenizer FOLDER`
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from benchmarks.cases import CaseConfig, data_config
+from benchmarks.machine import describe
+from benchmarks.tables import markdown, publish
+from data_provider.series import load_series
+from data_provider.windows import Windows
+from layers.prompt import WORDS, prompt_texts, tokenise
+from layers.statistics import RowStatistics
+from layers.tokenizer import byte_level_tokenizer, find_tokenizer
+from utils.flags import parse_flags
+
+ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class PromptsConfig(CaseConfig):
+    """Which decimals."""
+
+    digits: list[int] = field(default_factory=lambda: [1, 2, 3, 4], metadata={"help": "Decimals to try"})
+    output: str = field(default="", metadata={"help": "Markdown file to write the table to"})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Counts and prints."""
+    (config,) = parse_flags([PromptsConfig], arguments, belongs_to={}, prog="python -m benchmarks.prompts")
+    data = data_config(config)
+    windows = Windows(load_series(data), "train", config=data, channel_independent=True)
+    rows = [_row(config, windows, digits) for digits in [*config.digits, None]]
+    publish(
+        f"Prompts of all {len(windows):,} training rows of {config.data}, look-back {config.seq_len}, horizon "
+        f"{config.pred_len}",
+        describe(torch.device("cpu")),
+        ["GPT-2's tokenizer." if config.llm_tokenizer else "The tokenizer made by rule."],
+        [markdown(["decimals", "different prompts", "share of rows", "tokens, mean", "least", "most", "ms/row"], rows)],
+        config.output,
+    )
+    return 0
+
+
+def _row(config: PromptsConfig, windows: Windows, digits: int | None) -> list[str]:
+    tokenizer = (
+        find_tokenizer(config.llm_tokenizer, flag="--llm_tokenizer")
+        if config.llm_tokenizer
+        else byte_level_tokenizer(WORDS)
+    )
+    different: set[str] = set()
+    lengths: list[torch.Tensor] = []
+    began = time.perf_counter()
+    for rows in torch.arange(len(windows)).split(ROWS_AT_ONCE):
+        texts = prompt_texts(RowStatistics.of(windows.look_back_on_cpu(rows)[:, :, 0]), digits)
+        different.update(texts)
+        lengths.append(tokenise(tokenizer, texts)[1])
+    seconds, tokens = time.perf_counter() - began, torch.cat(lengths).float()
+    return [
+        "full precision" if digits is None else str(digits),
+        f"{len(different):,}",
+        f"{100 * len(different) / len(windows):.1f} %",
+        f"{tokens.mean().item():.2f}",
+        f"{tokens.min().item():.0f}",
+        f"{tokens.max().item():.0f}",
+        f"{1000 * seconds / len(windows):.3f}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Cost against rows, channels and horizon: each doubling should cost at most twice.
+
+`python -m benchmarks.scaling --llm_tokenizer FOLDER`
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.cases import SEED, CaseConfig, build, synthetic_data, training_step
+from benchmarks.machine import describe
+from benchmarks.tables import markdown, publish
+from benchmarks.timing import synchronise, time_in_turn
+from benchmarks.training import ShortTraining
+from exp.config import TrainConfig
+from exp.evaluation import forecast_batch
+from utils.flags import parse_flags
+
+DATA_ROWS = 8_000
+
+
+@dataclass(frozen=True)
+class ScalingConfig(CaseConfig):
+    """How far each quantity goes."""
+
+    steps: list[int] = field(default_factory=lambda: [5, 10, 20, 40], metadata={"help": "Training steps of an epoch"})
+    channels: list[int] = field(default_factory=lambda: [7, 21, 107, 321, 862], metadata={"help": "Of each table"})
+    horizons: list[int] = field(default_factory=lambda: [24, 96, 192, 336, 720], metadata={"help": "Horizons"})
+    windows: int = field(default=1, metadata={"help": "Windows that are evaluated with each number of channels"})
+    rounds: int = field(default=5, metadata={"help": "Rounds of training steps at each horizon"})
+    output: str = field(default="", metadata={"help": "Markdown file to write the tables to"})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures and prints three tables."""
+    (config,) = parse_flags([ScalingConfig], arguments, belongs_to={}, prog="python -m benchmarks.scaling")
+    tables = [
+        _table("training rows of an epoch", *_by_rows(config)),
+        _table("channels", *_by_channels(config)),
+        _table("horizon", *_by_horizon(config)),
+    ]
+    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the tokenizer made by rule"
+    publish(
+        f"{config.model}, look-back {config.seq_len}: cost against rows, channels and horizon",
+        describe(torch.device(config.device)),
+        [
+            f"GPT-2 with random weights, {config.llm_layers} blocks of {config.llm_width}, {tokenizer}, float32, "
+            f"batches of {config.batch_size}. Rows: an epoch of the library's loop on synthetic data with its prompts. "
+            f"Channels: evaluation of {config.windows} windows of a table with so many channels. Horizon: a training "
+            "step. The last column is the cost over the size, both against the first line: 1 is linear, less is better."
+        ],
+        tables,
+        config.output,
+    )
+    return 0
+
+
+def _table(what: str, sizes: list[int], seconds: list[float]) -> str:
+    rows = [
+        [f"{size:,}", f"{value:.2f}", f"{value / seconds[0]:.2f}", f"{value / seconds[0] / (size / sizes[0]):.2f}"]
+        for size, value in zip(sizes, seconds, strict=True)
+    ]
+    return markdown([what, "seconds", "cost", "cost over size"], rows)
+
+
+def _by_rows(config: ScalingConfig) -> tuple[list[int], list[float]]:
+    """The training of an epoch of so many steps, with a row store that is still empty."""
+    work = _on_synthetic(config, channels=7)
+    validation = work.split("validation", steps=1)
+    work.fit(work.split("train", steps=config.steps[0]), validation)  # warms up
+    trainings = [work.fit(work.split("train", steps=steps), validation).training[0] for steps in config.steps]
+    return [steps * config.batch_size for steps in config.steps], trainings
+
+
+def _by_channels(config: ScalingConfig) -> tuple[list[int], list[float]]:
+    """The forecasts of the first windows of a test split."""
+    seconds = []
+    for channels in (config.channels[0], *config.channels):
+        work = _on_synthetic(config, channels=channels)
+        test = work.split("test")
+        rows = test.rows_of_windows(list(range(config.windows)))
+        began = time.perf_counter()
+        for part in rows.split(config.batch_size):
+            forecast_batch(work.runtime, work.model.eval(), test, test.provider.batch(part))
+        synchronise(work.runtime.device)
+        seconds.append(time.perf_counter() - began)
+    return config.channels, seconds[1:]
+
+
+def _by_horizon(config: ScalingConfig) -> tuple[list[int], list[float]]:
+    """A training step, in turn with those of the other horizons."""
+    steps = {str(horizon): training_step(replace(config, pred_len=horizon), "fp32") for horizon in config.horizons}
+    seconds = time_in_turn(steps, rounds=config.rounds, warmup=1, device=torch.device(config.device))
+    return config.horizons, [statistics.median(found) for found in seconds.values()]
+
+
+def _on_synthetic(config: ScalingConfig, *, channels: int) -> ShortTraining:
+    train = TrainConfig(
+        batch_size=config.batch_size, train_epochs=1, seed=SEED, device="auto" if config.device == "cuda" else "cpu"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        return ShortTraining(build(config, "fp32"), synthetic_data(config, Path(place), DATA_ROWS, channels), train)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

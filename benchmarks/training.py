@@ -1,0 +1,90 @@
+"""A short training through the library's own loop, watched: what an epoch takes, what it leads to, what it holds."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from data_provider.config import DataConfig
+from data_provider.series import load_series
+from data_provider.splits import Split
+from exp.config import TrainConfig
+from exp.evaluation import split_errors
+from exp.exp_basic import Settings
+from exp.run_folder import RunFolder
+from exp.runtime import Runtime
+from exp.split_data import FirstSteps, SplitData
+from exp.training_loop import TrainingLoop
+from models.base import Forecaster
+from utils.metrics import ErrorSums
+from utils.tracking import TrackConfig, Tracking
+
+
+@dataclass
+class Found:
+    """Of each epoch: seconds of its training, seconds up to the end of its validation, and the validation MSE."""
+
+    training: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    mse: list[float] = field(default_factory=list)
+
+
+class ShortTraining:
+    """`model` on `data`, all of it or the first steps of each pass, without a test and without a record."""
+
+    def __init__(self, model: Forecaster, data: DataConfig, train: TrainConfig) -> None:
+        self.model, self.train, self.data = model, train, data
+        self.runtime = Runtime(train, TrackConfig())
+        self.series = load_series(data)
+
+    def split(self, split: Split, *, steps: int = 0) -> SplitData:
+        """A split, or its first steps only."""
+        settings = Settings(
+            "long_term_forecast", "", type(self.model), self.data, self.model.config, self.train, TrackConfig()
+        )
+        whole = SplitData.of(self.runtime, self.model, self.series, split, settings=settings)
+        return self.first_steps(whole, steps) if steps else whole
+
+    @staticmethod
+    def first_steps(split: SplitData, steps: int) -> SplitData:
+        """The first steps of each pass over a split."""
+        return replace(split, loader=FirstSteps(split.provider, steps))
+
+    def errors(self, split: SplitData) -> ErrorSums:
+        """The model's errors on a split."""
+        return split_errors(self.runtime, self.model, split, label="evaluation")
+
+    def fit(self, training: SplitData, validation: SplitData, *, trained: Callable[[], None] = lambda: None) -> Found:
+        """Trains to the end; `trained` is called between an epoch's last step and its validation."""
+        found, began = Found(), time.perf_counter()
+
+        def validate() -> dict[str, float]:
+            nonlocal began
+            found.training.append(time.perf_counter() - began)
+            trained()
+            errors = self.errors(validation)
+            found.mse.append(errors.mse)
+            found.seconds.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            return {"mse": errors.mse, "mae": errors.mae}
+
+        with tempfile.TemporaryDirectory() as place:
+            folder = RunFolder(Path(place))
+            folder.create()
+            tracking = Tracking(TrackConfig(), self.runtime.accelerator, is_main=True)  # pyright: ignore[reportArgumentType]
+            loop = TrainingLoop(
+                self.runtime,
+                self.model,
+                self.train,
+                split=training,
+                validate=validate,
+                folder=folder,
+                tracking=tracking,
+                header={},
+            )
+            began = time.perf_counter()
+            loop.fit()
+        return found

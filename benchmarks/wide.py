@@ -1,0 +1,132 @@
+"""Memory of training and evaluating on data with many channels, at full model size: what a process holds at its peak.
+
+`python -m benchmarks.wide --model CALF --seq_len 96 --shapes 52696x21 26304x321 17544x862 --batch_sizes 64 32 8`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from benchmarks.apart import run_apart
+from benchmarks.cases import SEED, CaseConfig, build, synthetic_data
+from benchmarks.machine import describe
+from benchmarks.memory import forget_peak, held, peak
+from benchmarks.tables import markdown, publish
+from benchmarks.training import ShortTraining
+from exp.config import TrainConfig
+from utils.flags import parse_flags
+
+COLUMNS = {
+    "data": "the data, GiB",
+    "built": "before the first step",
+    "trained": "training peak",
+    "evaluated": "evaluation peak",
+    "longer": "four times as long",
+}
+
+
+@dataclass(frozen=True)
+class WideConfig(CaseConfig):
+    """Which shapes, and how many steps."""
+
+    shapes: list[str] = field(
+        default_factory=lambda: ["52696x21", "26304x321", "17544x862"],
+        metadata={"help": "Rows x channels of each table, made by the generator of the demo set"},
+    )
+    batch_sizes: list[int] = field(
+        default_factory=list, metadata={"help": "Rows per step for each shape; default: --batch_size for all"}
+    )
+    precision: Literal["fp32", "bf16"] = field(default="fp32", metadata={"help": "Of the large matrix products"})
+    training_steps: int = field(default=3, metadata={"help": "Training steps"})
+    evaluation_steps: int = field(default=4, metadata={"help": "Evaluation batches; then four times as many"})
+    only: str = field(default="", metadata={"help": "Only measure this shape, as NUMBER, and print it as JSON"})
+    output: str = field(default="", metadata={"help": "Markdown file to write the table to"})
+
+    def __post_init__(self) -> None:
+        if self.batch_sizes and len(self.batch_sizes) != len(self.shapes):
+            raise ValueError(f"--batch_sizes needs one number for each of the {len(self.shapes)} --shapes")
+        for shape in self.shapes:
+            rows, _, channels = shape.partition("x")
+            if not (rows.isdigit() and channels.isdigit() and int(channels) > 0):
+                raise ValueError(f"--shapes must be ROWSxCHANNELS such as 17544x862, got {shape}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures each shape in a process of its own and prints one table."""
+    (config,) = parse_flags([WideConfig], arguments, belongs_to={}, prog="python -m benchmarks.wide")
+    if config.only:
+        print(json.dumps(measure_here(config, int(config.only))))
+        return 0
+    found = [run_apart("benchmarks.wide", arguments, str(number)) for number in range(len(config.shapes))]
+    rows = [
+        [
+            shape.replace("x", " x "),
+            str(measured["batch_size"]),
+            *(f"{measured[name]:.2f}" for name in COLUMNS),
+            f"{measured['peak'] - measured['data']:.2f}",
+        ]
+        for shape, measured in zip(config.shapes, found, strict=True)
+    ]
+    publish(
+        f"{config.model}, look-back {config.seq_len}, horizon {config.pred_len}, {config.precision}: memory by shape",
+        describe(torch.device(config.device)),
+        [_notes(config)],
+        [markdown(["rows x channels", "batch", *COLUMNS.values(), "peak beyond the data"], rows)],
+        config.output,
+    )
+    return 0
+
+
+def measure_here(config: WideConfig, number: int) -> dict[str, Any]:
+    """In GiB (on a GPU torch's own count): the series, what is held before the first step, and the peaks."""
+    device = torch.device(config.device)
+    rows, channels = (int(size) for size in config.shapes[number].split("x"))
+    batch_size = config.batch_sizes[number] if config.batch_sizes else config.batch_size
+    train = TrainConfig(
+        batch_size=batch_size,
+        eval_batch_size=batch_size,
+        train_epochs=1,
+        seed=SEED,
+        precision=config.precision,
+        device="auto" if config.device == "cuda" else "cpu",
+    )
+    with tempfile.TemporaryDirectory() as place:
+        data = synthetic_data(config, Path(place), rows, channels)
+        work = ShortTraining(build(replace(config, batch_size=batch_size), config.precision), data, train)
+    found = {"batch_size": batch_size, "data": work.series.values.nbytes / 2**30, "built": held(device)}
+    training = work.split("train", steps=config.training_steps)
+    forget_peak(device)
+
+    def note_training() -> None:
+        found["trained"] = peak(device)
+        forget_peak(device)
+
+    work.fit(training, work.split("validation", steps=1), trained=note_training)
+    test = work.split("test")
+    for name, steps in (("evaluated", config.evaluation_steps), ("longer", 4 * config.evaluation_steps)):
+        forget_peak(device)
+        work.errors(work.first_steps(test, steps))
+        found[name] = peak(device)
+    return {**found, "peak": max(found[name] for name in ("trained", "evaluated", "longer"))}
+
+
+def _notes(config: WideConfig) -> str:
+    held = "torch's own count of GPU memory" if config.device == "cuda" else "the resident size of the whole process"
+    return (
+        f"Synthetic tables; GPT-2 with random weights, {config.llm_layers} blocks of {config.llm_width}. {held}, in "
+        f"GiB, interpreter, packages and weights included: {config.training_steps} training steps through the "
+        f"library's loop, then {config.evaluation_steps} and {4 * config.evaluation_steps} evaluation batches of the "
+        "same rows. Prompts and text states kept per row add at most --row_memory_mb (2 GiB by default) in a long run."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
