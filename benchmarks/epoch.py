@@ -23,6 +23,7 @@ from utils.flags import parse_flags
 
 BALM_WAYS = {
     "plain": "published algorithm, float32",
+    "plain_without_dropout": "the same without dropout in the frozen LLM",
     "fp32": "ours, float32, exact",
     "bf16": "ours, LLM in bfloat16",
     "rounded_prompt": f"--prompt_digits {ROUNDED_DIGITS}",

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         [
             f"GPT-2 with random weights, {config.llm_layers} blocks of {config.llm_width}, {tokenizer}, float32, "
             f"batches of {config.batch_size}. Rows: an epoch of the library's loop on synthetic data with its prompts. "
-            f"Channels: evaluation of {config.windows} windows of a table with so many channels. Horizon: a training "
+            f"Channels: forecasts of all channels of the first windows ({config.windows}). Horizon: a training "
             "step. The last column is the cost over the size, both against the first line: 1 is linear, less is better."
         ],
         tables,

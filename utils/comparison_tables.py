@@ -14,16 +14,22 @@ from utils.table_text import Cell, Table
 from utils.tracks import AVERAGE, Horizon, Track
 
 MISSING = Cell("-", missing=True)
+# What a published number has for a look-back where it is that of the model's own repository.
+OWN = "own"
+FEW = 3
 # What papers average over; the second one for ILI.
 PUBLISHED_HORIZONS = ({96, 192, 336, 720}, {24, 36, 48, 60})
 
 
-def against_published(track: Track, published: Sequence[PublishedAccuracy]) -> Table | None:
+def against_published(
+    track: Track, published: Sequence[PublishedAccuracy], *, own_look_back: bool = False
+) -> Table | None:
     """Ours, the published number and the difference, for every model that has published numbers of this track.
 
-    None where there are none; never for runs with a label, for other features than M, or across look-backs.
+    None where there are none; never for runs with a label, for other features than M, or across look-backs, but with
+    `own_look_back` beside the numbers (and only them) that were run with the look-back of each model's own repository.
     """
-    figures = _of_track(track, published)
+    figures = _of_track(track, published, str(OWN if own_look_back else track.seq_len))
     averaged = _averaged(track)
     models = {row["name"]: row["model"] for row in track.rows}
     rows, used = [], []
@@ -43,14 +49,16 @@ def against_published(track: Track, published: Sequence[PublishedAccuracy]) -> T
         "difference = ours - published, and in percent of the published number: negative is better than published."
     ]
     notes += _sources(used)
-    return Table(f"Beside published numbers: {track.title}", ["data", "horizon", "model"], columns, rows, notes)
+    what = "published numbers of the models' own look-backs" if own_look_back else "published numbers"
+    return Table(f"Beside {what}: {track.title}", ["data", "horizon", "model"], columns, rows, notes)
 
 
 def published_table(track: Track, published: Sequence[PublishedAccuracy]) -> Table | None:
     """All published numbers of this track's data sets and horizons, models side by side; None where there are none."""
     averaged = _averaged(track)
     wanted = [(data, str(horizon)) for data, horizon in track.cells if horizon != AVERAGE or data in averaged]
-    figures = [figure for figure in _of_track(track, published) if (figure.data, figure.pred_len) in wanted]
+    figures = _of_track(track, published, str(track.seq_len))
+    figures = [figure for figure in figures if (figure.data, figure.pred_len) in wanted]
     names = list(dict.fromkeys(figure.model for figure in figures))
     rows = []
     for data, horizon in wanted:
@@ -128,10 +136,10 @@ def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
     return errors
 
 
-def _of_track(track: Track, published: Sequence[PublishedAccuracy]) -> list[PublishedAccuracy]:
+def _of_track(track: Track, published: Sequence[PublishedAccuracy], look_back: str) -> list[PublishedAccuracy]:
     if track.labelled or track.features != "M":
         return []
-    return [figure for figure in published if (figure.seq_len, figure.percent) == (str(track.seq_len), track.percent)]
+    return [figure for figure in published if (figure.seq_len, figure.percent) == (look_back, track.percent)]
 
 
 def _averaged(track: Track) -> set[str]:
@@ -163,8 +171,10 @@ def _published_cell(of_cell: dict[str, PublishedAccuracy], name: str, measure: s
 
 def _sources(figures: Sequence[PublishedAccuracy]) -> list[str]:
     notes = [f"Source: {source}." for source in dict.fromkeys(figure.source for figure in figures)]
-    noted = [figure for figure in figures if figure.note]
-    return notes + [f"{f.model} on {f.data}, horizon {f.pred_len}: {f.note}." for f in noted]
+    for note in dict.fromkeys(figure.note for figure in figures if figure.note):
+        noted = [f"{f.model} on {f.data}, horizon {f.pred_len}" for f in figures if f.note == note]
+        notes.append(f"{'; '.join(noted) if len(noted) <= FEW else f'{len(noted)} of these figures'}: {note}.")
+    return notes
 
 
 def _p(value: float | None) -> str:

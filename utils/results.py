@@ -81,6 +81,7 @@ def _tables(of_tracks: list[Track], runs: list[Run], compare: Sequence[str]) -> 
     problems: list[str] = []
     for track in of_tracks:
         tables += [accuracy_table(track), *ablation_tables(track), against_published(track, published)]
+        tables.append(against_published(track, published, own_look_back=True))
         if compare:
             table, untested = significance_table(track, compare[0], compare[1], runs)
             tables.append(table)

@@ -126,6 +126,20 @@ def test_published_numbers_stand_beside_ours_with_the_difference_for_the_same_lo
     assert "Source: BALM-TSF paper, Table 1." in beside[0].notes
 
 
+def test_numbers_of_another_look_back_have_a_table_of_their_own_that_says_so(write_run, tmp_path):
+    for pred_len in (96, 192, 336, 720):
+        write_run(model="DLinear", pred_len=pred_len, mse=0.48)
+    beside = [table for table in collect(tmp_path / "results").tables if table.title.startswith("Beside")]
+    (own,) = [table for table in beside if "the models' own look-backs" in table.title]
+    first, *_, last = own.rows
+    assert first[0] == ["ETTh1", "96", "DLinear"]
+    assert [cell.text for cell in first[1]][:3] == ["0.480", "0.384", "+0.096 (+25.0 %)"]
+    assert first[1][4].missing and last[0][1] == "720"
+    notes = [note for note in own.notes if "look-back as in the original repository" in note]
+    assert notes == ["4 of these figures: look-back as in the original repository of the model."]
+    assert all("original repository" not in note for table in beside if table is not own for note in table.notes)
+
+
 def test_an_average_stands_beside_a_published_one_only_if_it_is_over_the_same_horizons(write_run, tmp_path):
     def cells_beside():
         tables = collect(tmp_path / "results").tables
