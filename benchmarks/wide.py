@@ -119,12 +119,13 @@ def measure_here(config: WideConfig, number: int) -> dict[str, Any]:
 
 
 def _notes(config: WideConfig) -> str:
-    held = "torch's own count of GPU memory" if config.device == "cuda" else "the resident size of the whole process"
+    held = "Torch's own count of GPU memory" if config.device == "cuda" else "The resident size of the whole process"
     return (
         f"Synthetic tables; GPT-2 with random weights, {config.llm_layers} blocks of {config.llm_width}. {held}, in "
-        f"GiB, interpreter, packages and weights included: {config.training_steps} training steps through the "
-        f"library's loop, then {config.evaluation_steps} and {4 * config.evaluation_steps} evaluation batches of the "
-        "same rows. Prompts and text states kept per row add at most --row_memory_mb (2 GiB by default) in a long run."
+        "GiB, interpreter, packages, weights and what the allocator has not given back included: "
+        f"{config.training_steps} training steps through the library's loop, then {config.evaluation_steps} and "
+        f"{4 * config.evaluation_steps} evaluation batches of the same rows. Prompts and text states kept per row add "
+        "at most --row_memory_mb (2 GiB by default) in a long run."
     )
 
 

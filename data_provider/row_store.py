@@ -12,6 +12,7 @@ from torch import Tensor
 
 Compute = Callable[[Tensor], dict[str, Tensor]]
 
+ROWS_MOVED_AT_ONCE = 2**16
 # torch cannot index these types; the bits are moved through a type of the same width that it can.
 _INDEXABLE = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
@@ -103,7 +104,7 @@ class RowStore:
             column = self._columns[name]
             values = _as_indexable(tensor)[fits]
             if tensor.ndim > 1:
-                column.values[kept, : values.shape[1]] = values
+                _write(column.values, kept, values)
                 column.widths[kept] = values.shape[1]
             else:
                 column.values[kept] = values
@@ -114,8 +115,8 @@ class RowStore:
         num_rows = min(self._capacity, self.budget.open_to(self) // bytes_per_row)
         dtype = _INDEXABLE.get(tensor.dtype, tensor.dtype)
         return _Column(
-            torch.zeros(num_rows, *tensor.shape[1:], dtype=dtype, device=self.device),
-            torch.zeros(num_rows if tensor.ndim > 1 else 0, dtype=torch.int32),
+            torch.empty(num_rows, *tensor.shape[1:], dtype=dtype, device=self.device),
+            torch.empty(num_rows if tensor.ndim > 1 else 0, dtype=torch.int32),
             tensor.dtype,
         )
 
@@ -126,9 +127,7 @@ class RowStore:
             if tensor.ndim > 1 and tensor.shape[1] > values.shape[1]:
                 # A little more than asked for, so that prompts one token longer each time do not copy each time.
                 width = max(tensor.shape[1], values.shape[1] + values.shape[1] // 8)
-                grown = values.new_zeros(values.shape[0], width, *values.shape[2:])
-                grown[:, : values.shape[1]] = values
-                self._columns[name].values = grown
+                self._columns[name].values = self._moved(values, len(values), width)
 
     def _fit_into_budget(self) -> None:
         """Gives up the last rows when the columns together have become too wide for all."""
@@ -138,12 +137,24 @@ class RowStore:
         )
         shortest = min(len(column.values) for column in self._columns.values())
         capacity = min(self._capacity, shortest, self.budget.open_to(self) // max(1, bytes_per_row))
+        self._is_kept[capacity:] = False
         for column in self._columns.values():
             if len(column.values) > capacity:
-                column.values, column.widths = column.values[:capacity].clone(), column.widths[:capacity].clone()
-        self._is_kept[capacity:] = False
+                column.values = self._moved(column.values, capacity, *column.values.shape[1:2])
+                column.widths = column.widths[:capacity].clone()
         self._capacity = capacity
         self.budget.hold(self, capacity * bytes_per_row)
+
+    def _moved(self, values: Tensor, num_rows: int, *width: int) -> Tensor:
+        """Storage of another size with the rows that are kept; memory is touched for these alone."""
+        moved = values.new_empty(num_rows, *width, *values.shape[1 + len(width) :])
+        rows = self._is_kept[:num_rows].nonzero()[:, 0]
+        for part in rows.split(ROWS_MOVED_AT_ONCE):
+            if width:
+                _write(moved, part, values[part])
+            else:
+                moved[part] = values[part]
+        return moved
 
     def _read(self, rows: Tensor) -> dict[str, Tensor]:
         assert self._columns is not None
@@ -154,6 +165,12 @@ class RowStore:
                 values = values[:, : int(column.widths[rows].max())]
             result[name] = values.contiguous().view(column.dtype)
         return result
+
+
+def _write(storage: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Rows of `storage`, the rest of their width zero; what no row was written to stays untouched memory."""
+    storage[rows, : values.shape[1]] = values
+    storage[rows, values.shape[1] :] = 0
 
 
 def _check(fresh: dict[str, Tensor], *, num_rows: int) -> None:

@@ -1,6 +1,7 @@
 """The memo of rows: nothing computed twice that fits, nothing changed by keeping it."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -125,3 +126,17 @@ def test_a_model_without_anything_to_keep_gets_nothing() -> None:
     store = RowStore(4, budget=MemoryBudget(1000))
     assert store.get(torch.tensor([1, 2]), lambda _: {}) == {}
     assert store.num_kept == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of a process's memory")
+def test_memory_is_taken_by_the_rows_that_are_kept_alone() -> None:
+    def resident() -> int:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+    store = RowStore(5_000_000, budget=MemoryBudget(2**31))
+    before = resident()
+    for width in (60, 64, 80):  # grows twice
+        store.get(torch.arange(0, 100) + width, lambda rows, width=width: {"ids": torch.ones(len(rows), width).short()})
+    assert store.get(torch.tensor([60]), lambda _: {})["ids"].sum() == 60
+    assert resident() - before < 100 * 2**20  # all rows together would take 750 MiB
