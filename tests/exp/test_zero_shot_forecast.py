@@ -99,4 +99,4 @@ def test_calf_takes_a_target_with_other_columns(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     llm = "--llm_model random --llm_layers 1 --llm_width 16 --llm_heads 2 --num_components 4".split()
     list(run_command(flags(tmp_path, "--model", "CALF", *llm, *SHORT, *ON_DEMO)))
-    assert len(metrics(tmp_path)["targets"]["demo"]["per_channel"]) == 7
+    assert len(metrics(tmp_path)["targets"]["demo"]["per_channel"]["mse"]) == 7
