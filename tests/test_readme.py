@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -61,3 +62,22 @@ def test_speed_figures_are_those_of_the_committed_tables(column):
             assert same(lines[name][column], rows[way][wanted]), name
     shares = [next(line for line in pages[0] if line[0] == way)[-1].removesuffix(" %") for way in (EXACT, BF16)]
     assert lines["share of the matrix-product rate, float32 / bfloat16"][column] == f"{shares[0]} / {shares[1]} %"
+
+
+def test_baseline_figures_are_those_of_the_committed_runs():
+    """Means and sample deviations over seeds of the library's own CSV, beside the published figures it quotes."""
+    runs = pd.read_csv(ROOT / "docs" / "baselines" / "results.csv")
+    published = pd.read_csv(ROOT / "utils" / "published" / "accuracy.csv")
+    published = published[(published["seq_len"] == "own") & (published["model"] == "DLinear")]
+    header, *lines = readme_table(["data", "H"])
+    assert len(lines) == runs.groupby(["data", "pred_len"]).ngroups
+    for line in lines:
+        data, horizon = line[0], int(line[1])
+        cell = runs[(runs["data"] == data) & (runs["pred_len"] == horizon)]
+        for model in ("DLinear", "NLinear", "SeasonalNaive", "LastValue"):
+            errors = cell[cell["name"] == model]["mse"]
+            claimed = line[header.index(model)]
+            spread = f" ± {errors.std():.3f}" if errors.std() >= 5e-4 else ""
+            assert claimed == f"{errors.mean():.3f}{spread}", (data, horizon, model)
+        found = published[(published["dataset"] == data) & (published["pred_len"] == str(horizon))]["mse"]
+        assert line[-1] == (f"{found.item():.3f}" if len(found) else "-")
