@@ -75,9 +75,10 @@ def test_baseline_figures_are_those_of_the_committed_runs():
         data, horizon = line[0], int(line[1])
         cell = runs[(runs["data"] == data) & (runs["pred_len"] == horizon)]
         for model in ("DLinear", "NLinear", "SeasonalNaive", "LastValue"):
-            errors = cell[cell["name"] == model]["mse"]
+            errors = cell[cell["name"] == model]["mse"].to_numpy(dtype=float)
             claimed = line[header.index(model)]
-            spread = f" ± {errors.std():.3f}" if errors.std() >= 5e-4 else ""
+            deviation = float(errors.std(ddof=1))
+            spread = f" ± {deviation:.3f}" if deviation >= 5e-4 else ""
             assert claimed == f"{errors.mean():.3f}{spread}", (data, horizon, model)
         found = published[(published["dataset"] == data) & (published["pred_len"] == str(horizon))]["mse"]
         assert line[-1] == (f"{found.item():.3f}" if len(found) else "-")
