@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -75,7 +76,7 @@ def test_baseline_figures_are_those_of_the_committed_runs():
         data, horizon = line[0], int(line[1])
         cell = runs[(runs["data"] == data) & (runs["pred_len"] == horizon)]
         for model in ("DLinear", "NLinear", "SeasonalNaive", "LastValue"):
-            errors = cell[cell["name"] == model]["mse"].to_numpy(dtype=float)
+            errors = np.array(cell["mse"][cell["name"] == model], dtype=float)
             claimed = line[header.index(model)]
             deviation = float(errors.std(ddof=1))
             spread = f" ± {deviation:.3f}" if deviation >= 5e-4 else ""
