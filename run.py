@@ -6,9 +6,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from exp.processes import StoppedElsewhere, close_processes, lost_process, speaks_for_all
 from exp.seeds import WrongInput, run_command
-from exp.training_loop import Interrupted
+from exp.training.loop import Interrupted
+from exp.training.processes import StoppedElsewhere, close_processes, is_rank_zero, lost_process
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 ON_INTERRUPT = "interrupted: the same command goes on from the last state that was saved"
@@ -16,7 +16,7 @@ ON_INTERRUPT = "interrupted: the same command goes on from the last state that w
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what the flags say and returns the exit code."""
-    level = logging.INFO if speaks_for_all() else logging.WARNING
+    level = logging.INFO if is_rank_zero() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     except (FloatingPointError, OSError, StoppedElsewhere) as error:
         return failure(str(error), FAILED)
     except (Interrupted, KeyboardInterrupt) as error:
-        if speaks_for_all():
+        if is_rank_zero():
             print(str(error) or ON_INTERRUPT, file=sys.stderr)
         return INTERRUPTED
     except RuntimeError as error:

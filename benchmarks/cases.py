@@ -20,9 +20,9 @@ from data_provider.data_factory import data_provider
 from data_provider.demo import synthetic_table
 from data_provider.series import load_series
 from data_provider.windows import Batch
-from layers.llm import RANDOM, LLMConfig
+from layers.backbones import RANDOM, LLMConfig
 from models.balm import BALM, BALMConfig
-from models.base import Forecaster, TaskShape
+from models.base import Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig
 from utils.losses import LOSSES
 
@@ -74,7 +74,7 @@ def synthetic_data(config: CaseConfig, place: Path, num_rows: int, num_channels:
 def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
     """Training batches with the row constants that `model` declares."""
     data = data_config(config)
-    has_constants = type(model).row_constants is not Forecaster.row_constants
+    has_constants = type(model).prompt_inputs is not Forecaster.prompt_inputs
     _, loader = data_provider(
         load_series(data),
         "train",
@@ -83,14 +83,14 @@ def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
         batch_size=config.batch_size,
         seed=SEED,
         device=config.device,
-        constants=model.row_constants if has_constants else None,
+        constants=model.prompt_inputs if has_constants else None,
     )
     return [batch for batch, _ in zip(loader, range(NUM_BATCHES), strict=False)]
 
 
-def shape_of(config: CaseConfig, dtype: torch.dtype) -> TaskShape:
+def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
     """The task's shape; demo and ETT have seven channels."""
-    return TaskShape(seq_len=config.seq_len, pred_len=config.pred_len, num_channels=7, season_length=24, dtype=dtype)
+    return ForecastSpec(seq_len=config.seq_len, pred_len=config.pred_len, num_channels=7, season_length=24, dtype=dtype)
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:
@@ -108,13 +108,13 @@ def build(config: CaseConfig, way: str) -> Forecaster:
     if config.model == "CALF":
         kind = PlainCALF if way == "plain" else CALF
         settings = CALFConfig(**llm, num_components=min(500, config.llm_width))
-        calf = kind.build(settings, shape_of(config, dtype))
+        calf = kind.build(settings, spec_of(config, dtype))
         if isinstance(calf, PlainCALF):
             calf.use_published_modules()
         return calf.to(config.device)
     plain = way.startswith("plain")
     settings = BALMConfig(**llm, d_ff=min(128, config.llm_width), **SETTINGS.get(way, {}))
-    balm = (PlainBALM if plain else BALM).build(settings, shape_of(config, dtype))
+    balm = (PlainBALM if plain else BALM).build(settings, spec_of(config, dtype))
     if isinstance(balm, PlainBALM):
         balm.llm_drops_out = way == "plain"
     return balm.to(config.device)
@@ -167,14 +167,14 @@ def _inputs_by_batch(model: Forecaster, batches: list[Batch], way: str) -> list[
 
         def made_now(batch: Batch) -> Callable[[], dict[str, Tensor]]:
             def make() -> dict[str, Tensor]:
-                return {name: value.to(device) for name, value in model.row_constants(batch.look_back.cpu()).items()}
+                return {name: value.to(device) for name, value in model.prompt_inputs(batch.look_back.cpu()).items()}
 
             return make
 
         return [made_now(batch) for batch in batches]
     with torch.no_grad():
         kept = [
-            model.row_states(**batch.constants) if model.row_states_are_constant else batch.constants
+            model.cached_features(**batch.constants) if model.features_are_constant else batch.constants
             for batch in batches
         ]
     return [lambda found=found: copy.copy(found) for found in kept]

@@ -7,8 +7,8 @@ import statistics
 import torch
 
 from benchmarks.timing import time_in_turn
-from exp.runtime import cpu_name
-from layers.frozen_gpt2 import multiply
+from exp.training.runtime import cpu_name
+from layers.fast_gpt2.operations import multiply
 
 # GPT-2's widest product, on about as many tokens as a batch of 24 prompts has.
 TOKENS, WIDTH, INNER = 1579, 768, 3072

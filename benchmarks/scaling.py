@@ -21,7 +21,7 @@ from benchmarks.tables import markdown, publish
 from benchmarks.timing import synchronise, time_in_turn
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
-from exp.evaluation import forecast_batch
+from exp.training.evaluation import forecast_batch
 from utils.flags import parse_flags
 
 DATA_ROWS = 8_000

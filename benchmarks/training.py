@@ -12,14 +12,14 @@ from data_provider.config import DataConfig
 from data_provider.series import load_series
 from data_provider.splits import Split
 from exp.config import TrainConfig
-from exp.evaluation import split_errors
 from exp.exp_basic import Settings
-from exp.run_folder import RunFolder
-from exp.runtime import Runtime
-from exp.split_data import FirstSteps, SplitData
-from exp.training_loop import TrainingLoop
+from exp.training.data import FirstSteps, SplitData
+from exp.training.evaluation import split_errors
+from exp.training.loop import TrainingLoop
+from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.metrics import ErrorSums
+from utils.run_folder import RunFolder
 from utils.tracking import TrackConfig, Tracking
 
 

@@ -20,7 +20,7 @@ from data_provider.windows import Batch, Windows
 logger = logging.getLogger(__name__)
 
 DEFAULT_BUDGET_BYTES = 2**30
-RowConstants = Callable[[Tensor], dict[str, Tensor]]
+PromptInputs = Callable[[Tensor], dict[str, Tensor]]
 
 
 class BatchLoader:
@@ -35,7 +35,7 @@ class BatchLoader:
         windows: Windows,
         row_batches: RowBatches,
         *,
-        constants: RowConstants | None = None,
+        constants: PromptInputs | None = None,
         store: RowStore | None = None,
     ) -> None:
         self.windows, self.row_batches = windows, row_batches
@@ -56,15 +56,15 @@ class BatchLoader:
         slices = iter(self.row_batches)
         if self._constants is None:
             return (self._batch(slice_, {}) for slice_ in slices)
-        ahead = prefetch((slice_, self._row_constants(slice_.rows)) for slice_ in slices)
+        ahead = prefetch((slice_, self._prompt_inputs(slice_.rows)) for slice_ in slices)
         return (self._batch(slice_, constants) for slice_, constants in ahead)
 
     def batch(self, rows: Tensor) -> Batch:
         """The batch of any rows of the split, outside a pass."""
-        constants = {} if self._constants is None else self._row_constants(rows)
+        constants = {} if self._constants is None else self._prompt_inputs(rows)
         return self._batch(RowSlice(rows, len(rows)), constants)
 
-    def _row_constants(self, rows: Tensor) -> dict[str, Tensor]:
+    def _prompt_inputs(self, rows: Tensor) -> dict[str, Tensor]:
         def compute(missing: Tensor) -> dict[str, Tensor]:
             assert self._constants is not None
             with torch.no_grad():
@@ -93,7 +93,7 @@ def data_provider(
     device: torch.device | str = "cpu",
     process_index: int = 0,
     num_processes: int = 1,
-    constants: RowConstants | None = None,
+    constants: PromptInputs | None = None,
     constants_budget: MemoryBudget | None = None,
     needs_time_features: bool = False,
 ) -> tuple[Windows, BatchLoader]:

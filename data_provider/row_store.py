@@ -184,7 +184,7 @@ def _as_indexable(tensor: Tensor) -> Tensor:
 
 
 def _merge(kept: dict[str, Tensor], fresh: dict[str, Tensor], is_fresh: Tensor) -> dict[str, Tensor]:
-    """Kept and fresh rows in the asked order, padded with zeros to the wider of the two."""
+    """SavedActivations and fresh rows in the asked order, padded with zeros to the wider of the two."""
     merged = {}
     for name, old in kept.items():
         dtype, new = old.dtype, _as_indexable(fresh[name])

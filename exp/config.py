@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -103,3 +109,29 @@ NOT_IN_RUN_ID = frozenset(
     {"is_training", "seeds", "itr", "device", "output_dir", "overwrite", "checkpoint_steps", "row_memory_mb",
      "eval_batch_size"}
 )  # fmt: skip
+
+
+def run_id(
+    *,
+    model: str,
+    data: str,
+    seq_len: int,
+    pred_len: int,
+    percent: int,
+    train: TrainConfig,
+    determinants: Mapping[str, Any],
+) -> str:
+    """A readable name that ends in a hash of everything that determines the result; it stays a name in any folder."""
+    training = {name: value for name, value in asdict(train).items() if name not in NOT_IN_RUN_ID}
+    text = json.dumps({**determinants, "train": training}, sort_keys=True, default=str)
+    parts = [
+        train.model_id, model, data, f"{percent}pct" if percent < 100 else "", str(seq_len), str(pred_len),
+        f"seed{train.seed}", train.des, hashlib.sha256(text.encode()).hexdigest()[:8],
+    ]  # fmt: skip
+    name = re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part)).lstrip(".-")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"the run id would have {len(name.encode())} bytes, more than the {LONGEST_NAME} that a folder's name may "
+            "have: shorten --model_id or --des"
+        )
+    return name

@@ -22,9 +22,9 @@ from exp.efficiency_measure import Efficiency, measure
 from models import model_class
 from utils.files import replace_file
 from utils.flags import flag_names
-from utils.published_numbers import published_efficiency
-from utils.quantity_text import bytes_text, count_text, figures_text
-from utils.table_text import Cell, Table, to_markdown
+from utils.report.published_numbers import published_efficiency
+from utils.report.quantities import bytes_text, count_text, figures_text
+from utils.report.table import Cell, Table, to_markdown
 
 
 def arguments_of_models(models: Sequence[str], words: Sequence[str]) -> dict[str, list[str]]:

@@ -14,10 +14,10 @@ import torch
 
 from data_provider.windows import Batch
 from exp.command_line import parse_command
-from exp.evaluation import forecast_batch
 from exp.exp_long_term_forecast import LongTermForecast
-from exp.runtime import cpu_name
-from exp.split_data import SplitData
+from exp.training.data import SplitData
+from exp.training.evaluation import forecast_batch
+from exp.training.runtime import cpu_name
 from utils.losses import LOSSES
 from utils.memory import peak_memory_bytes
 
@@ -89,7 +89,7 @@ def _training_seconds(experiment: LongTermForecast, num_iterations: int) -> floa
     criterion = LOSSES[model.default_loss]
 
     def step(batch: Batch) -> None:
-        forecast = wrapped(batch.look_back, **split.row_inputs.of(batch))
+        forecast = wrapped(batch.look_back, **split.feature_cache.of(batch))
         loss = criterion(split.windows.keep_targets(forecast.values.float()), batch.target)
         loss = loss + sum(value.float() for value in forecast.auxiliary_losses.values())
         optimizer.zero_grad()

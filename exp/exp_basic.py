@@ -1,4 +1,4 @@
-"""What the flags said, and an experiment with its run folder; where it computes is `exp/runtime.py`."""
+"""What the flags said, and an experiment with its run folder; where it computes is `exp/training/runtime.py`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from data_provider.config import DataConfig
 from exp.config import TrainConfig
-from exp.run_folder import RunFolder
-from exp.runtime import Runtime
+from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.lock import FolderLock
+from utils.run_folder import RunFolder
 from utils.tracking import TrackConfig, Tracking
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Experiment:
         """
         with ExitStack() as held:
             self.runtime.on_main(lambda: self._take_folder(held, record))
-            self.runtime.together(self._see_folder)
+            self.runtime.run_on_all_ranks(self._see_folder)
             yield
 
     def _see_folder(self) -> None:

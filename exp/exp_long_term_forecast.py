@@ -11,23 +11,24 @@ from torch import Tensor
 
 from data_provider.series import Series, load_series
 from data_provider.splits import Split
-from exp.closing_table import error_table
-from exp.evaluation import split_errors
+from exp.config import run_id
 from exp.exp_basic import Experiment, Settings
-from exp.intervals import calibrate, new_errors, save_intervals
-from exp.naive import naive_errors
-from exp.run_folder import FORMAT, run_id
-from exp.run_record import diagnostics, save_forecasts, save_plots, tables_of
-from exp.split_data import SplitData
-from exp.training_loop import TrainingLoop
-from exp.training_state import load_weights
-from models.base import TaskShape
+from exp.training.data import SplitData
+from exp.training.evaluation import split_errors
+from exp.training.intervals import calibrate, new_errors, save_intervals
+from exp.training.loop import TrainingLoop
+from exp.training.naive import naive_errors
+from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of
+from exp.training.state import load_weights
+from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
 from utils.conformal import AbsoluteErrors, Coverage
 from utils.files import write_json
 from utils.memory import peak_memory_bytes
 from utils.metrics import ErrorSums
 from utils.progress import duration
+from utils.report.text_table import error_table
+from utils.run_folder import FORMAT
 from utils.tracking import Rows
 
 
@@ -39,7 +40,7 @@ class LongTermForecast(Experiment):
     def __init__(self, settings: Settings):
         super().__init__(settings)
         self.series = self.load()
-        self.model = settings.model_class.build(settings.model, self.shape_of(self.series))
+        self.model = settings.model_class.build(settings.model, self.spec_of(self.series))
         self.model.to(self.runtime.device)
         self.train, self.validation, self.test = (
             self.split_of(self.series, split) for split in ("train", "validation", "test")
@@ -69,7 +70,7 @@ class LongTermForecast(Experiment):
         if self.runtime.is_main:
             save_checkpoint(self.folder.window_errors, sums.window_errors(), {"split": "test"})
             save_intervals(self.folder.intervals, intervals)
-        naive = naive_errors(self.runtime, self.test, self.shape_of(self.series))
+        naive = naive_errors(self.runtime, self.test, self.spec_of(self.series))
         return {"test": {**self.summary_of(sums, self.series), "coverage": coverage.summary()}, "naive": naive}
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
@@ -102,9 +103,9 @@ class LongTermForecast(Experiment):
         ]
         return "\n".join(f"  {line}" for line in lines)
 
-    def shape_of(self, series: Series) -> TaskShape:
+    def spec_of(self, series: Series) -> ForecastSpec:
         """What a model must know of the task on this series."""
-        return TaskShape(
+        return ForecastSpec(
             seq_len=self.settings.data.seq_len,
             pred_len=self.settings.data.pred_len,
             num_channels=series.num_channels,
@@ -137,7 +138,7 @@ class LongTermForecast(Experiment):
             train=self.settings.train,
             determinants={
                 **record,
-                "model_identity": self.model.identity(),
+                "backbone_fingerprint": self.model.fingerprint(),
                 "num_processes": self.runtime.num_processes,
             },
         )
@@ -149,7 +150,7 @@ class LongTermForecast(Experiment):
             "format": FORMAT,
             **self.settings.record(),
             "run_id": self.folder.path.name,
-            "model_identity": self.model.identity(),
+            "backbone_fingerprint": self.model.fingerprint(),
             "model_defaults": asdict(type(self.settings.model)()),
             "labels": self._labels(),
             "series": {
@@ -169,7 +170,7 @@ class LongTermForecast(Experiment):
         facts = {
             "demo data": self.series.is_demo,
             # A named LLM with random weights is a control of the paper, which the tables call by its flag.
-            "random LLM": self.model.identity().get("name") == "random",
+            "random LLM": self.model.fingerprint().get("name") == "random",
             "fast_dev_run": self.settings.train.fast_dev_run,
         }
         return [label for label, holds in facts.items() if holds]
@@ -259,6 +260,6 @@ class LongTermForecast(Experiment):
         return tables_of(samples, metrics, time_step=self.series.time_step)
 
     def _test_again(self) -> dict[str, Any]:
-        self.runtime.together(lambda: load_weights(self.folder.best, self.model))
+        self.runtime.run_on_all_ranks(lambda: load_weights(self.folder.best, self.model))
         self.runtime.wrap(self.model)
         return {**self.folder.read_metrics(), **self.test_entries()}

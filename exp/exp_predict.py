@@ -11,10 +11,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from exp.checkpoint_task import CheckpointTask
-from exp.forecast_file import SUFFIXES, write_tables
-from exp.forecaster import WindowForecasts, load_forecaster
-from exp.history import History, history_of_file
-from exp.uncertainty import uncertainty_note
+from exp.predict.forecast_file import SUFFIXES, write_tables
+from exp.predict.forecaster import WindowForecasts, load_forecaster
+from exp.predict.input_table import InputTable, input_table_of_file
+from exp.predict.uncertainty import uncertainty_note
 from utils.plotting import plot_forecast
 
 __all__ = ["Predict", "PredictConfig", "load_forecaster"]
@@ -78,8 +78,8 @@ class Predict(CheckpointTask):
         )
         self.half_width = self.forecaster.half_width(config.interval) if config.interval is not None else None
         self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)
-        self.history = self.forecaster.checked(self._read(Path(config.data_path)), rolling=config.rolling)
-        self.note = uncertainty_note(self.forecaster, level=config.interval, remarks=self.history.notes)
+        self.input_table = self.forecaster.checked(self._read(Path(config.data_path)), rolling=config.rolling)
+        self.note = uncertainty_note(self.forecaster, level=config.interval, remarks=self.input_table.notes)
 
     def run(self) -> dict[str, Any]:
         """Writes table, plot and note, all three or none; returns where they are and what was forecast."""
@@ -109,14 +109,14 @@ class Predict(CheckpointTask):
         ]
         return "\n".join(f"  {line}".rstrip() for line in [*shown, "", *places])
 
-    def _read(self, path: Path) -> History:
+    def _read(self, path: Path) -> InputTable:
         date_column = self.config.date_column or self.forecaster.data.date_column
-        return history_of_file(path, self.forecaster.columns, date_column=date_column)
+        return input_table_of_file(path, self.forecaster.columns, date_column=date_column)
 
     def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
         """The forecasts as tables; the last windows are left in `last`."""
         forecaster, rolling = self.forecaster, self.config.rolling
-        for part in forecaster.forecasts(self.history):
+        for part in forecaster.forecasts(self.input_table):
             last[:] = [part]
             yield forecaster.table(part, self.half_width, rolling=rolling)
 
@@ -126,7 +126,7 @@ class Predict(CheckpointTask):
         channels = forecaster.target_channels
         plot_forecast(
             path,
-            look_back=self.history.values[-seq_len:, channels],
+            look_back=self.input_table.values[-seq_len:, channels],
             target=None,
             forecast=last.values[-1],
             columns=forecaster.target_columns,

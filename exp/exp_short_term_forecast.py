@@ -14,7 +14,7 @@ from data_provider.m4 import FREQUENCIES, check_frequencies, load_m4
 from exp.exp_basic import Experiment, FinishedRun, Settings
 from exp.m4_frequency import FrequencyForecast
 from exp.m4_scores import overall, score_table
-from exp.run_folder import RunFolder
+from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 FLAGS_THAT_M4_READS = ("data", "root_path")

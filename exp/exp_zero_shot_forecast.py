@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from data_provider.series import load_series
-from exp.closing_table import error_table
-from exp.evaluation import split_errors
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
-from exp.naive import naive_errors
-from exp.run_folder import RunFolder
-from exp.split_data import SplitData
-from exp.training_loop import TrainingLoop
-from exp.training_state import load_weights
+from exp.training.data import SplitData
+from exp.training.evaluation import split_errors
+from exp.training.loop import TrainingLoop
+from exp.training.naive import naive_errors
+from exp.training.state import load_weights
 from utils.checkpoint import load_checkpoint
+from utils.report.text_table import error_table
+from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class ZeroShotForecast(LongTermForecast):
         for name, series in self.targets.items():
             split = self.target_splits[name]
             sums = split_errors(self.runtime, self.model, split, label=f"test on {name}")
-            naive = naive_errors(self.runtime, split, self.shape_of(series))
+            naive = naive_errors(self.runtime, split, self.spec_of(series))
             targets[name] = {**self.summary_of(sums, series), "naive": naive}
         return {"targets": targets}
 

@@ -16,13 +16,13 @@ from data_provider.row_batches import RowBatches
 from data_provider.row_store import RowStore
 from data_provider.series import Series
 from data_provider.splits import Split
-from exp.evaluation import split_errors
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.m4_scores import ForecastTable, M4Reference, score_table
-from exp.row_inputs import RowInputs
-from exp.split_data import DEV_RUN_STEPS, FirstSteps, SplitData
-from exp.training_loop import TrainingLoop
+from exp.training.data import DEV_RUN_STEPS, FirstSteps, SplitData
+from exp.training.evaluation import split_errors
+from exp.training.feature_cache import FeatureCache
+from exp.training.loop import TrainingLoop
 from models.base import Forecaster
 from utils.checkpoint import pack, save_checkpoint
 from utils.files import replace_file, write_json
@@ -62,16 +62,16 @@ class FrequencyForecast(LongTermForecast):
             order: RowBatches = OneWindowPerSeries(windows, batch_size=train.batch_size, **share)
         else:
             order = RowBatches(len(windows), batch_size=train.rows_per_evaluation_batch, shuffle=False, **share)
-        has_constants = type(self.model).row_constants is not Forecaster.row_constants
+        has_constants = type(self.model).prompt_inputs is not Forecaster.prompt_inputs
         loader = BatchLoader(
             windows,
             order,
-            constants=self.model.row_constants if has_constants else None,
+            constants=self.model.prompt_inputs if has_constants else None,
             store=RowStore(len(windows), budget=runtime.row_memory) if has_constants else None,
         )
         steps = FirstSteps(loader, DEV_RUN_STEPS) if train.fast_dev_run else loader
         return SplitData(
-            windows, steps, RowInputs(self.model, num_rows=len(windows), budget=runtime.row_memory), loader
+            windows, steps, FeatureCache(self.model, num_rows=len(windows), budget=runtime.row_memory), loader
         )
 
     def test_entries(self) -> dict[str, Any]:

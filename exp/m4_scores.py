@@ -14,8 +14,8 @@ from torch import Tensor
 
 from data_provider.m4 import M4Data
 from data_provider.splits import Split
-from exp.closing_table import aligned
 from utils import m4_metrics
+from utils.report.text_table import aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class M4Reference:
 
 
 class ForecastTable:
-    """Collects the forecast of every series, whatever the batches and processes (`exp.evaluation.Observer`)."""
+    """Collects the forecast of every series, whatever the batches and processes (an `Observer`)."""
 
     def __init__(self, *, num_series: int, horizon: int, device: torch.device | str = "cpu"):
         self.values = torch.zeros(num_series, horizon, dtype=torch.float64, device=device)

@@ -11,7 +11,7 @@ from exp import task_class
 from exp.checkpoint_task import CheckpointTask
 from exp.command_line import parse_checkpoint_task, parse_command, selected_task
 from exp.exp_basic import Experiment, FinishedRun, Settings
-from exp.processes import messages_of_all, speaks_for_all
+from exp.training.processes import is_rank_zero, messages_of_all
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
     try:
         settings = parse_command(arguments)
     except ValueError as error:
-        raise WrongInput(str(error) if speaks_for_all() else "") from error
+        raise WrongInput(str(error) if is_rank_zero() else "") from error
     seeds, all_metrics = settings.train.all_seeds, []
     for seed in seeds:
         experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
@@ -56,7 +56,7 @@ def run_all_seeds(arguments: Sequence[str]) -> Iterator[str]:
             all_metrics.append(metrics)
             if experiment.runtime.is_main:
                 yield experiment.closing_text(metrics)
-    if len(seeds) > 1 and speaks_for_all():
+    if len(seeds) > 1 and is_rank_zero():
         yield spread(seeds, all_metrics)
 
 
@@ -73,7 +73,7 @@ def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | Finis
         reason = str(error) or type(error).__name__
     reasons = messages_of_all(reason)
     if reasons:
-        raise WrongInput("; ".join(reasons) if speaks_for_all() else "")
+        raise WrongInput("; ".join(reasons) if is_rank_zero() else "")
     if len(messages_of_all(type(built).__name__)) > 1:
         raise WrongInput(
             f"--output_dir {settings.train.output_dir} holds a finished run for some processes only: name a folder "

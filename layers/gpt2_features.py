@@ -15,7 +15,7 @@ from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from layers.frozen_layers import FrozenConv1D, frozen_mlp
+from layers.fast_gpt2.frozen_layers import FrozenConv1D, frozen_mlp
 
 MANY_TOKENS = 128
 

@@ -11,16 +11,16 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from layers.alignment import balancing_scale, info_nce, token_deviation
+from layers.backbones import LLM, LLMConfig, llm_width, load_backbone
+from layers.fast_gpt2.text_states import text_states
 from layers.gather_rows import rows_of_all_processes
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
-from layers.llm import LLM, LLMConfig, llm_width, load_llm
 from layers.patching import PatchEmbedding, cut_patches, num_patches
 from layers.prompt import TYPICAL, WORDS, prompt_texts, tokenise
 from layers.statistics import NUM_LAGS, RowStatistics
 from layers.text_attention import TextAttention
-from layers.text_branch import text_states
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 # What --compat_official turns on, all at once: the published code's departures from the paper.
 PUBLISHED: dict[str, Any] = {
@@ -156,16 +156,16 @@ class BALM(Forecaster):
     Config = BALMConfig
     channel_independent = True
 
-    def __init__(self, config: BALMConfig, shape: TaskShape, llm: LLM | None, *, width: int | None = None) -> None:
+    def __init__(self, config: BALMConfig, spec: ForecastSpec, llm: LLM | None, *, width: int | None = None) -> None:
         super().__init__()
-        self.config, self.shape, self.llm = config, shape, llm
-        self.num_patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
-        self.num_states = num_text_states(self.num_patches, shape) if llm is not None else 0
+        self.config, self.spec, self.llm = config, spec, llm
+        self.num_patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
+        self.num_states = num_text_states(self.num_patches, spec) if llm is not None else 0
         d = llm.model.config.n_embd if llm is not None else width or llm_width(config)
         self._check_fit(d)
         self.patch_embedding = PatchEmbedding(config.patch_len, config.d_model, config.dropout)
         self.mapping = nn.Linear(config.d_model, d)
-        self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, shape.pred_len, config.dropout)
+        self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, spec.pred_len, config.dropout)
         self.learnable_prompt: nn.Parameter | None = None
         if llm is None:
             return
@@ -180,33 +180,33 @@ class BALM(Forecaster):
             self.log_tau = nn.Parameter(torch.tensor(math.log(0.07)))
 
     @classmethod
-    def build(cls, config: BALMConfig, shape: TaskShape) -> Self:
-        """The model with its LLM loaded in `shape.dtype`; ValueError or FileNotFoundError when that cannot be."""
+    def build(cls, config: BALMConfig, spec: ForecastSpec) -> Self:
+        """The model with its LLM loaded in `spec.dtype`; ValueError or FileNotFoundError when that cannot be."""
         if config.text_branch == "none":
-            return cls(config, shape, None)
-        dtype = torch.float32 if config.text_branch == "attention" else shape.dtype
-        return cls(config, shape, load_llm(config, WORDS, dtype, random_weights=config.text_branch == "random_llm"))
+            return cls(config, spec, None)
+        dtype = torch.float32 if config.text_branch == "attention" else spec.dtype
+        return cls(config, spec, load_backbone(config, WORDS, dtype, random_weights=config.text_branch == "random_llm"))
 
-    def forward(self, look_back: Float[Tensor, "row seq_len 1"], **row_constants: Tensor) -> Forecast:
-        """Forecasts from rows and their `row_constants`, or their `row_states` in place of these."""
+    def forward(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Forecast:
+        """Forecasts from rows and their `prompt_inputs`, or their `cached_features` in place of these."""
         with torch.autocast(look_back.device.type, enabled=False):
-            encoding = self.encode(look_back, **row_constants)
+            encoding = self.encode(look_back, **prompt_inputs)
             values = encoding.statistics.denormalise(self.head(self.head_tokens(encoding))[:, :, None])
             if not self.training or encoding.text is None or not self.config.alignment_weight:
                 return Forecast(values)
             return Forecast(values, {"alignment": self.config.alignment_weight * self._alignment_loss(encoding)})
 
-    def encode(self, look_back: Float[Tensor, "row seq_len 1"], **row_constants: Tensor) -> Encoding:
+    def encode(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Encoding:
         """Both branches of every row, before they are joined."""
         statistics = InstanceStatistics.of(look_back)
         rows = statistics.normalise(look_back)[:, :, 0]
-        if self.config.patch_input_bf16 or (self.config.compat_official and self.shape.dtype == torch.bfloat16):
+        if self.config.patch_input_bf16 or (self.config.compat_official and self.spec.dtype == torch.bfloat16):
             rows = rows.bfloat16().float()
         patches = cut_patches(rows, patch_len=self.config.patch_len, stride=self.config.stride)
         time_tokens = self.mapping(self.patch_embedding(patches))
         if self.llm is None:
             return Encoding(statistics, time_tokens, None, None)
-        text = self._text(row_constants)
+        text = self._text(prompt_inputs)
         scale = torch.ones_like(text.deviation)
         if self.config.scaling:
             scale = balancing_scale(text.deviation, token_deviation(time_tokens))
@@ -231,11 +231,11 @@ class BALM(Forecaster):
             group_rows=self.config.alignment_rows,
         )
 
-    def _text(self, row_constants: dict[str, Tensor]) -> Text:
-        if "text_head" in row_constants:
-            text = Text(*(row_constants[f"text_{part}"].float() for part in ("head", "mean", "deviation")))
+    def _text(self, prompt_inputs: dict[str, Tensor]) -> Text:
+        if "text_head" in prompt_inputs:
+            text = Text(*(prompt_inputs[f"text_{part}"].float() for part in ("head", "mean", "deviation")))
         else:
-            text = self._summary(self.text_states(row_constants["prompt_ids"], row_constants["prompt_lengths"]))
+            text = self._summary(self.text_states(prompt_inputs["prompt_ids"], prompt_inputs["prompt_lengths"]))
         if self.config.text_branch != "shuffled":
             return text
         shift = max(1, len(text.mean) // 2)
@@ -283,7 +283,7 @@ class BALM(Forecaster):
             freeze = self.config.freeze_prompt_after
             self.learnable_prompt.requires_grad_(freeze is None or epoch < freeze)
 
-    def row_constants(self, look_back: Float[Tensor, "row seq_len 1"]) -> dict[str, Tensor]:
+    def prompt_inputs(self, look_back: Float[Tensor, "row seq_len 1"]) -> dict[str, Tensor]:
         """Every row's prompt as `prompt_ids` and `prompt_lengths`; ValueError when one exceeds the LLM's positions."""
         if self.llm is None:
             return {}
@@ -298,7 +298,7 @@ class BALM(Forecaster):
         return {"prompt_ids": ids, "prompt_lengths": lengths}
 
     @property
-    def row_states_are_constant(self) -> bool:
+    def features_are_constant(self) -> bool:
         """Whether nothing trains before the text states and no row's depend on its batch."""
         if self.llm is None or self.config.text_branch == "attention":
             return False
@@ -306,22 +306,22 @@ class BALM(Forecaster):
         return not trains and self.config.prompt_padding == "aligned" and not self.config.llm_dropout
 
     @property
-    def row_states_version(self) -> int:
+    def cache_key(self) -> int:
         """How often the learnable prompt has been written to, by training or by loading."""
         return 0 if self.learnable_prompt is None else self.learnable_prompt._version
 
     @torch.no_grad()
-    def row_states(self, **row_constants: Tensor) -> dict[str, Tensor]:
+    def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
         """Text states as far as they are needed: `text_head`, `text_mean`, `text_deviation` in `--text_state_dtype`."""
-        text = self._summary(self.text_states(row_constants["prompt_ids"], row_constants["prompt_lengths"]))
+        text = self._summary(self.text_states(prompt_inputs["prompt_ids"], prompt_inputs["prompt_lengths"]))
         dtype = torch.bfloat16 if self.config.text_state_dtype == "bf16" else torch.float32
         return {f"text_{part}": getattr(text, part).to(dtype) for part in ("head", "mean", "deviation")}
 
     @torch.no_grad()
-    def diagnostics(self, look_back: Float[Tensor, "row seq_len 1"], **row_constants: Tensor) -> dict[str, Tensor]:
+    def diagnostics(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> dict[str, Tensor]:
         """Per row the token means of both branches (text also scaled), their norms, and mean deviations over tokens."""
         with torch.autocast(look_back.device.type, enabled=False):
-            encoding = self.encode(look_back, **row_constants)
+            encoding = self.encode(look_back, **prompt_inputs)
         if encoding.text is None or encoding.scale is None:
             return {}
         time_tokens, text, scale = encoding.time_tokens, encoding.text, encoding.scale
@@ -341,9 +341,9 @@ class BALM(Forecaster):
         """All parameters but the temperature of the contrastive loss; the word table counts whole."""
         return sum(p.numel() for name, p in self.named_parameters() if name != "log_tau")
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """The LLM's name, depth and hashes."""
-        return {} if self.llm is None else dict(self.llm.identity)
+        return {} if self.llm is None else dict(self.llm.fingerprint)
 
     def saved_state(self) -> dict[str, Tensor]:
         """Everything but the frozen LLM; a learnable prompt also after it was frozen."""
@@ -352,15 +352,15 @@ class BALM(Forecaster):
 
     def _check_fit(self, d: int) -> None:
         _require(
-            self.shape.seq_len >= 2 * NUM_LAGS,
-            f"--seq_len must be at least {2 * NUM_LAGS} for BALM's {NUM_LAGS} lags, got {self.shape.seq_len}",
+            self.spec.seq_len >= 2 * NUM_LAGS,
+            f"--seq_len must be at least {2 * NUM_LAGS} for BALM's {NUM_LAGS} lags, got {self.spec.seq_len}",
         )
         _require(
             self.config.d_ff <= d, f"--d_ff must be at most the LLM's width {d}, got {self.config.d_ff}: lower --d_ff"
         )
         _require(
             self.num_states != 1 or not self.config.scaling,
-            f"--pred_len {self.shape.pred_len} at --seq_len {self.shape.seq_len} leaves BALM one text state, which has "
+            f"--pred_len {self.spec.pred_len} at --seq_len {self.spec.seq_len} leaves BALM one text state, which has "
             "no deviation to scale by: raise --pred_len, lower --seq_len, or give --no_scaling",
         )
         if self.llm is not None:
@@ -377,9 +377,9 @@ class BALM(Forecaster):
         )
 
 
-def num_text_states(patches: int, shape: TaskShape) -> int:
+def num_text_states(patches: int, spec: ForecastSpec) -> int:
     """How many text states the head reads, as many as learnable prompt tokens: patches * H / T, in 1..patches."""
-    return max(1, min(patches, patches * shape.pred_len // shape.seq_len))
+    return max(1, min(patches, patches * spec.pred_len // spec.seq_len))
 
 
 def _require(holds: bool, message: str) -> None:

@@ -19,7 +19,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class TaskShape:
+class ForecastSpec:
     """What a model must know of the task before it is built.
 
     `season_length` is the number of time steps of the strongest natural cycle (24 for hourly data).
@@ -37,7 +37,7 @@ class TaskShape:
 class Forecaster(nn.Module):
     """A model that reads look-back windows and returns forecasts of the same channels.
 
-    `forward(look_back [row, seq_len, channel], **row_constants) -> Forecast(values [row, pred_len, channel])`. A
+    `forward(look_back [row, seq_len, channel], **prompt_inputs) -> Forecast(values [row, pred_len, channel])`. A
     channel-independent model is fed one channel of one window a row (channel = 1); any other model all channels of a
     window together. Values in and out are in scaled units. `needs_fixed_channels`: the weights fit only the number of
     channels that they were trained with.
@@ -50,11 +50,11 @@ class Forecaster(nn.Module):
     needs_fixed_channels: ClassVar[bool] = False
 
     @classmethod
-    def build(cls, config: Any, shape: TaskShape) -> Self:
+    def build(cls, config: Any, spec: ForecastSpec) -> Self:
         """The model that `config` describes, its LLM and tokenizer loaded."""
         raise NotImplementedError
 
-    def row_constants(self, look_back: Float[Tensor, "row seq_len channel"]) -> dict[str, Tensor]:  # noqa: ARG002
+    def prompt_inputs(self, look_back: Float[Tensor, "row seq_len channel"]) -> dict[str, Tensor]:  # noqa: ARG002
         """What depends on a row's data alone, to be computed once per row and handed back to `forward` by name.
 
         Called on float32 CPU rows, outside the training step, possibly in another thread: it reads no parameter. Each
@@ -63,23 +63,23 @@ class Forecaster(nn.Module):
         return {}
 
     @property
-    def row_states_are_constant(self) -> bool:
-        """Whether `row_states` of a row would come out the same until `row_states_version` changes."""
+    def features_are_constant(self) -> bool:
+        """Whether `cached_features` of a row would come out the same until `cache_key` changes."""
         return False
 
     @property
-    def row_states_version(self) -> int:
-        """Changes whenever the parameters that `row_states` reads have changed."""
+    def cache_key(self) -> int:
+        """Changes whenever the parameters that `cached_features` reads have changed."""
         return 0
 
-    def row_states(self, **row_constants: Tensor) -> dict[str, Tensor]:
-        """What `forward` takes in place of `row_constants` while `row_states_are_constant`: computed without graph."""
-        return row_constants
+    def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
+        """What `forward` takes in place of `prompt_inputs` while `features_are_constant`: computed without graph."""
+        return prompt_inputs
 
     def diagnostics(
         self,
         look_back: Float[Tensor, "row seq_len channel"],  # noqa: ARG002
-        **row_constants: Tensor,  # noqa: ARG002
+        **prompt_inputs: Tensor,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """Named quantities per row worth seeing before and after training (shown in the report); without graph."""
         return {}
@@ -103,7 +103,7 @@ class Forecaster(nn.Module):
             "inference": self.inference_parameters(),
         }
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """What a checkpoint must know to find the frozen parts again (the LLM's name and hash); JSON values only."""
         return {}
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from transformers import GPT2Model
 from transformers.pytorch_utils import Conv1D
 
+from layers.backbones import LLM, LLMConfig, load_backbone
 from layers.cross_modal_match import CrossModalMatch
 from layers.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
 from layers.gpt2_features import frozen_twin, gpt2_features
 from layers.instance_norm import InstanceStatistics
-from layers.llm import LLM, LLMConfig, load_llm
 from layers.word_components import cache_directory, cached_word_embeddings
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class CALF(Forecaster):
     def __init__(
         self,
         config: CALFConfig,
-        shape: TaskShape,
+        spec: ForecastSpec,
         *,
         llm: LLM,
         words: Float[Tensor, "word width"] | None,
@@ -108,18 +108,18 @@ class CALF(Forecaster):
         dropout: float = 0.1,
     ):
         super().__init__()
-        self.config, self.shape, self.llm_identity = config, shape, llm.identity
+        self.config, self.spec, self.backbone_fingerprint = config, spec, llm.fingerprint
         self.vocabulary_size, self.width = llm.model.config.vocab_size, llm.model.config.n_embd
         self.num_positions = llm.model.config.n_positions
-        self._check_channels(shape.num_channels)
-        if config.output_loss == "mase" and shape.season_length >= shape.seq_len:
+        self._check_channels(spec.num_channels)
+        if config.output_loss == "mase" and spec.season_length >= spec.seq_len:
             raise ValueError(
-                f"--output_loss mase needs a --seq_len above one season of {shape.season_length} steps, got "
-                f"{shape.seq_len}: choose a longer one, or --output_loss smooth_l1"
+                f"--output_loss mase needs a --seq_len above one season of {spec.season_length} steps, got "
+                f"{spec.seq_len}: choose a longer one, or --output_loss smooth_l1"
             )
         with_text = config.has_textual_branch
         self.match = CrossModalMatch(
-            shape.seq_len,
+            spec.seq_len,
             self.width,
             num_heads=num_heads or llm.model.config.n_head,
             feed_forward=feed_forward,
@@ -133,25 +133,25 @@ class CALF(Forecaster):
             self.register_buffer("words", words)
         for module in self.modules():
             if isinstance(module, Conv1D):
-                module.to(shape.dtype)
+                module.to(spec.dtype)
         num_features = llm.model.config.n_layer + 1 if config.has_projections else 0
         self.temporal_projections = self._projections(num_features)
         self.textual_projections = self._projections(num_features)
-        self.head = nn.Linear(self.width, shape.pred_len)
+        self.head = nn.Linear(self.width, spec.pred_len)
 
     @classmethod
-    def build(cls, config: CALFConfig, shape: TaskShape) -> Self:
+    def build(cls, config: CALFConfig, spec: ForecastSpec) -> Self:
         """CALF with its LLM loaded and the principal words computed or read from the user's cache."""
-        llm = load_llm(config)
+        llm = load_backbone(config)
         words = None
         if config.has_textual_branch:
             words = cached_word_embeddings(
                 llm.model.wte.weight,
                 config.num_components,
-                llm_sha256=llm.identity["sha256"],
+                llm_sha256=llm.fingerprint["sha256"],
                 directory=cache_directory(),
             ).T.contiguous()
-        return cls(config, shape, llm=llm, words=words)
+        return cls(config, spec, llm=llm, words=words)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         """The temporal branch's forecast, and in training mode the losses `output` and `feature` between both."""
@@ -223,14 +223,14 @@ class CALF(Forecaster):
         held = sum(p.numel() for _, p in self.named_parameters(remove_duplicate=False))
         return held + (1 + (self.textual is not None)) * self.vocabulary_size * self.width
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """The LLM whose frozen weights a checkpoint of this model needs."""
-        return self.llm_identity
+        return self.backbone_fingerprint
 
     def _output_loss(self, forecast: Tensor, textual_forecast: Tensor, *, look_back: Tensor) -> Tensor:
         if self.config.output_loss == "mase":
             return mean_absolute_scaled_error(
-                forecast, textual_forecast, look_back=look_back, season_length=self.shape.season_length
+                forecast, textual_forecast, look_back=look_back, season_length=self.spec.season_length
             )
         return DISTANCES[self.config.output_loss](forecast, textual_forecast)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class DLinear(Forecaster):
 
     averaging: Tensor
 
-    def __init__(self, config: DLinearConfig, shape: TaskShape) -> None:
+    def __init__(self, config: DLinearConfig, spec: ForecastSpec) -> None:
         super().__init__()
-        self.trend = nn.Linear(shape.seq_len, shape.pred_len)
-        self.remainder = nn.Linear(shape.seq_len, shape.pred_len)
+        self.trend = nn.Linear(spec.seq_len, spec.pred_len)
+        self.remainder = nn.Linear(spec.seq_len, spec.pred_len)
         # Row by row the moving average of a series that is 1 at one time step and 0 elsewhere: X_t = averaging^T X.
-        averaging = moving_average(torch.eye(shape.seq_len)[None], config.moving_avg)[0]
+        averaging = moving_average(torch.eye(spec.seq_len)[None], config.moving_avg)[0]
         self.register_buffer("averaging", averaging, persistent=False)
 
     @classmethod
-    def build(cls, config: DLinearConfig, shape: TaskShape) -> Self:
-        return cls(config, shape)
+    def build(cls, config: DLinearConfig, spec: ForecastSpec) -> Self:
+        return cls(config, spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         return Forecast(functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2))

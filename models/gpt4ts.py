@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from layers.backbones import LLM, LLMConfig, load_backbone
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
-from layers.llm import LLM, LLMConfig, load_llm
 from layers.patching import PatchConfig, cut_patches, num_patches
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class GPT4TS(Forecaster):
     Config = GPT4TSConfig
     channel_independent = True
 
-    def __init__(self, config: GPT4TSConfig, shape: TaskShape, llm: LLM) -> None:
+    def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, llm: LLM) -> None:
         super().__init__()
-        self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, shape.dtype
-        self.llm_identity = llm.identity
-        patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
+        self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, spec.dtype
+        self.backbone_fingerprint = llm.fingerprint
+        patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
         if patches > llm.model.config.n_positions:
             raise ValueError(
-                f"--seq_len {shape.seq_len} gives {patches} patches but the LLM has {llm.model.config.n_positions} "
+                f"--seq_len {spec.seq_len} gives {patches} patches but the LLM has {llm.model.config.n_positions} "
                 "positions: raise --stride"
             )
         self.gpt2 = llm.model
@@ -56,11 +56,11 @@ class GPT4TS(Forecaster):
                 parameter.requires_grad_(True)
         width = self.gpt2.config.n_embd
         self.embedding = nn.Linear(config.patch_len, width)
-        self.head = FlattenHead(patches, width, shape.pred_len, dropout=0.0)
+        self.head = FlattenHead(patches, width, spec.pred_len, dropout=0.0)
 
     @classmethod
-    def build(cls, config: GPT4TSConfig, shape: TaskShape) -> Self:
-        return cls(config, shape, load_llm(config, dtype=shape.dtype))
+    def build(cls, config: GPT4TSConfig, spec: ForecastSpec) -> Self:
+        return cls(config, spec, load_backbone(config, dtype=spec.dtype))
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         statistics = InstanceStatistics.of(look_back)
@@ -71,5 +71,5 @@ class GPT4TS(Forecaster):
             forecast = self.head(states).float()
         return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
 
-    def identity(self) -> dict[str, Any]:
-        return self.llm_identity
+    def fingerprint(self) -> dict[str, Any]:
+        return self.backbone_fingerprint

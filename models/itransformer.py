@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layers.encoder import EncoderConfig
 from layers.instance_norm import InstanceStatistics
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class ITransformer(Forecaster):
 
     Config = ITransformerConfig
 
-    def __init__(self, config: ITransformerConfig, shape: TaskShape) -> None:
+    def __init__(self, config: ITransformerConfig, spec: ForecastSpec) -> None:
         super().__init__()
-        self.embedding = nn.Linear(shape.seq_len, config.d_model)
+        self.embedding = nn.Linear(spec.seq_len, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         layer = nn.TransformerEncoderLayer(
             config.d_model, config.n_heads, config.d_ff, config.dropout, activation="gelu", batch_first=True
         )
         final_norm = nn.LayerNorm(config.d_model)
         self.encoder = nn.TransformerEncoder(layer, config.e_layers, norm=final_norm, enable_nested_tensor=False)
-        self.head = nn.Linear(config.d_model, shape.pred_len)
+        self.head = nn.Linear(config.d_model, spec.pred_len)
 
     @classmethod
-    def build(cls, config: ITransformerConfig, shape: TaskShape) -> Self:
-        return cls(config, shape)
+    def build(cls, config: ITransformerConfig, spec: ForecastSpec) -> Self:
+        return cls(config, spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         statistics = InstanceStatistics.of(look_back)

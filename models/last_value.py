@@ -8,7 +8,7 @@ from typing import Self
 from jaxtyping import Float
 from torch import Tensor
 
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class LastValue(Forecaster):
 
     Config = LastValueConfig
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, spec: ForecastSpec) -> None:
         super().__init__()
-        self.pred_len = shape.pred_len
+        self.pred_len = spec.pred_len
 
     @classmethod
-    def build(cls, config: LastValueConfig, shape: TaskShape) -> Self:  # noqa: ARG003
-        return cls(shape)
+    def build(cls, config: LastValueConfig, spec: ForecastSpec) -> Self:  # noqa: ARG003
+        return cls(spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         return Forecast(look_back[:, -1:].repeat(1, self.pred_len, 1))

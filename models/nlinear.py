@@ -8,7 +8,7 @@ from typing import Self
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class NLinear(Forecaster):
 
     Config = NLinearConfig
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, spec: ForecastSpec) -> None:
         super().__init__()
-        self.linear = nn.Linear(shape.seq_len, shape.pred_len)
+        self.linear = nn.Linear(spec.seq_len, spec.pred_len)
 
     @classmethod
-    def build(cls, config: NLinearConfig, shape: TaskShape) -> Self:  # noqa: ARG003
-        return cls(shape)
+    def build(cls, config: NLinearConfig, spec: ForecastSpec) -> Self:  # noqa: ARG003
+        return cls(spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         last = look_back[:, -1:]

@@ -14,7 +14,7 @@ from layers.encoder import BatchNormEncoderLayer, EncoderConfig
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.patching import PatchConfig, cut_patches, num_patches
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class PatchTST(Forecaster):
 
     Config = PatchTSTConfig
 
-    def __init__(self, config: PatchTSTConfig, shape: TaskShape) -> None:
+    def __init__(self, config: PatchTSTConfig, spec: ForecastSpec) -> None:
         super().__init__()
         self.patch_len, self.stride = config.patch_len, config.stride
-        patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
+        patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
         self.embedding = nn.Linear(config.patch_len, config.d_model)
         self.positions = nn.Parameter(torch.empty(patches, config.d_model).uniform_(-0.02, 0.02))
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.Sequential(*(BatchNormEncoderLayer(config) for _ in range(config.e_layers)))
-        self.head = FlattenHead(patches, config.d_model, shape.pred_len, dropout=0.0)
+        self.head = FlattenHead(patches, config.d_model, spec.pred_len, dropout=0.0)
 
     @classmethod
-    def build(cls, config: PatchTSTConfig, shape: TaskShape) -> Self:
-        return cls(config, shape)
+    def build(cls, config: PatchTSTConfig, spec: ForecastSpec) -> Self:
+        return cls(config, spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         statistics = InstanceStatistics.of(look_back)

@@ -13,7 +13,7 @@ from layers.encoder import check_dropout, check_heads
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.patching import PatchConfig, cut_patches, num_patches
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class PAttn(Forecaster):
     Config = PAttnConfig
     channel_independent = True
 
-    def __init__(self, config: PAttnConfig, shape: TaskShape) -> None:
+    def __init__(self, config: PAttnConfig, spec: ForecastSpec) -> None:
         super().__init__()
         self.patch_len, self.stride = config.patch_len, config.stride
-        patches = num_patches(shape.seq_len, patch_len=config.patch_len, stride=config.stride)
+        patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
         self.embedding = nn.Linear(config.patch_len, config.d_model)
         self.attention = nn.MultiheadAttention(config.d_model, config.n_heads, config.dropout, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.d_model)
-        self.head = FlattenHead(patches, config.d_model, shape.pred_len, dropout=0.0)
+        self.head = FlattenHead(patches, config.d_model, spec.pred_len, dropout=0.0)
 
     @classmethod
-    def build(cls, config: PAttnConfig, shape: TaskShape) -> Self:
-        return cls(config, shape)
+    def build(cls, config: PAttnConfig, spec: ForecastSpec) -> Self:
+        return cls(config, spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         statistics = InstanceStatistics.of(look_back)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.base import Forecast, Forecaster, TaskShape
+from models.base import Forecast, Forecaster, ForecastSpec
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class SeasonalNaiveConfig:
 
 
 class SeasonalNaive(Forecaster):
-    """Forecasts each step as the value one season (`shape.season_length` time steps) before it.
+    """Forecasts each step as the value one season (`spec.season_length` time steps) before it.
 
     The "seasonal naive method" of Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed., section
     5.2): the last season is repeated, nothing is trained. A look-back shorter than one season shows no season: the
@@ -30,20 +30,20 @@ class SeasonalNaive(Forecaster):
 
     Config = SeasonalNaiveConfig
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, spec: ForecastSpec) -> None:
         super().__init__()
-        self.pred_len = shape.pred_len
-        self.season_length = shape.season_length if shape.season_length <= shape.seq_len else 1
-        if self.season_length != shape.season_length:
+        self.pred_len = spec.pred_len
+        self.season_length = spec.season_length if spec.season_length <= spec.seq_len else 1
+        if self.season_length != spec.season_length:
             logger.warning(
                 "SeasonalNaive: --seq_len %d is shorter than one season of %d time steps: the last value is repeated",
-                shape.seq_len,
-                shape.season_length,
+                spec.seq_len,
+                spec.season_length,
             )
 
     @classmethod
-    def build(cls, config: SeasonalNaiveConfig, shape: TaskShape) -> Self:  # noqa: ARG003
-        return cls(shape)
+    def build(cls, config: SeasonalNaiveConfig, spec: ForecastSpec) -> Self:  # noqa: ARG003
+        return cls(spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         step_of_season = torch.arange(self.pred_len, device=look_back.device) % self.season_length

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from data_provider.config import DataConfig
 from data_provider.series import load_series
 from exp.command_line import parse_command
-from exp.training_loop import TrainingLoop
+from exp.training.loop import TrainingLoop
 from tests.exp.runs import flags, run_folder, run_here, write_table
-from tests.exp.two_processes import experiment, loop_of
+from tests.exp.training.two_processes import experiment, loop_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import DamagedFile, read_json
 

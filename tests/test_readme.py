@@ -70,7 +70,7 @@ def test_speed_figures_are_those_of_the_committed_tables(column):
 def test_baseline_figures_are_those_of_the_committed_runs():
     """Means and sample deviations over seeds of the library's own CSV, beside the published figures it quotes."""
     runs = pd.read_csv(ROOT / "docs" / "baselines" / "results.csv")
-    published = pd.read_csv(ROOT / "utils" / "published" / "accuracy.csv")
+    published = pd.read_csv(ROOT / "utils" / "report" / "published" / "accuracy.csv")
     published = published[(published["seq_len"] == "own") & (published["model"] == "DLinear")]
     header, *lines = readme_table(["data", "H"])
     assert len(lines) == runs.groupby(["data", "pred_len"]).ngroups

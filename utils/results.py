@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.comparison_tables import against_published, published_table, significance_table
 from utils.files import replace_file
-from utils.published_numbers import published_accuracy
-from utils.result_rows import Row, naive_rows, result_rows
-from utils.results_page import page
-from utils.results_tables import ablation_tables, accuracy_table, cost_table
+from utils.report.comparison_tables import against_published, published_table, significance_table
+from utils.report.page import page
+from utils.report.published_numbers import published_accuracy
+from utils.report.result_groups import Track, tracks
+from utils.report.result_rows import Row, naive_rows, result_rows
+from utils.report.result_tables import ablation_tables, accuracy_table, cost_table
+from utils.report.table import Table, to_html, to_markdown
 from utils.run_folders import Run, read_runs
-from utils.table_text import Table, to_html, to_markdown
-from utils.tracks import Track, tracks
 
 
 @dataclass(frozen=True)

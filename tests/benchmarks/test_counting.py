@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.counting import TextWork, multiply_adds
-from layers.text_branch import text_states
+from layers.fast_gpt2.text_states import text_states
 from tests.reference_text import plain_states, small_gpt2
 
 WIDTH, BLOCKS, TOKENS, PREFIX, ROWS = 32, 3, 12, 5, 4

@@ -147,7 +147,7 @@ def stop_at_step(number_of_step: int, number: int) -> Callable[[], None]:
 
 
 def _stop_at_step(number_of_step: int, number: int) -> None:
-    from exp.runtime import Runtime
+    from exp.training.runtime import Runtime
 
     original = Runtime.seed_step
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from layers.llm import LLMConfig, load_llm
+from layers.backbones import LLMConfig, load_backbone
 from layers.text_attention import TextAttention
 
 
 @pytest.fixture(scope="module")
 def attention() -> TextAttention:
     torch.manual_seed(0)
-    return TextAttention(load_llm(LLMConfig(llm_model="random", llm_layers=1, llm_width=8, llm_heads=2)).model)
+    return TextAttention(load_backbone(LLMConfig(llm_model="random", llm_layers=1, llm_width=8, llm_heads=2)).model)
 
 
 def test_states_are_the_last_of_each_row_and_padding_is_not_seen(attention):

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 
 from models.balm import BALM, BALMConfig
-from models.base import TaskShape
+from models.base import ForecastSpec
 
-SHAPE = TaskShape(seq_len=48, pred_len=24, num_channels=1)
+SHAPE = ForecastSpec(seq_len=48, pred_len=24, num_channels=1)
 SMALL = {"llm_model": "random", "llm_layers": 2, "llm_width": 16, "llm_heads": 2, "d_model": 4, "d_ff": 8}
 
 
-def small_balm(shape: TaskShape = SHAPE, seed: int = 0, **flags: Any) -> BALM:
+def small_balm(spec: ForecastSpec = SHAPE, seed: int = 0, **flags: Any) -> BALM:
     torch.manual_seed(seed)
-    return BALM.build(BALMConfig(**{**SMALL, **flags}), shape)
+    return BALM.build(BALMConfig(**{**SMALL, **flags}), spec)
 
 
 def walks(num_rows: int = 4, seq_len: int = 48, seed: int = 0) -> torch.Tensor:
@@ -24,4 +24,4 @@ def walks(num_rows: int = 4, seq_len: int = 48, seed: int = 0) -> torch.Tensor:
 
 
 def forecast(model: BALM, rows: torch.Tensor) -> torch.Tensor:
-    return model(rows, **model.row_constants(rows)).values
+    return model(rows, **model.prompt_inputs(rows)).values

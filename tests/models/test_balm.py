@@ -8,18 +8,18 @@ import pytest
 import torch
 from transformers import HfArgumentParser
 
-from layers.llm import LLM, LLMConfig, load_llm
+from layers.backbones import LLM, LLMConfig, load_backbone
 from layers.prompt import WORDS
 from models import model_class
 from models.balm import BALM, PUBLISHED, BALMConfig, num_text_states
-from models.base import TaskShape
+from models.base import ForecastSpec
 from tests.models.small_balm import SHAPE, forecast, small_balm, walks
 
 
 @pytest.fixture(scope="module")
 def full_size_llm() -> LLM:
     """GPT-2's 6 blocks of 768 with a word table of GPT-2's size, here without the seconds of initialising it."""
-    llm = load_llm(LLMConfig(llm_model="random"), WORDS)
+    llm = load_backbone(LLMConfig(llm_model="random"), WORDS)
     llm.model.resize_token_embeddings(50257, mean_resizing=False)
     return llm
 
@@ -29,7 +29,7 @@ def full_size_llm() -> LLM:
     [(96, 12, 970_081), (192, 24, 2_208_193), (336, 42, 4_618_321), (720, 64, 11_873_233)],
 )
 def test_trainable_parameters_are_as_many_as_published(full_size_llm, pred_len, num_states, trainable):
-    model = BALM(BALMConfig(llm_model="random"), TaskShape(512, pred_len, 1), full_size_llm)
+    model = BALM(BALMConfig(llm_model="random"), ForecastSpec(512, pred_len, 1), full_size_llm)
     full_size_llm.model.requires_grad_(False)
     assert model.num_states == num_states
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trainable
@@ -53,7 +53,7 @@ def test_exactly_these_parameters_train():
 
 def test_gradients_reach_every_trainable_parameter_and_nothing_else():
     model, rows = small_balm().train(), walks()
-    result = model(rows, **model.row_constants(rows))
+    result = model(rows, **model.prompt_inputs(rows))
     (result.values.square().mean() + result.auxiliary_losses["alignment"]).backward()
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None and bool(parameter.grad.any())) == parameter.requires_grad, name
@@ -65,7 +65,7 @@ def test_a_row_is_forecast_the_same_alone_and_in_any_batch(pred_len, dtype):
     model = small_balm(dataclasses.replace(SHAPE, pred_len=pred_len, dtype=dtype)).eval()
     rows = walks(6)
     together = forecast(model, rows)
-    assert len(set(model.row_constants(rows)["prompt_lengths"].tolist())) > 1
+    assert len(set(model.prompt_inputs(rows)["prompt_lengths"].tolist())) > 1
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     for index in range(6):
         alone = forecast(model, rows[index : index + 1])
@@ -74,7 +74,7 @@ def test_a_row_is_forecast_the_same_alone_and_in_any_batch(pred_len, dtype):
 
 def test_what_stands_behind_a_prompt_is_not_read():
     model, rows = small_balm().eval(), walks()
-    constants = model.row_constants(rows)
+    constants = model.prompt_inputs(rows)
     filled = torch.nn.functional.pad(constants["prompt_ids"].int(), (0, 5), value=7)
     behind = torch.arange(filled.shape[1]) >= constants["prompt_lengths"][:, None]
     filled[behind] = 7
@@ -85,21 +85,21 @@ def test_what_stands_behind_a_prompt_is_not_read():
 def test_published_padding_makes_a_forecast_depend_on_its_batch():
     model = small_balm(prompt_padding="published").eval()
     rows = walks(6)
-    shortest = int(model.row_constants(rows)["prompt_lengths"].argmin())
+    shortest = int(model.prompt_inputs(rows)["prompt_lengths"].argmin())
     alone = forecast(model, rows[shortest : shortest + 1])
     assert not torch.allclose(alone[0], forecast(model, rows)[shortest], rtol=1e-3, atol=1e-3)
 
 
 def test_a_forecast_follows_the_level_and_scale_of_its_row():
     model, rows = small_balm().eval(), walks()
-    constants = model.row_constants(rows)
+    constants = model.prompt_inputs(rows)
     moved = model(rows * 10 + 100, **constants).values
     torch.testing.assert_close(moved, model(rows, **constants).values * 10 + 100, rtol=1e-3, atol=1e-2)
 
 
 def test_evaluation_is_deterministic_and_has_no_auxiliary_loss():
     model, rows = small_balm().eval(), walks()
-    constants = model.row_constants(rows)
+    constants = model.prompt_inputs(rows)
     first, second = (model(rows, **constants) for _ in range(2))
     assert torch.equal(first.values, second.values)
     assert first.auxiliary_losses == {}
@@ -113,7 +113,7 @@ def test_the_frozen_llm_stays_in_evaluation_mode_while_the_model_trains():
 
 def test_statistics_scaling_and_loss_stay_in_float32_under_autocast():
     model, rows = small_balm().eval(), walks()
-    constants = model.row_constants(rows)
+    constants = model.prompt_inputs(rows)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under_autocast = model(rows, **constants).values
     assert torch.equal(under_autocast, model(rows, **constants).values)
@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_trainable_start_whatever_the_llm():
 
 def test_the_number_of_text_states_is_the_share_of_the_horizon_but_at_least_one_and_at_most_the_patches():
     patches = 12
-    counts = [num_text_states(patches, TaskShape(96, pred_len, 1)) for pred_len in (1, 24, 96, 720)]
+    counts = [num_text_states(patches, ForecastSpec(96, pred_len, 1)) for pred_len in (1, 24, 96, 720)]
     assert counts == [1, 3, 12, 12]
 
 
@@ -146,10 +146,10 @@ def test_a_checkpoint_holds_all_but_the_llm_and_brings_the_forecast_back():
     assert torch.equal(forecast(model.eval(), rows), forecast(other.eval(), rows))
 
 
-def test_the_identity_is_that_of_the_llm_and_can_be_written_as_json():
-    assert small_balm().identity()["name"] == "random"
-    assert small_balm().identity() == small_balm(seed=5).identity()
-    assert small_balm(llm_seed=9).identity()["sha256"] != small_balm().identity()["sha256"]
+def test_the_fingerprint_is_that_of_the_llm_and_can_be_written_as_json():
+    assert small_balm().fingerprint()["name"] == "random"
+    assert small_balm().fingerprint() == small_balm(seed=5).fingerprint()
+    assert small_balm(llm_seed=9).fingerprint()["sha256"] != small_balm().fingerprint()["sha256"]
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_the_identity_is_that_of_the_llm_and_can_be_written_as_json():
     [
         ({"d_ff": 17}, SHAPE, r"--d_ff must be at most the LLM's width 16, got 17"),
         ({"patch_len": 49}, SHAPE, r"--patch_len must be at most --seq_len, got 49 > 48"),
-        ({}, TaskShape(8200, 8200, 1), r"--llm_model random has 1024 positions, but a prompt needs 1025 learnable"),
-        ({"patch_len": 4}, TaskShape(9, 4, 1), r"--seq_len must be at least 10 for BALM's 5 lags, got 9"),
+        ({}, ForecastSpec(8200, 8200, 1), r"--llm_model random has 1024 positions, but a prompt needs 1025 learnable"),
+        ({"patch_len": 4}, ForecastSpec(9, 4, 1), r"--seq_len must be at least 10 for BALM's 5 lags, got 9"),
         ({"stride": 0}, SHAPE, r"--stride must be at least 1, got 0"),
         ({"dropout": 1.0}, SHAPE, r"--dropout must be at least 0 and below 1, got 1.0"),
         ({"prompt_digits": -1}, SHAPE, r"--prompt_digits must be at least 0, got -1"),
@@ -198,7 +198,7 @@ def test_the_registry_finds_balm_and_names_the_nearest_of_an_unknown_model():
 
 def test_a_single_text_state_cannot_be_scaled_and_is_refused_with_the_way_out() -> None:
     llm = {"llm_model": "random", "llm_layers": 1, "llm_width": 16, "llm_heads": 2, "d_model": 4, "d_ff": 8}
-    shape = TaskShape(seq_len=96, pred_len=12, num_channels=1)
+    shape = ForecastSpec(seq_len=96, pred_len=12, num_channels=1)
     with pytest.raises(ValueError, match="--no_scaling"):
         BALM.build(BALMConfig(**llm), shape)
     assert BALM.build(BALMConfig(**llm, scaling=False), shape).num_states == 1

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layers.llm import LLMConfig
+from layers.backbones import LLMConfig
 from models import model_class
-from models.base import Forecaster, TaskShape
+from models.base import Forecaster, ForecastSpec
 from models.gpt4ts import GPT4TSConfig
 from models.itransformer import ITransformerConfig
 from models.patchtst import PatchTSTConfig
 from models.pattn import PAttnConfig
 
 SEQ_LEN, PRED_LEN, CHANNELS = 16, 5, 3
-SHAPE = TaskShape(seq_len=SEQ_LEN, pred_len=PRED_LEN, num_channels=CHANNELS)
+SHAPE = ForecastSpec(seq_len=SEQ_LEN, pred_len=PRED_LEN, num_channels=CHANNELS)
 PATCH_LEN, STRIDE = 4, 2
 PATCHES = (SEQ_LEN - PATCH_LEN) // STRIDE + 2
 TINY = {
@@ -28,9 +28,9 @@ TINY = {
 INSTANCE_NORMED = ("PatchTST", "iTransformer", "PAttn", "GPT4TS")
 
 
-def build(name: str, shape: TaskShape = SHAPE) -> Forecaster:
+def build(name: str, spec: ForecastSpec = SHAPE) -> Forecaster:
     torch.manual_seed(0)
-    return model_class(name).build(TINY[name], shape)
+    return model_class(name).build(TINY[name], spec)
 
 
 def windows(num_rows: int = 4, channels: int = CHANNELS) -> torch.Tensor:
@@ -186,8 +186,8 @@ def test_gpt4ts_trains_positions_norms_embedding_and_head_only():
 
 def test_gpt4ts_at_its_published_size_has_the_published_parts():
     config = GPT4TSConfig(llm_model="random")
-    shape = TaskShape(seq_len=512, pred_len=96, num_channels=7)
-    model = model_class("GPT4TS").build(config, shape)
+    spec = ForecastSpec(seq_len=512, pred_len=96, num_channels=7)
+    model = model_class("GPT4TS").build(config, spec)
     norms, positions, patches = (6 * 2 + 1) * 2 * 768, 1024 * 768, 64
     assert sum(trainable(model).values()) == norms + positions + linear(16, 768) + linear(768 * patches, 96)
     assert sum(p.numel() for p in model.parameters() if not p.requires_grad) == 6 * (
@@ -197,14 +197,14 @@ def test_gpt4ts_at_its_published_size_has_the_published_parts():
 
 def test_patchtst_at_its_published_etth_size_has_the_parameters_of_the_paper():
     config = PatchTSTConfig(d_model=16, n_heads=4, d_ff=128, dropout=0.3)
-    model = model_class("PatchTST").build(config, TaskShape(seq_len=512, pred_len=96, num_channels=7))
+    model = model_class("PatchTST").build(config, ForecastSpec(seq_len=512, pred_len=96, num_channels=7))
     layer = attention(16) + linear(16, 128) + linear(128, 16) + 2 * 2 * 16
     assert linear(16, 16) + 64 * 16 + 3 * layer + linear(16 * 64, 96) == 115_872
     assert sum(trainable(model).values()) == 115_872
 
 
 def test_gpt4ts_in_bfloat16_keeps_what_it_trains_in_float32():
-    model = build("GPT4TS", TaskShape(SEQ_LEN, PRED_LEN, CHANNELS, dtype=torch.bfloat16)).eval()
+    model = build("GPT4TS", ForecastSpec(SEQ_LEN, PRED_LEN, CHANNELS, dtype=torch.bfloat16)).eval()
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
     assert {p.dtype for p in model.parameters() if not p.requires_grad} == {torch.bfloat16}
     exact = build("GPT4TS").eval()(windows()).values
@@ -213,22 +213,22 @@ def test_gpt4ts_in_bfloat16_keeps_what_it_trains_in_float32():
 
 
 def test_gpt4ts_remembers_which_llm_its_frozen_part_is():
-    identity = build("GPT4TS").identity()
-    assert identity["name"] == "random"
-    assert identity["random"] is True
-    assert len(identity["sha256"]) == 64
+    fingerprint = build("GPT4TS").fingerprint()
+    assert fingerprint["name"] == "random"
+    assert fingerprint["random"] is True
+    assert len(fingerprint["sha256"]) == 64
 
 
 @pytest.mark.parametrize("name", ["PatchTST", "PAttn", "GPT4TS"])
 def test_a_look_back_shorter_than_a_patch_is_refused_by_its_flag(name):
     with pytest.raises(ValueError, match="--patch_len must be at most --seq_len, got 4 > 3"):
-        build(name, TaskShape(seq_len=3, pred_len=2, num_channels=1))
+        build(name, ForecastSpec(seq_len=3, pred_len=2, num_channels=1))
 
 
 def test_more_patches_than_the_llm_has_positions_are_refused():
     config = GPT4TSConfig(patch_len=1, stride=1, llm_model="random", llm_layers=1, llm_width=8, llm_heads=2)
     with pytest.raises(ValueError, match="--seq_len 1200 gives 1201 patches but the LLM has 1024 positions"):
-        model_class("GPT4TS").build(config, TaskShape(seq_len=1200, pred_len=2, num_channels=1))
+        model_class("GPT4TS").build(config, ForecastSpec(seq_len=1200, pred_len=2, num_channels=1))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2Model
 
 import models.calf
-from layers.llm import LLM
-from models.base import TaskShape
+from layers.backbones import LLM
+from models.base import ForecastSpec
 from models.calf import CALF, CALFConfig
 
 SEQ_LEN, PRED_LEN, NUM_CHANNELS = 12, 4, 3
@@ -28,9 +28,9 @@ def tiny_llm() -> LLM:
 
 def tiny_calf(*, season_length: int = 1, dtype: torch.dtype = torch.float32, llm: LLM | None = None, **flags) -> CALF:
     torch.manual_seed(0)
-    shape = TaskShape(SEQ_LEN, PRED_LEN, NUM_CHANNELS, season_length=season_length, dtype=dtype)
+    spec = ForecastSpec(SEQ_LEN, PRED_LEN, NUM_CHANNELS, season_length=season_length, dtype=dtype)
     words = torch.randn(5, 16)
-    model = CALF(CALFConfig(**flags), shape, llm=llm or tiny_llm(), words=words, feed_forward=32)
+    model = CALF(CALFConfig(**flags), spec, llm=llm or tiny_llm(), words=words, feed_forward=32)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             # LoRA starts at zero, where half of its gradients vanish.
@@ -56,7 +56,7 @@ def without_dropout(model: CALF) -> CALF:
 def published_size() -> CALF:
     with torch.device("meta"):
         llm = llm_of(n_layer=6)
-        return CALF(CALFConfig(), TaskShape(96, 96, 7), llm=llm, words=torch.zeros(500, 768))
+        return CALF(CALFConfig(), ForecastSpec(96, 96, 7), llm=llm, words=torch.zeros(500, 768))
 
 
 def test_the_parameter_counts_are_the_published_ones(published_size):
@@ -235,7 +235,7 @@ def test_dropout_is_silent_in_evaluation_unless_the_published_behaviour_is_asked
 
 
 def test_more_channels_than_positions_are_refused():
-    shape = TaskShape(SEQ_LEN, PRED_LEN, 9)
+    shape = ForecastSpec(SEQ_LEN, PRED_LEN, 9)
     with pytest.raises(ValueError, match="has 8 positions, but --data has 9 channels: choose fewer with --columns"):
         CALF(CALFConfig(), shape, llm=tiny_llm(), words=torch.randn(5, 16))
 
@@ -269,11 +269,11 @@ def test_a_season_as_long_as_the_look_back_has_no_scaled_error():
 def test_a_model_is_built_from_flags_alone_and_computes_its_words_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = CALFConfig(llm_model="random", llm_layers=1, llm_width=16, llm_heads=2, num_components=5)
-    shape = TaskShape(SEQ_LEN, PRED_LEN, NUM_CHANNELS)
-    first, second = CALF.build(config, shape), CALF.build(config, shape)
+    spec = ForecastSpec(SEQ_LEN, PRED_LEN, NUM_CHANNELS)
+    first, second = CALF.build(config, spec), CALF.build(config, spec)
     assert torch.equal(first.words, second.words)
     assert first.words.shape == (5, 16)
     assert len(list((tmp_path / "balm-forecasting").iterdir())) == 1
-    assert first.identity()["name"] == "random"
+    assert first.fingerprint()["name"] == "random"
     with pytest.raises(ValueError, match="--num_components must be at most 16"):
-        CALF.build(CALFConfig(llm_model="random", llm_layers=1, llm_width=16, llm_heads=2), shape)
+        CALF.build(CALFConfig(llm_model="random", llm_layers=1, llm_width=16, llm_heads=2), spec)

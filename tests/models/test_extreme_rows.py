@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models import MODELS, model_class
-from models.base import TaskShape
+from models.base import ForecastSpec
 
 SEQ_LEN, PRED_LEN, CHANNELS = 96, 24, 3
 TINY = {
@@ -37,9 +37,9 @@ def test_constant_and_extreme_rows_are_forecast_as_finite_numbers(name, dtype, m
     known = {field.name for field in dataclasses.fields(cls.Config)}
     config = cls.Config(**{flag: value for flag, value in TINY.items() if flag in known})
     torch.manual_seed(0)
-    shape = TaskShape(seq_len=SEQ_LEN, pred_len=PRED_LEN, num_channels=CHANNELS, season_length=24, dtype=dtype)
-    model = cls.build(config, shape).eval()
+    spec = ForecastSpec(seq_len=SEQ_LEN, pred_len=PRED_LEN, num_channels=CHANNELS, season_length=24, dtype=dtype)
+    model = cls.build(config, spec).eval()
     look_back = rows().transpose(1, 2).reshape(-1, SEQ_LEN, 1) if model.channel_independent else rows()
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        forecast = model(look_back, **model.row_constants(look_back)).values
+        forecast = model(look_back, **model.prompt_inputs(look_back)).values
     assert forecast.isfinite().all()

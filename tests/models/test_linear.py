@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.base import TaskShape
+from models.base import ForecastSpec
 from models.dlinear import DLinear, DLinearConfig, moving_average
 from models.nlinear import NLinear, NLinearConfig
 
-SHAPE = TaskShape(seq_len=12, pred_len=5, num_channels=2)
+SHAPE = ForecastSpec(seq_len=12, pred_len=5, num_channels=2)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import run
-from models.base import TaskShape
+from models.base import ForecastSpec
 from models.last_value import LastValue, LastValueConfig
 from models.seasonal_naive import SeasonalNaive, SeasonalNaiveConfig
 
@@ -20,11 +20,11 @@ def look_back() -> torch.Tensor:
 
 
 def last_value(pred_len: int) -> LastValue:
-    return LastValue.build(LastValueConfig(), TaskShape(seq_len=12, pred_len=pred_len, num_channels=2))
+    return LastValue.build(LastValueConfig(), ForecastSpec(seq_len=12, pred_len=pred_len, num_channels=2))
 
 
 def seasonal_naive(*, pred_len: int, season_length: int, seq_len: int = 12) -> SeasonalNaive:
-    shape = TaskShape(seq_len=seq_len, pred_len=pred_len, num_channels=2, season_length=season_length)
+    shape = ForecastSpec(seq_len=seq_len, pred_len=pred_len, num_channels=2, season_length=season_length)
     return SeasonalNaive.build(SeasonalNaiveConfig(), shape)
 
 

@@ -15,11 +15,11 @@ import layers.channels
 import models
 import run
 from models import model_class
-from models.base import TaskShape
+from models.base import ForecastSpec
 from models.tslib import TSLib, TSLibConfig
-from models.tslib_settings import frequency_letter, parse_settings
+from models.tslib.settings import frequency_letter, parse_settings
 
-SHAPE = TaskShape(seq_len=8, pred_len=3, num_channels=2, time_step="h")
+SHAPE = ForecastSpec(seq_len=8, pred_len=3, num_channels=2, time_step="h")
 FILES = {
     "layers/__init__.py": "",
     "layers/Embed.py": "import torch.nn as nn\nfrom utils.masking import WIDTH\n"
@@ -92,11 +92,11 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def build(checkout: Path, name: str = "Echo", words: str = "d_model=6", shape: TaskShape = SHAPE) -> TSLib:
+def build(checkout: Path, name: str = "Echo", words: str = "d_model=6", spec: ForecastSpec = SHAPE) -> TSLib:
     torch.manual_seed(0)
     chosen = model_class(f"tslib:{name}")
     assert issubclass(chosen, TSLib)
-    return chosen.build(TSLibConfig(tslib_path=str(checkout), tslib_args=words), shape)
+    return chosen.build(TSLibConfig(tslib_path=str(checkout), tslib_args=words), spec)
 
 
 def modules_called(*packages: str) -> dict[str, ModuleType]:
@@ -176,12 +176,12 @@ def test_what_is_saved_restores_the_forecast(checkout):
     assert torch.equal(model(look_back, time_features=marks).values, other(look_back, time_features=marks).values)
 
 
-def test_the_file_of_the_model_is_part_of_its_identity(checkout):
-    before = build(checkout).identity()
+def test_the_file_of_the_model_is_part_of_its_fingerprint(checkout):
+    before = build(checkout).fingerprint()
     assert before["tslib_model"] == "Echo"
     with (checkout / "models" / "Echo.py").open("a") as file:
         file.write("# changed\n")
-    assert build(checkout).identity()["sha256"] != before["sha256"]
+    assert build(checkout).fingerprint()["sha256"] != before["sha256"]
 
 
 def test_a_model_that_keeps_its_settings_may_read_them_later(checkout):
@@ -247,7 +247,7 @@ def test_the_data_providers_calendar_features_fit_that_librarys_embedding(checko
     from data_provider.time_features import feature_names
 
     assert len(feature_names(time_step)) == features
-    model = build(checkout, shape=TaskShape(seq_len=8, pred_len=3, num_channels=2, time_step=time_step))
+    model = build(checkout, spec=ForecastSpec(seq_len=8, pred_len=3, num_channels=2, time_step=time_step))
     look_back, marks = batch(features)
     assert model(look_back, time_features=marks).values.shape == (2, 3, 2)
 
@@ -263,7 +263,7 @@ def test_a_run_of_such_a_model_is_recorded_like_any_other(checkout, tmp_path):
     assert metrics["parameters"]["trainable"] == 7 * 4 + 4 + 4 * 4 + 4 + 4 * 6 + 6 + 6 * 7 + 7
     assert (metrics_file.parent / "checkpoint" / "best.safetensors").exists()
     config = json.loads((metrics_file.parent / "config.json").read_text())
-    assert config["model_identity"]["tslib_model"] == "Echo"
+    assert config["backbone_fingerprint"]["tslib_model"] == "Echo"
 
 
 def test_a_wrong_path_ends_with_one_line_and_exit_code_two(tmp_path, capsys):

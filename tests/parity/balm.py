@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from transformers import GPT2Config, GPT2Model
 
 from layers.alignment import info_nce_logits, token_deviation
-from layers.llm import wrap_llm
+from layers.backbones import wrap_backbone
+from layers.fast_gpt2.text_states import text_states
 from layers.patching import cut_patches
 from layers.statistics import RowStatistics
-from layers.text_branch import text_states
 from layers.tokenizer import END_OF_TEXT
 from models.balm import BALM, BALMConfig
-from models.base import TaskShape
+from models.base import ForecastSpec
 from tests.parity.comparison import RELATIVE_TOLERANCE, Golden, Quantity
 
 RENAMED = (
@@ -70,8 +70,8 @@ def build(golden: Golden, **switches: Any) -> BALM:
     tokenizer = Tokenizer(BPE(vocab={END_OF_TEXT: cfg["eos_token_id"]}, merges=[]))
     model = BALM(
         replace(config, compat_official=False, **switches) if switches else config,
-        TaskShape(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=1),
-        wrap_llm(gpt2, tokenizer, name="golden", is_random=True),
+        ForecastSpec(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=1),
+        wrap_backbone(gpt2, tokenizer, name="golden", is_random=True),
     )
     model.load_state_dict({our_name(name): torch.from_numpy(value) for name, value in _under(golden, "param/").items()})
     return model.train()

@@ -12,10 +12,10 @@ from tokenizers.models import BPE
 from torch import Tensor
 from transformers import GPT2Config, GPT2Model
 
+from layers.backbones import LLM
 from layers.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
-from layers.llm import LLM
-from models.base import TaskShape
+from models.base import ForecastSpec
 from models.calf import CALF, CALFConfig, branch_features
 from tests.parity.comparison import Golden, Quantity
 
@@ -67,7 +67,7 @@ def build(golden: Golden) -> CALF:
     )
     model = CALF(
         config,
-        TaskShape(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=cfg["N"]),
+        ForecastSpec(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=cfg["N"]),
         llm=LLM(gpt2, Tokenizer(BPE()), {"name": "golden"}, is_random=True),
         words=torch.from_numpy(golden["word_embedding"].T.copy()),
         num_heads=cfg["enc_heads"],

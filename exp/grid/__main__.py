@@ -1,0 +1,122 @@
+"""Runs script files as a queue: `python -m exp.grid --scripts scripts_long_term/BALM_*.sh --jobs 2 --gpus 0,1`.
+
+One process a run and seed. Finished runs are skipped and a crash stops only itself, so the same command can be given
+again until all is done. Flags after `--` reach every run. Several machines share work through Slurm (`--slurm FILE`) or
+wandb sweeps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exp.grid.commands import GridRun, finished_runs, runs_of_scripts
+from exp.grid.live_table import LiveTable, job_lines, summary
+from exp.grid.queue import LOGS, Job, run_queue
+from utils.files import replace_file
+
+WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def slurm_script(runs: Sequence[GridRun], *, num_jobs: int, with_gpu: bool) -> str:
+    """A Slurm array job with one task a run, at most `num_jobs` at once; accounts and partitions go to `sbatch`."""
+    logs = runs[0].output_dir / LOGS
+    lines = [
+        "#!/usr/bin/env bash",
+        f"# {len(runs)} runs. Submit from the project's root: mkdir -p {shlex.quote(str(logs))} && sbatch THIS_FILE",
+        "#SBATCH --job-name=forecast-grid",
+        f"#SBATCH --array=0-{len(runs) - 1}%{num_jobs}",
+        f"#SBATCH --output={logs}/slurm_%A_%a.log",
+        *(["#SBATCH --gpus=1"] if with_gpu else []),
+        'cd "$SLURM_SUBMIT_DIR" || exit 1',
+        'case "$SLURM_ARRAY_TASK_ID" in',
+        *(f"  {number}) exec {shlex.join(['python', *run.words])} ;;" for number, run in enumerate(runs)),
+        "esac",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def queue(runs: Sequence[GridRun]) -> list[Job]:
+    """A job for each run; those that are finished already are marked so, unless they are to be overwritten."""
+    finished = finished_runs([run.output_dir for run in runs])
+    return [
+        Job(run, state="already finished" if run.key in finished and not run.settings.train.overwrite else "waiting")
+        for run in runs
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m exp.grid", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scripts", nargs="+", type=Path, required=True, help="bash files that start `python run.py`")
+    parser.add_argument("--jobs", type=int, help="runs at a time (default: one per GPU of --gpus, else one)")
+    parser.add_argument("--gpus", default="", help="numbers of the GPUs to share out, such as 0,1; a run sees one")
+    parser.add_argument("--slurm", metavar="FILE", help="write a Slurm array file (- prints it) and run nothing")
+    parser.add_argument("--list", action="store_true", help="list the runs and how they stand, and run nothing")
+    parser.add_argument("extra", nargs="*", metavar="-- FLAGS", help="flags for every run, after --")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit code 0 when every run is finished, 1 when one failed, 2 for wrong input, 130 on Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    split = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_args(words[:split])
+    gpus = [gpu.strip() for gpu in options.gpus.split(",") if gpu.strip()]
+    num_jobs = options.jobs if options.jobs is not None else max(1, len(gpus))
+    try:
+        if num_jobs < 1:
+            raise ValueError(f"--jobs must be at least 1, got {num_jobs}")
+        runs = runs_of_scripts(options.scripts, [*options.extra, *words[split + 1 :]])
+        if not runs:
+            raise ValueError("--scripts: the files start no run")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    jobs = queue(runs)
+    if options.slurm:
+        return _write_slurm(options.slurm, jobs, num_jobs=num_jobs, with_gpu=bool(gpus))
+    if options.list:
+        print("\n".join([*job_lines(jobs), summary(jobs)]))
+        return 0
+    return _run(jobs, num_jobs=num_jobs, gpus=gpus)
+
+
+def _write_slurm(target: str, jobs: Sequence[Job], *, num_jobs: int, with_gpu: bool) -> int:
+    runs = [job.run for job in jobs if job.state == "waiting"]
+    if not runs:
+        print(f"nothing to do: {summary(jobs)}")
+        return 0
+    text = slurm_script(runs, num_jobs=num_jobs, with_gpu=with_gpu)
+    if target == "-":
+        print(text, end="")
+    else:
+        replace_file(Path(target), text.encode())
+        print(f"{target}: {len(runs)} runs as a Slurm array ({summary(jobs)})")
+    return 0
+
+
+def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
+    # A queue that is told to end (by a batch system, say) lets its runs write their last state, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    table = LiveTable(sys.stdout)
+    try:
+        all_well = run_queue(jobs, num_jobs=num_jobs, gpus=gpus, show=table)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on where this one stopped ({summary(jobs)})", file=sys.stderr)
+        return INTERRUPTED
+    print(summary(jobs))
+    for job in jobs:
+        if job.state == "failed":
+            print(f"failed: {job.run.name}: {job.last_line()}{os.linesep}  log: {job.log}", file=sys.stderr)
+    return 0 if all_well else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The table of a queue: drawn over itself on a terminal, a line a change elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from exp.grid.queue import Job
+
+_ORDER = ("failed", "interrupted", "running", "waiting", "finished", "already finished")
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What a table is written to, such as sys.stdout."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool: ...
+
+
+class LiveTable:
+    """Shows jobs on `stream` each time it is called."""
+
+    def __init__(self, stream: Stream):
+        self.stream = stream
+        self.num_drawn = 0
+        self.states: dict[int, str] = {}
+
+    def __call__(self, jobs: Sequence[Job]) -> None:
+        if self.stream.isatty():
+            self._redraw(jobs)
+        else:
+            self._report_changes(jobs)
+
+    def _redraw(self, jobs: Sequence[Job]) -> None:
+        width, height = shutil.get_terminal_size()
+        # What needs a look first, as much as fits; the last line counts the rest.
+        urgent = sorted(jobs, key=lambda job: _ORDER.index(job.state))[: max(1, height - 3)]
+        shown = [job for job in jobs if job in urgent]
+        lines = [line[: width - 1] for line in [*job_lines(shown), summary(jobs)]]
+        up = f"\x1b[{self.num_drawn}A" if self.num_drawn else ""
+        self.stream.write(up + "".join(f"\x1b[2K{line}\n" for line in lines))
+        # Lines of an earlier, longer table.
+        extra = self.num_drawn - len(lines)
+        if extra > 0:
+            self.stream.write("\x1b[2K\n" * extra + f"\x1b[{extra}A")
+        self.stream.flush()
+        self.num_drawn = len(lines)
+
+    def _report_changes(self, jobs: Sequence[Job]) -> None:
+        changed = [job for job in jobs if self.states.get(id(job), "waiting") != job.state]
+        self.states = {id(job): job.state for job in jobs}
+        self.stream.write("".join(f"{line}\n" for line in job_lines(changed)))
+        self.stream.flush()
+
+
+def job_lines(jobs: Sequence[Job]) -> list[str]:
+    """One line a job: state, run, GPU, time, and the last line of a run that is at work or has failed."""
+    widest = max((len(job.run.name) for job in jobs), default=0)
+    lines = []
+    for job in jobs:
+        detail = job.last_line() if job.state in ("running", "failed", "interrupted") else ""
+        gpu = f"gpu {job.gpu}" if job.gpu else ""
+        time = _clock(job.seconds) if job.seconds else ""
+        lines.append(f"{job.state:<16}  {job.run.name:<{widest}}  {gpu:<6} {time:>8}  {detail}".rstrip())
+    return lines
+
+
+def summary(jobs: Sequence[Job]) -> str:
+    """How many runs are in which state."""
+    counts = Counter(job.state for job in jobs)
+    parts = [f"{counts[state]} {state}" for state in reversed(_ORDER) if counts[state]]
+    return f"{len(jobs)} runs: {', '.join(parts)}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,204 @@
+"""A fitted model out of its checkpoint, ready to forecast: with its scaler, its columns and its intervals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from data_provider.config import DataConfig
+from data_provider.data_factory import BatchLoader, data_provider
+from data_provider.dates import continue_dates
+from data_provider.row_store import MemoryBudget
+from data_provider.scaling import Standardizer
+from data_provider.series import Series
+from data_provider.splits import Borders
+from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
+from exp.predict.restored_model import checkpoint_file, restore_model
+from exp.training.intervals import load_intervals
+from exp.training.runtime import DTYPES
+from models.base import Forecaster
+from utils.progress import progress
+from utils.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+ROWS_PER_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class WindowForecasts:
+    """Forecasts in original units: `made_at` is the date of the last row read, `dates` those of the horizon."""
+
+    made_at: pd.Index
+    dates: list[pd.DatetimeIndex]
+    values: Float[ndarray, "window pred_len channel"]
+
+
+class FittedForecaster:
+    """The model of a run folder with what turns its forecasts into numbers of the user's own table."""
+
+    def __init__(self, checkpoint: Path, header: dict[str, Any], model: Forecaster, device: torch.device):
+        self.checkpoint, self.header, self.device = checkpoint, header, device
+        self.model = model.to(device).eval()
+        self.data = replace(DataConfig(**header["data_config"]), percent=100)
+        self.series: dict[str, Any] = header["series"]
+        self.scaler = Standardizer.from_dict(self.series["scaler"])
+        self.columns: list[str] = self.series["columns"]
+        self.target_channels: list[int] = self.series["target_channels"]
+
+    @property
+    def target_columns(self) -> list[str]:
+        """The columns that are forecast: under `--features MS` the target alone."""
+        return [self.columns[channel] for channel in self.target_channels]
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder that the checkpoint lies in."""
+        return RunFolder(self.checkpoint.parent.parent)
+
+    def predict(self, frame: pd.DataFrame, *, interval: float | None = None, rolling: bool = False) -> pd.DataFrame:
+        """The `pred_len` rows that follow the last `seq_len` rows of `frame`, in original units.
+
+        Columns are found by name; dates are a column or the index (those with a zone are continued in UTC). `interval`
+        (0.9, for one) adds `<column>_lower` and `<column>_upper`; `rolling` forecasts from every window of `frame` and
+        says in `made_at` which row was the last that it read. ValueError says in one line what does not fit.
+        """
+        input_table = self.checked(
+            input_table_of_frame(frame, self.columns, date_column=self.data.date_column), rolling=rolling
+        )
+        half_width = self.half_width(interval) if interval is not None else None
+        self.check_names(has_interval=interval is not None, rolling=rolling)
+        tables = [self.table(part, half_width, rolling=rolling) for part in self.forecasts(input_table)]
+        return pd.concat(tables, ignore_index=True)
+
+    def checked(self, input_table: InputTable, *, rolling: bool) -> InputTable:
+        """The rows that are read (all of them when rolling), found fit; notes on them are logged."""
+        read = last_rows(input_table, self.data.seq_len)
+        read = input_table if rolling else read
+        notes = [*read.notes, *check_input_table(read, self.columns, time_step=self.series["time_step"])]
+        for note in notes:
+            logger.info("%s: %s", read.source, note)
+        return replace(read, notes=notes)
+
+    def check_names(self, *, has_interval: bool, rolling: bool) -> None:
+        """ValueError where a column of the forecast would have the name of another."""
+        names = ["date", *self.target_columns, *(["made_at"] if rolling else [])]
+        if has_interval:
+            names += [f"{name}_{bound}" for name in self.target_columns for bound in ("lower", "upper")]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the forecast would have two columns called {twice[0]}: train with it renamed")
+
+    def half_width(self, level: float) -> Float[ndarray, "pred_len channel"]:
+        """Half the width of the interval of `level` in original units."""
+        if not 0 < level < 1:
+            raise ValueError(f"--interval must lie between 0 and 1, such as 0.9, got {level:g}")
+        bounds = load_intervals(self.checkpoint.with_name(self.folder.intervals.name)).at(level)
+        return bounds.double().numpy().T * self.scaler.scale[self.target_channels]
+
+    def forecasts(self, input_table: InputTable) -> Iterator[WindowForecasts]:
+        """Forecasts of every window of `input_table`, some windows at a time, oldest first."""
+        loader = self._loader(input_table)
+        windows = loader.windows
+        rows_per_window = len(windows.row_channels) if self.model.channel_independent else 1
+        at_once = max(1, ROWS_PER_BATCH // rows_per_window)
+        mean, scale = self.scaler.mean[self.target_channels], self.scaler.scale[self.target_channels]
+        steps = range(0, windows.num_windows, at_once)
+        for first in progress(steps, total=len(steps), label="forecast", shown=len(steps) > 1):
+            numbers = range(first, min(first + at_once, windows.num_windows))
+            rows = torch.arange(numbers.start * rows_per_window, numbers.stop * rows_per_window)
+            values = torch.cat([self._forward(loader, part) for part in rows.split(ROWS_PER_BATCH)])
+            if self.model.channel_independent:
+                values = values.reshape(len(numbers), rows_per_window, -1).transpose(1, 2)
+            yield WindowForecasts(
+                input_table.dates[[number + self.data.seq_len - 1 for number in numbers]],
+                [windows.target_dates(number) for number in numbers],
+                values.double().cpu().numpy() * scale + mean,
+            )
+
+    def table(
+        self, part: WindowForecasts, half_width: Float[ndarray, "pred_len channel"] | None, *, rolling: bool
+    ) -> pd.DataFrame:
+        """Forecasts as rows: `date` and the target columns; `made_at` in front when rolling."""
+        table: dict[str, Any] = {}
+        if rolling:
+            table["made_at"] = part.made_at.repeat(self.data.pred_len)
+        table["date"] = part.dates[0].append(part.dates[1:])
+        for position, name in enumerate(self.target_columns):
+            values = part.values[:, :, position]
+            table[name] = values.ravel()
+            if half_width is not None:
+                table[f"{name}_lower"] = (values - half_width[:, position]).ravel()
+                table[f"{name}_upper"] = (values + half_width[:, position]).ravel()
+        return pd.DataFrame(table)
+
+    @torch.no_grad()
+    def _forward(self, loader: BatchLoader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
+        batch = loader.batch(rows)
+        precision = DTYPES[self.header["precision"]]
+        with torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32):
+            values = self.model(batch.look_back, **batch.constants).values
+        return loader.windows.keep_targets(values.float())
+
+    def _loader(self, input_table: InputTable) -> BatchLoader:
+        """Windows over the rows and an unknown horizon after them, cut and scaled as in training."""
+        time_step, pred_len = self.series["time_step"], self.data.pred_len
+        last_date: Any = input_table.dates[-1]
+        future = continue_dates(last_date, time_step, pred_len)
+        unknown = np.full((pred_len, len(self.columns)), np.nan)
+        # A test split that begins with the first row: every window of the file is one of its windows.
+        first = self.data.seq_len
+        series = Series(
+            name=self.series["name"],
+            columns=self.columns,
+            dates=pd.DatetimeIndex(input_table.dates.append(future)),
+            values=np.concatenate([input_table.values, unknown]),
+            borders=Borders(first, first, len(input_table.dates) + pred_len),
+            scaler=self.scaler,
+            target_channels=self.target_channels,
+            time_step=time_step,
+            season_length=self.series["season_length"],
+            notes=[],
+            is_demo=False,
+            fingerprint="",
+        )
+        has_constants = type(self.model).prompt_inputs is not Forecaster.prompt_inputs
+        _, loader = data_provider(
+            series,
+            "test",
+            config=self.data,
+            channel_independent=self.model.channel_independent,
+            batch_size=ROWS_PER_BATCH,
+            device=self.device,
+            constants=self.model.prompt_inputs if has_constants else None,
+            constants_budget=MemoryBudget(0),
+            needs_time_features=self.model.needs_time_features,
+        )
+        return loader
+
+
+def load_forecaster(
+    run: str | Path,
+    *,
+    device: str = "auto",
+    llm_model: str | None = None,
+    llm_tokenizer: str | None = None,
+) -> FittedForecaster:
+    """The forecaster of a run folder, or of a checkpoint file in one.
+
+    The frozen LLM is loaded again by its name, or from `llm_model` and `llm_tokenizer` where it lies elsewhere now, and
+    must have the weights it had in training. Raises FileNotFoundError or ValueError in one line.
+    """
+    path = checkpoint_file(Path(run))
+    model, header = restore_model(path, llm_model=llm_model, llm_tokenizer=llm_tokenizer)
+    has_gpu = device == "auto" and torch.cuda.is_available()
+    return FittedForecaster(path, header, model, torch.device("cuda" if has_gpu else "cpu"))

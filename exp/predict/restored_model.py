@@ -1,0 +1,97 @@
+"""A trained model as its checkpoint describes it, with the same LLM or none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from exp.training.runtime import DTYPES
+from models import model_class
+from models.base import Forecaster, ForecastSpec
+from utils.checkpoint import load_checkpoint, unpack
+from utils.run_folder import FORMAT, RunFolder
+
+NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
+
+
+def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | None) -> tuple[Forecaster, dict[str, Any]]:
+    """The model in a checkpoint file with its weights, and the file's header.
+
+    The frozen LLM is found by its name, or where `llm_model` and `llm_tokenizer` say that it lies now, and must have
+    the weights that it had in training. Raises FileNotFoundError or ValueError in one line.
+    """
+    tensors, header = load_checkpoint(path)
+    if header.get("format") != FORMAT or not set(NEEDED) <= set(header):
+        raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
+    model = _build(header, path, {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer})
+    try:
+        model.load_saved_state(unpack("model", tensors))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return model, header
+
+
+def checkpoint_file(run: Path) -> Path:
+    """The file with the best weights of a run folder, or the file itself."""
+    if run.is_file():
+        return run
+    if not run.exists():
+        raise FileNotFoundError(f"--checkpoint {run} is missing: name a run folder, or a checkpoint file in one")
+    candidates = [RunFolder(run).best, run / RunFolder(run).best.name]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"--checkpoint {run} holds no {candidates[0].relative_to(run)}: name the folder of a run that was trained"
+        )
+    return found
+
+
+def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None]) -> Forecaster:
+    kind = model_class(header["model"])
+    moved = {name: value for name, value in elsewhere.items() if value is not None}
+    unread = sorted(set(moved) - {field.name for field in fields(kind.Config)})
+    if unread:
+        raise ValueError(f"--{unread[0]} has no meaning here: {header['model']} reads no LLM")
+    data, series = header["data_config"], header["series"]
+    shape = ForecastSpec(
+        seq_len=data["seq_len"],
+        pred_len=data["pred_len"],
+        num_channels=len(series["columns"]),
+        season_length=series["season_length"],
+        time_step=series["time_step"],
+        dtype=DTYPES[header["precision"]],
+    )
+    with torch.random.fork_rng(devices=[]):
+        # What is frozen and random, and so not in the checkpoint, comes from the run's seed as it did in training.
+        torch.manual_seed(header["train_config"]["seed"])
+        model = kind.build(kind.Config(**{**header["model_config"], **moved}), shape)
+    found, trained = (
+        _without_names(fingerprint) for fingerprint in (model.fingerprint(), header["backbone_fingerprint"])
+    )
+    if found != trained:
+        raise ValueError(
+            f"{path} was trained with another LLM than the one found now ({_difference(trained, found)}): point "
+            "--llm_model and --llm_tokenizer at the one of the training"
+        )
+    return model
+
+
+def _without_names(fingerprint: Any) -> Any:
+    """A fingerprint as JSON values without where its parts lie, which may change."""
+    if isinstance(fingerprint, dict):
+        return {key: _without_names(value) for key, value in fingerprint.items() if key != "name"}
+    return json.loads(json.dumps(fingerprint))
+
+
+def _difference(trained: dict[str, Any], found: dict[str, Any], prefix: str = "") -> str:
+    for key in sorted(set(trained) | set(found)):
+        before, now = trained.get(key), found.get(key)
+        if isinstance(before, dict) and isinstance(now, dict) and before != now:
+            return _difference(before, now, f"{prefix}{key} ")
+        if before != now:
+            return f"{prefix}{key} {str(now)[:12]} instead of {str(before)[:12]}"
+    return "nothing"

@@ -1,0 +1,126 @@
+"""What a finished run leaves beside its metrics: sample forecasts, plots, and the state of the alignment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from exp.training.data import SplitData
+from exp.training.evaluation import forecast_batch, series_of_batch
+from exp.training.runtime import Runtime
+from models.base import Forecaster
+from utils.files import replace_file
+from utils.plotting import plot_forecast, plot_training_curves
+from utils.run_folder import RunFolder
+from utils.tracking import Rows
+
+NUM_SAMPLES = 8
+NUM_SAMPLE_CHANNELS = 32
+NUM_DIAGNOSED_ROWS = 256
+
+
+def save_forecasts(folder: RunFolder, runtime: Runtime, model: Forecaster, split: SplitData) -> dict[str, Any]:
+    """Writes forecasts of a few windows, evenly spread over the split, in original units; returns them."""
+    windows, series = split.windows, split.windows.series
+    chosen = np.unique(np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int)).tolist()
+    channels = windows.target_channels[-NUM_SAMPLE_CHANNELS:]
+    first = len(windows.target_channels) - len(channels)
+    scale, mean = series.scaler.scale[channels], series.scaler.mean[channels]
+    arrays: dict[str, list[np.ndarray]] = {"look_back": [], "target": [], "forecast": []}
+    model.eval()
+    for window in chosen:
+        batch = split.provider.batch(split.rows_of_windows([window]))
+        values = forecast_batch(runtime, model, split, batch)
+        _, channel = series_of_batch(windows, batch)
+        order = channel.flatten().argsort()[first:]
+        for name, rows in (("target", batch.target), ("forecast", values)):
+            by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
+            arrays[name].append(by_channel * scale + mean)
+        start = windows.first_time + window
+        arrays["look_back"].append(series.values[start : start + windows.seq_len, channels])
+    tensors = {name: torch.from_numpy(np.stack(value)).float().contiguous() for name, value in arrays.items()}
+    metadata = {
+        "columns": json.dumps([series.columns[channel] for channel in channels]),
+        "first_dates": json.dumps([windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen]),
+        "time_step": series.time_step,
+    }
+    replace_file(folder.forecasts, save({**tensors, "window": torch.tensor(chosen)}, metadata=metadata))
+    return {**tensors, **{name: json.loads(metadata[name]) for name in ("columns", "first_dates")}}
+
+
+def save_plots(
+    folder: RunFolder,
+    samples: dict[str, Any],
+    *,
+    history: list[dict[str, Any]],
+    title: str,
+    labels: list[str],
+    time_step: str,
+) -> None:
+    """Draws the first, middle and last sample forecast and the training curves."""
+    label = ", ".join(labels) or None
+    count = len(samples["first_dates"])
+    for number in sorted({0, count // 2, count - 1}):
+        plot_forecast(
+            folder.plots / f"forecast_{number}.png",
+            look_back=samples["look_back"][number].numpy(),
+            target=samples["target"][number].numpy(),
+            forecast=samples["forecast"][number].numpy(),
+            columns=samples["columns"],
+            first_date=samples["first_dates"][number],
+            time_step=time_step,
+            title=title,
+            label=label,
+        )
+    if history:
+        plot_training_curves(folder.plots / "training.png", epochs=history, title=title, label=label)
+
+
+@torch.no_grad()
+def diagnostics(model: Forecaster, split: SplitData, runtime: Runtime) -> dict[str, Tensor]:
+    """The model's diagnostics on rows spread evenly over the split; empty where the model has none."""
+    if type(model).diagnostics is Forecaster.diagnostics:
+        return {}
+    count = min(NUM_DIAGNOSED_ROWS, len(split.windows))
+    rows = torch.from_numpy(np.linspace(0, len(split.windows) - 1, count).astype(np.int64))
+    model.eval()
+    batch = split.provider.batch(rows)
+    with runtime.autocast():
+        found = model.diagnostics(batch.look_back, **batch.constants)
+    return {name: value.float().cpu() for name, value in found.items()}
+
+
+def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: str) -> dict[str, Rows]:
+    """The middle sample forecast, and the test errors by channel and by step, as rows for a tracker."""
+    tests = metrics.get("targets") or {metrics["data"]: metrics["test"]}
+    by_channel = [
+        {"data": name, "channel": column, "mse": mse, "mae": mae}
+        for name, test in tests.items()
+        for column, mse, mae in zip(
+            test["per_channel"]["columns"], test["per_channel"]["mse"], test["per_channel"]["mae"], strict=True
+        )
+    ]
+    by_step = [
+        {"data": name, "step": step, "mse": mse, "mae": mae}
+        for name, test in tests.items()
+        for step, (mse, mae) in enumerate(zip(test["per_step"]["mse"], test["per_step"]["mae"], strict=True), start=1)
+    ]
+    number = len(samples["first_dates"]) // 2
+    dates = pd.date_range(samples["first_dates"][number], periods=samples["target"].shape[1], freq=time_step)
+    forecasts = [
+        {
+            "date": date.isoformat(),
+            "channel": column,
+            "target": samples["target"][number, step, index].item(),
+            "forecast": samples["forecast"][number, step, index].item(),
+        }
+        for index, column in enumerate(samples["columns"])
+        for step, date in enumerate(dates)
+    ]
+    return {"forecasts": forecasts, "error_by_channel": by_channel, "error_by_step": by_step}

@@ -1,0 +1,144 @@
+"""Device, seed, precision and processes of a run: where it computes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import Tensor, nn
+
+from data_provider.row_store import MemoryBudget
+from exp.config import TrainConfig
+from exp.training.processes import StoppedElsewhere
+from models.base import Forecaster
+from utils.tracking import TrackConfig
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Runtime:
+    """Where a run computes: accelerate's device, precision and processes, and the random numbers of each step."""
+
+    def __init__(self, train: TrainConfig, track: TrackConfig):
+        self.seed = train.seed
+        self.deterministic = train.deterministic
+        self.compile = train.compile
+        self.row_memory = MemoryBudget(train.row_memory_mb * 2**20)
+        if train.deterministic:
+            # cuBLAS reads it when it is first used; without it torch refuses matrix products on a GPU.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        self.accelerator = Accelerator(
+            # Where there is no GPU a launcher's processes find each other only when accelerate is told so.
+            cpu=train.device == "cpu" or not torch.accelerator.is_available(),
+            mixed_precision="bf16" if train.precision == "bf16" else "no",
+            log_with=track.track if track.track != "none" else None,
+            project_dir=train.output_dir if track.track != "none" else None,
+            # A model may freeze a part of itself during training, or leave one out of its loss. Buffers that change
+            # in training (running statistics) are the first process's in all of them.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=True)],
+        )
+        self.device = self.accelerator.device
+        self.dtype = DTYPES[train.precision]
+        self.num_processes = self.accelerator.num_processes
+        self.process_index = self.accelerator.process_index
+        self.is_main = self.accelerator.is_main_process
+
+    def seed_everything(self) -> None:
+        """The same weights in every process and on every run with this seed."""
+        set_seed(self.seed)
+        torch.use_deterministic_algorithms(self.deterministic)
+        torch.backends.cudnn.benchmark = False
+
+    def seed_step(self, epoch: int, step: int) -> None:
+        """Random numbers of a step follow from seed, epoch, step and process alone, so a resumed run draws the same."""
+        text = f"{self.seed}/{epoch}/{step}/{self.process_index}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
+
+    def wrap(self, model: Forecaster) -> nn.Module:
+        """`model` on the device, under this run's precision, and spread over its processes for training."""
+        model.to(self.device)
+        if self.compile:
+            model.compile(dynamic=True)
+        trainable = any(parameter.requires_grad for parameter in model.parameters())
+        return self.accelerator.prepare_model(model, evaluation_mode=not trainable)
+
+    def autocast(self) -> Any:
+        """The precision of this run, for forward passes outside training."""
+        return self.accelerator.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of `loss`, averaged over processes."""
+        self.accelerator.backward(loss)
+
+    def sum_over_processes(self, value: Tensor) -> Tensor:
+        """The sum of `value` over all processes, in every process."""
+        return value if self.num_processes == 1 else self.accelerator.reduce(value, "sum")  # pyright: ignore
+
+    def any_process(self, condition: bool) -> bool:
+        """Whether `condition` holds in any process; every process learns the same answer."""
+        if self.num_processes == 1:
+            return condition
+        return bool(self.sum_over_processes(torch.tensor(float(condition), device=self.device)).item())
+
+    def counts_of_processes(self, own: Mapping[str, float]) -> list[dict[str, float]]:
+        """What `own` is in each process, in their order; the names must be the same in all."""
+        names = sorted(own)
+        table = torch.zeros(self.num_processes, len(names), dtype=torch.float64, device=self.device)
+        table[self.process_index] = torch.tensor([own[name] for name in names], dtype=torch.float64)
+        return [dict(zip(names, row, strict=True)) for row in self.sum_over_processes(table).tolist()]
+
+    def share_buffers(self, model: Forecaster) -> None:
+        """Gives every process the first one's running statistics, so that all evaluate the same model."""
+        if self.num_processes > 1:
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def run_on_all_ranks(self, action: Callable[[], object]) -> None:
+        """Runs `action` in every process; where it fails in any, all of them stop.
+
+        A process whose own action failed raises that error, unless the main process has one to raise; the others
+        raise StoppedElsewhere.
+        """
+        error = None
+        try:
+            action()
+        except Exception as found:
+            error = found
+        if self.any_process(error is not None):
+            main_fails = self.any_process(self.is_main and error is not None)
+            raise error if error is not None and (self.is_main or not main_fails) else StoppedElsewhere
+
+    def on_main(self, action: Callable[[], object]) -> None:
+        """Runs `action` in the main process while the others wait; where it fails, all stop (`run_on_all_ranks`)."""
+        self.run_on_all_ranks(action if self.is_main else lambda: None)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self.accelerator.wait_for_everyone()
+
+    def describe(self) -> dict[str, Any]:
+        """What metrics.json says of the machine."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
+        return {
+            "device": self.device.type,
+            "device_name": name,
+            "precision": "bf16" if self.dtype == torch.bfloat16 else "fp32",
+            "num_processes": self.num_processes,
+        }
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        model = ""
+    return f"{model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"

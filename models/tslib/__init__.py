@@ -1,0 +1,113 @@
+"""A door to Time-Series-Library: its models, from a checkout on this machine, behind our contract."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.base import Forecast, Forecaster, ForecastSpec
+from models.tslib.imports import import_model_file
+from models.tslib.settings import MissingSetting, TSLibSettings, parse_settings, settings_of_task
+
+
+@dataclass(frozen=True)
+class TSLibConfig:
+    """Where Time-Series-Library is, and what its model is told beside the task."""
+
+    tslib_path: str = field(default="", metadata={"help": "folder of a checkout of Time-Series-Library (needed)"})
+    tslib_args: str = field(
+        default="",
+        metadata={
+            "help": 'settings of the model in that library\'s names, such as "d_model=64 e_layers=2"; the rest are its '
+            "own defaults, and lengths and channels come from our flags and data"
+        },
+    )
+
+
+class TSLib(Forecaster):
+    """A model of Time-Series-Library (github.com/thuml/Time-Series-Library), all channels of a window together.
+
+    Its `Model(configs)` is called as `forward(x_enc, x_mark_enc, x_dec, x_mark_dec)`, where the decoder's input is the
+    last `label_len` steps of the look-back followed by zeros, and the marks are calendar features. Whether the weights
+    of a model depend on the number of channels is its own affair: all are taken to. `tslib_model_class` makes the
+    class of one of its models.
+    """
+
+    Config = TSLibConfig
+    needs_time_features = True
+    needs_fixed_channels = True
+    tslib_name: ClassVar[str]
+
+    def __init__(self, model: nn.Module, spec: ForecastSpec, *, label_len: int, fingerprint: dict[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.pred_len, self.label_len = spec.pred_len, label_len
+        self._fingerprint = fingerprint
+
+    @classmethod
+    def build(cls, config: TSLibConfig, spec: ForecastSpec) -> Self:
+        """The model that `config` describes; ValueError or FileNotFoundError with one line when there is none."""
+        if not config.tslib_path:
+            raise ValueError(f"--model tslib:{cls.tslib_name} needs --tslib_path, a checkout of Time-Series-Library")
+        given = parse_settings(config.tslib_args)
+        settings = settings_of_task(spec, given)
+        module = import_model_file(Path(config.tslib_path), cls.tslib_name)
+        model_type = getattr(module, "Model", None)
+        if not (isinstance(model_type, type) and issubclass(model_type, nn.Module)):
+            raise ValueError(f"--model tslib:{cls.tslib_name}: {module.__file__} defines no torch module called Model")
+        model = _construct(model_type, settings, name=cls.tslib_name)
+        never_read = [] if _keeps_settings(model) else settings.never_read(set(given) - {"label_len"})
+        if never_read:
+            raise ValueError(f"--tslib_args {' '.join(never_read)}: tslib:{cls.tslib_name} never reads it; delete it")
+        fingerprint = {"tslib_model": cls.tslib_name, "sha256": _sha256(module.__file__)}
+        return cls(model, spec, label_len=settings.label_len, fingerprint=fingerprint)
+
+    def forward(
+        self,
+        look_back: Float[Tensor, "row seq_len channel"],
+        time_features: Float[Tensor, "row time feature"],
+    ) -> Forecast:
+        seq_len = look_back.shape[1]
+        decoder_input = nn.functional.pad(look_back[:, seq_len - self.label_len :], (0, 0, 0, self.pred_len))
+        output = self.model(
+            look_back, time_features[:, :seq_len], decoder_input, time_features[:, seq_len - self.label_len :]
+        )
+        values = output[0] if isinstance(output, tuple) else output
+        return Forecast(values[:, -self.pred_len :].float())
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self._fingerprint
+
+
+def tslib_model_class(name: str) -> type[TSLib]:
+    """The class behind `--model tslib:NAME`; whether there is such a model shows when it is built."""
+    if not name.isidentifier():
+        raise ValueError(f"--model tslib:{name} must name a file of models/ in Time-Series-Library: tslib:TimesNet")
+    return type(f"TSLib_{name}", (TSLib,), {"tslib_name": name, "__doc__": f"Time-Series-Library's {name}."})
+
+
+def _construct(model_type: type[nn.Module], settings: TSLibSettings, *, name: str) -> nn.Module:
+    try:
+        return model_type(settings)
+    except MissingSetting as error:
+        raise ValueError(
+            f'--model tslib:{name} reads {error}, which has no default here: add "{error}=..." to --tslib_args'
+        ) from error
+    except Exception as error:  # whatever that library's code raises, it is about the settings that it was given
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"--model tslib:{name} cannot be built from --tslib_args and sizes: {reason}") from error
+
+
+def _keeps_settings(model: nn.Module) -> bool:
+    """Whether a part of `model` can still read its settings later."""
+    return any(isinstance(value, TSLibSettings) for module in model.modules() for value in vars(module).values())
+
+
+def _sha256(file: str | None) -> str:
+    assert file, "a module that was imported from a file has one"
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()

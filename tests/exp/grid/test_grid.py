@@ -1,0 +1,193 @@
+"""A queue of runs from script files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from exp.grid.__main__ import main, queue, slurm_script
+from exp.grid.commands import GridRun, commands_of_script, runs_of_scripts
+from exp.grid.live_table import LiveTable, summary
+from exp.grid.queue import Job, run_queue
+
+FLAGS = "--model DLinear --data demo --seq_len 24"
+
+
+def script(folder: Path, *lines: str, name: str = "runs.sh") -> Path:
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def loop(folder: Path, flags: str = FLAGS) -> Path:
+    return script(folder, "for h in 4 8; do", f'  python run.py {flags} --pred_len $h "$@"', "done")
+
+
+def jobs_of(folder: Path, *programs: str) -> list[Job]:
+    """Jobs that run small Python programs in place of run.py."""
+    (run, *_) = runs_of_scripts([loop(folder)], ["--output_dir", str(folder / "results")])
+    return [Job(replace(run, words=("-c", program), name=f"run {number}")) for number, program in enumerate(programs)]
+
+
+def unseen(_jobs) -> None:
+    """Nobody looks at the table."""
+
+
+def finish(run: GridRun, results: Path) -> None:
+    """A finished run folder, as far as the queue looks at one."""
+    folder = results / "any name"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{}")
+    record = json.loads(json.dumps(run.settings.record()))
+    (folder / "config.json").write_text(json.dumps(record))
+
+
+def test_a_script_is_read_without_running_anything_and_words_stay_whole(tmp_path):
+    path = script(tmp_path, 'python run.py --des "two words" "$@"', "touch $1-ran", "python3 run.py --des ''")
+    commands = commands_of_script(path, [str(tmp_path / "flag")])
+    assert commands == [
+        ["run.py", "--des", "two words", str(tmp_path / "flag")],
+        ["run.py", "--des", ""],
+    ]
+
+
+def test_each_run_and_seed_is_one_entry_and_extra_flags_reach_all(tmp_path):
+    runs = runs_of_scripts([loop(tmp_path)], ["--seeds", "3", "5", "--batch_size", "16"])
+    assert [run.name for run in runs] == [f"DLinear demo 24>{h} seed {s}" for h in (4, 8) for s in (3, 5)]
+    assert {run.settings.train.batch_size for run in runs} == {16}
+    assert runs[1].words[-2:] == ("--seed", "5") and "--seeds" not in runs[1].words
+
+
+def test_the_same_run_of_two_scripts_is_queued_once(tmp_path):
+    assert len(runs_of_scripts([loop(tmp_path), loop(tmp_path)])) == 2
+
+
+def test_runs_with_the_same_name_are_told_apart_by_the_flags_that_differ(tmp_path):
+    path = script(tmp_path, f"python run.py {FLAGS}", f"python run.py {FLAGS} --learning_rate 0.5 --patience 10")
+    assert [run.name for run in runs_of_scripts([path])] == [
+        "DLinear demo 24>96 seed 2021",
+        "DLinear demo 24>96 seed 2021 learning_rate=0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("python run.py --model DLinear --pred_len 0", "--pred_len must be at least 1"),
+        ("accelerate launch run.py", "a queue takes `python run.py` only"),
+        ("exit 3", "exit code 3"),
+    ],
+)
+def test_a_script_that_cannot_be_queued_is_named_with_its_reason_and_nothing_runs(tmp_path, capsys, line, message):
+    path = script(tmp_path, line)
+    assert main(["--scripts", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert str(path) in error and message in error
+
+
+def test_a_missing_script_and_a_wrong_number_of_jobs_are_refused(tmp_path, capsys):
+    assert main(["--scripts", str(tmp_path / "nowhere.sh")]) == 2
+    assert main(["--scripts", str(loop(tmp_path)), "--jobs", "0"]) == 2
+    error = capsys.readouterr().err
+    assert "nowhere.sh is missing" in error and "--jobs must be at least 1, got 0" in error
+
+
+def test_a_finished_run_is_skipped_wherever_its_data_lie_and_run_again_with_overwrite(tmp_path):
+    results = ["--output_dir", str(tmp_path / "results")]
+    path = loop(tmp_path)
+    finish(runs_of_scripts([path], [*results, "--root_path", "dataset"])[0], tmp_path / "results")
+    states = [job.state for job in queue(runs_of_scripts([path], results))]
+    assert states == ["already finished", "waiting"]
+    assert {job.state for job in queue(runs_of_scripts([path], [*results, "--overwrite"]))} == {"waiting"}
+    other = runs_of_scripts([path], [*results, "--learning_rate", "0.5"])
+    assert {job.state for job in queue(other)} == {"waiting"}
+
+
+def test_a_crash_stops_only_itself_and_its_last_words_are_shown(tmp_path):
+    jobs = jobs_of(tmp_path, "print(1)", "raise SystemExit('boom')", "print(3)")
+    assert not run_queue(jobs, num_jobs=1, gpus=[], show=unseen)
+    assert [job.state for job in jobs] == ["finished", "failed", "finished"]
+    assert jobs[1].last_line() == "boom"
+    assert summary(jobs) == "3 runs: 2 finished, 1 failed"
+
+
+def test_a_run_that_finds_itself_finished_is_no_failure(tmp_path):
+    jobs = jobs_of(tmp_path, "raise SystemExit('x holds a finished run of exactly these flags')")
+    assert run_queue(jobs, num_jobs=1, gpus=[], show=unseen)
+
+
+def test_slots_share_out_the_gpus_and_run_at_the_same_time(tmp_path):
+    meet = "import os, pathlib, time; pathlib.Path({0!r}, str(os.getpid())).touch()\n"
+    meet += "while len(os.listdir({0!r})) < 2: time.sleep(0.01)\n"
+    meet += "print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    (tmp_path / "met").mkdir()
+    jobs = jobs_of(tmp_path, *[meet.format(str(tmp_path / "met"))] * 2)
+    assert run_queue(jobs, num_jobs=2, gpus=["4", "7"], show=unseen)
+    assert [job.last_line() for job in jobs] == ["4", "7"]
+
+
+def test_an_interrupt_reaches_the_runs_and_waits_for_them(tmp_path):
+    program = "import signal, time\ntry:\n print('ready', flush=True)\n time.sleep(60)\nexcept KeyboardInterrupt:\n"
+    program += " print('state saved')\n raise SystemExit(130)"
+    jobs = jobs_of(tmp_path, program, "print('never')")
+
+    def interrupt_when_ready(jobs):
+        if jobs[0].state == "running" and jobs[0].last_line() == "ready":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    # A shell starts what runs in its background with this signal ignored, the tests too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_queue(jobs, num_jobs=1, gpus=[], show=interrupt_when_ready)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [job.state for job in jobs] == ["interrupted", "waiting"]
+    assert jobs[0].last_line() == "state saved"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_table_is_drawn_over_itself_on_a_terminal_and_is_a_line_a_change_elsewhere(tmp_path):
+    jobs = jobs_of(tmp_path, "", "")
+    terminal, file = Terminal(), io.StringIO()
+    tables = [LiveTable(terminal), LiveTable(file)]
+    for state in ("running", "running", "failed"):
+        jobs[0].state = state
+        for table in tables:
+            table(jobs)
+    assert terminal.getvalue().count("\x1b[3A") == 2
+    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["running", "failed"]
+
+
+def test_the_slurm_array_has_one_task_a_run_and_bash_reads_it(tmp_path):
+    runs = runs_of_scripts([loop(tmp_path)], ["--des", "it's"])
+    path = script(tmp_path, slurm_script(runs, num_jobs=3, with_gpu=True), name="array.sh")
+    text = path.read_text()
+    assert "#SBATCH --array=0-1%3" in text and "#SBATCH --gpus=1" in text
+    (tmp_path / "run.py").write_text("import sys; print(sys.argv[1:])")
+    (tmp_path / "python").symlink_to(sys.executable)
+    done = subprocess.run(
+        ["bash", str(path)], capture_output=True, text=True, check=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "1", "SLURM_SUBMIT_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.stdout.strip() == str([*FLAGS.split(), "--pred_len", "8", "--des", "it's"])
+
+
+def test_every_script_of_the_project_can_be_queued():
+    root = Path(__file__).parents[3]
+    scripts = sorted(root.glob("scripts_*/DLinear_*.sh"))[:2] + sorted(root.glob("scripts_ablation/*.sh"))[:1]
+    runs = runs_of_scripts(scripts)
+    assert len({run.name for run in runs}) == len(runs) > 0
+    assert all(asdict(run.settings.train)["seeds"] == [] for run in runs)

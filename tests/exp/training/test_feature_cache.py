@@ -1,0 +1,89 @@
+"""States of rows that are constant are computed once, and once for equal rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_provider.row_store import MemoryBudget
+from data_provider.windows import Batch
+from exp.training.feature_cache import FeatureCache
+from models.base import Forecaster
+
+
+@dataclass(frozen=True)
+class _Config:
+    pass
+
+
+class Doubling(Forecaster):
+    """States are twice the row's number; it records which rows it was asked for."""
+
+    Config = _Config
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[int]] = []
+        self.version, self.constant = 0, True
+
+    @property
+    def features_are_constant(self) -> bool:
+        return self.constant
+
+    @property
+    def cache_key(self) -> int:
+        return self.version
+
+    def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
+        number = prompt_inputs["number"]
+        self.asked.append(number[:, 0].tolist())
+        return {"state": 2.0 * number[:, :1]}
+
+
+def batch(rows: list[int], numbers: list[int], width: int = 1) -> Batch:
+    values = torch.zeros(len(rows), width, dtype=torch.int32)
+    values[:, 0] = torch.tensor(numbers)
+    look_back = torch.zeros(len(rows), 4, 1)
+    return Batch(torch.tensor(rows), look_back, torch.zeros(len(rows), 2, 1), {"number": values}, len(rows))
+
+
+def inputs(model: Doubling, budget: int = 10_000) -> Any:
+    return FeatureCache(model, num_rows=10, budget=MemoryBudget(budget))
+
+
+def test_a_row_is_computed_once_and_in_the_order_asked() -> None:
+    model = Doubling()
+    of = inputs(model).of
+    assert of(batch([3, 1], [30, 10]))["state"].flatten().tolist() == [60, 20]
+    assert of(batch([1, 2, 3], [10, 20, 30]))["state"].flatten().tolist() == [20, 40, 60]
+    assert model.asked == [[30, 10], [20]]
+
+
+def test_equal_rows_share_one_computation_in_a_batch_and_across_batches_of_other_padding() -> None:
+    model = Doubling()
+    of = inputs(model).of
+    assert of(batch([0, 1, 2], [7, 8, 7]))["state"].flatten().tolist() == [14, 16, 14]
+    assert of(batch([5, 6, 4], [8, 9, 7], width=3))["state"].flatten().tolist() == [16, 18, 14]
+    assert [sorted(rows) for rows in model.asked] == [[7, 8], [9]]
+
+
+def test_a_changed_version_forgets_all_and_no_constancy_hands_the_constants_through() -> None:
+    model = Doubling()
+    feature_cache = inputs(model)
+    feature_cache.of(batch([0], [7]))
+    model.version = 1
+    feature_cache.of(batch([0], [7]))
+    assert model.asked == [[7], [7]]
+    model.constant = False
+    assert set(feature_cache.of(batch([0], [7]))) == {"number"}
+
+
+def test_rows_beyond_the_budget_are_right_and_computed_again() -> None:
+    model = Doubling()
+    of = inputs(model, budget=8).of
+    for _ in range(2):
+        assert of(batch([0, 8, 9], [1, 2, 3]))["state"].flatten().tolist() == [2, 4, 6]
+    assert model.asked[0] == [1, 2, 3] and sorted(model.asked[1]) == [2, 3]

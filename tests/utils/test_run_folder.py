@@ -1,0 +1,164 @@
+"""The name and the files of a run folder: nothing leaves it, nothing in it is secret, and one run has it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from exp.config import NOT_IN_RUN_ID, TrainConfig, run_id
+from tests.exp.runs import flags, run_folder, run_here
+from utils.files import CannotWrite
+from utils.lock import FolderLock
+from utils.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def name_of(train: TrainConfig, **determinants) -> str:
+    return run_id(
+        model="BALM", data="ETTh1", seq_len=512, pred_len=96, percent=100, train=train, determinants=determinants
+    )
+
+
+@pytest.mark.parametrize("label", ["../../etc", "/root", "a/b", "..", ".hidden", "a\0b", "C:\\x", "~"])
+def test_a_run_id_stays_a_visible_name_in_its_folder(tmp_path, label):
+    name = name_of(TrainConfig(model_id=label, des=label))
+    assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert not name.startswith(".")
+    assert "\0" not in name
+
+
+def test_a_run_id_that_no_folder_can_have_is_refused():
+    with pytest.raises(ValueError, match="shorten --model_id or --des"):
+        name_of(TrainConfig(des="x" * 300))
+
+
+def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothing_else():
+    changes = {
+        "batch_size": 7, "learning_rate": 0.5, "lradj": "cosine", "cosine_epochs": 3, "adam_beta1": 0.5,
+        "train_epochs": 3, "patience": 3, "loss": "l1", "seed": 3, "precision": "bf16", "deterministic": True,
+        "compile": True, "fast_dev_run": True, "model_id": "x", "des": "x",
+        "is_training": 0, "seeds": [1], "itr": 2, "device": "cpu", "output_dir": "x", "overwrite": True,
+        "checkpoint_steps": 3, "row_memory_mb": 3, "eval_batch_size": 3,
+    }  # fmt: skip
+    assert set(changes) == {field.name for field in dataclasses.fields(TrainConfig)}
+    for name, value in changes.items():
+        same = name_of(TrainConfig(**{name: value})) == name_of(TrainConfig())
+        assert same == (name in NOT_IN_RUN_ID), name
+    assert name_of(TrainConfig(), fingerprint="a") != name_of(TrainConfig(), fingerprint="b")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match=r"--output_dir .*/file cannot be written to .*choose another folder"):
+        RunFolder(tmp_path / "file" / "run").create()
+
+
+def written(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    for path in (folder.metrics, folder.last, folder.best, folder.history, folder.best.parent / ".last.1.part"):
+        path.write_text("{}")
+    return folder
+
+
+def test_an_unfinished_run_is_continued_even_with_overwrite(tmp_path):
+    """Else a killed `--overwrite` run would begin again at each start."""
+    folder = written(tmp_path)
+    folder.metrics.unlink()
+    folder.prepare(starts_anew=True)
+    assert folder.last.exists()
+    assert not (folder.best.parent / ".last.1.part").exists()
+
+
+def test_the_metrics_are_removed_last(tmp_path, monkeypatch):
+    folder = written(tmp_path)
+    unlinked: list[str] = []
+    original = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        unlinked.append(path.name)
+        original(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    folder.prepare(starts_anew=True)
+    assert unlinked[-1] == "metrics.json"
+    assert not any(path.exists() for path in (folder.metrics, folder.last, folder.best, folder.history))
+
+
+def test_a_second_run_on_the_same_id_is_refused_while_the_first_one_runs(tmp_path, capsys):
+    command = flags(tmp_path, "--fast_dev_run")
+    assert run_here(command) == 0
+    with FolderLock(run_folder(tmp_path)):
+        assert run_here([*command, "--overwrite"]) == 1
+    said = capsys.readouterr().err
+    assert "is in use by process" in said
+    assert (run_folder(tmp_path) / "metrics.json").exists()
+
+
+def test_a_finished_run_is_kept_unless_it_is_said(tmp_path, capsys):
+    command = flags(tmp_path, "--fast_dev_run")
+    assert run_here(command) == 0
+    before = (run_folder(tmp_path) / "metrics.json").read_bytes()
+    assert run_here(command) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert (run_folder(tmp_path) / "metrics.json").read_bytes() == before
+    assert run_here([*command, "--overwrite"]) == 0
+    assert (run_folder(tmp_path) / "metrics.json").read_bytes() != before
+
+
+def test_no_secret_of_the_environment_is_written(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "s3cr3t-value")
+    assert run_here(flags(tmp_path, "--fast_dev_run")) == 0
+    for path in run_folder(tmp_path).rglob("*"):
+        assert path.is_dir() or b"s3cr3t-value" not in path.read_bytes(), path
+    assert "git_revision" in json.loads((run_folder(tmp_path) / "config.json").read_text())
+
+
+def sources() -> list[Path]:
+    return [path for path in ROOT.rglob("*.py") if not {"tests", ".venv", "venv"} & set(path.relative_to(ROOT).parts)]
+
+
+def test_nothing_is_ever_unpickled():
+    """Neither by name nor through a library that unpickles by default."""
+    forbidden = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
+    calls = {
+        ("torch", "load"),
+        ("torch", "save"),
+        ("np", "load"),
+        ("pd", "read_pickle"),
+        ("distributed", "all_gather_object"),
+    }
+    assert sources()
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not {alias.name.split(".")[0] for alias in node.names} & forbidden, path
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in forbidden, path
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in calls, path
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec"), path
+
+
+def test_models_of_a_hub_bring_no_code_and_no_pickle():
+    loads = 0
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "from_pretrained"
+            ):
+                given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords
+                         if isinstance(keyword.value, ast.Constant)}  # fmt: skip
+                assert given["use_safetensors"] is True, path
+                assert given["trust_remote_code"] is False, path
+                loads += 1
+    assert loads
