@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from data_provider.config import DataConfig
 from data_provider.series import load_series
@@ -19,7 +21,7 @@ from exp.command_line import parse_command
 from exp.training.loop import TrainingLoop
 from tests.exp.runs import flags, run_folder, run_here, write_table
 from tests.exp.training.two_processes import experiment, loop_of
-from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.checkpoint import load_checkpoint
 from utils.files import DamagedFile, read_json
 
 QUICK = settings(
@@ -99,10 +101,12 @@ def test_invented_json_is_read_or_named(tmp_path, content):
 
 
 class BrokenOff:
-    """A training loop, and the bytes of a checkpoint that it can be continued from."""
+    """A training loop, the bytes of a checkpoint to resume it from, and the progress that is saved in it."""
 
-    def __init__(self, loop: TrainingLoop, content: bytes):
-        self.loop, self.content = loop, content
+    def __init__(self, loop: TrainingLoop, path: Path):
+        self.loop, self.content = loop, path.read_bytes()
+        loop.state.restore(path, loop.runtime)
+        self.saved = copy.deepcopy((loop.state.progress, loop.state.stopping, loop.model.saved_state()))
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +115,21 @@ def broken_off(tmp_path_factory) -> BrokenOff:
     command = flags(folder, "--train_epochs", "1", "--checkpoint_steps", "2")
     assert run_here(command) == 0
     last = run_folder(folder) / "checkpoint" / "last.safetensors"
-    return BrokenOff(loop_of(experiment([*command, "--overwrite"])), last.read_bytes())
+    return BrokenOff(loop_of(experiment([*command, "--overwrite"])), last)
 
 
-def restore(loop: TrainingLoop, path: Path) -> None:
-    """Continues from `path`: either all of it is sound or the file is named."""
+def restore(broken_off: BrokenOff, path: Path) -> None:
+    """Continues from `path`: either it is what was saved or the file is named."""
+    loop = broken_off.loop
     try:
         loop.state.restore(path, loop.runtime)
     except OSError as error:
         assert_clear(error)
         assert path.name in str(error)
         return
-    progress = loop.state.progress
-    assert progress.epoch == len(progress.history) == len(progress.timing)
-    assert loop.state.stopping.best_epoch <= progress.epoch
+    progress, stopping, weights = broken_off.saved
+    assert (loop.state.progress, loop.state.stopping) == (progress, stopping)
+    assert all(torch.equal(value, weights[name]) for name, value in loop.model.saved_state().items())
     loop.state.optimizer.zero_grad()
     loop.model(torch.zeros(2, 96, 2)).values.sum().backward()
     loop.state.optimizer.step()
@@ -136,7 +141,7 @@ def restore(loop: TrainingLoop, path: Path) -> None:
 def test_a_damaged_checkpoint_is_restored_soundly_or_named(broken_off, tmp_path, edits):
     path = tmp_path / "last.safetensors"
     path.write_bytes(edited(broken_off.content, edits))
-    restore(broken_off.loop, path)
+    restore(broken_off, path)
 
 
 JSON = st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
@@ -150,24 +155,29 @@ def places_of(value: Any, path: tuple = ()) -> list[tuple]:
 
 @QUICK
 @given(choice=st.integers(0, 10**6), replacement=JSON, drop=st.booleans())
-def test_a_checkpoint_with_an_invented_header_is_restored_soundly_or_named(
-    broken_off, tmp_path, choice, replacement, drop
-):
+def test_a_checkpoint_whose_header_was_changed_is_named(broken_off, tmp_path, choice, replacement, drop):
     path = tmp_path / "last.safetensors"
     path.write_bytes(broken_off.content)
     tensors, header = load_checkpoint(path)
-    state = copy.deepcopy(header["state"])
-    places = places_of(state)
+    changed = copy.deepcopy(header)
+    places = places_of(changed["state"], ("state",))
     *parents, last = places[choice % len(places)]
-    holder = state
+    holder = changed
     for key in parents:
         holder = holder[key]
     if drop:
         del holder[last]
     else:
         holder[last] = replacement
-    save_checkpoint(path, tensors, json.loads(json.dumps({**header, "state": state})))
-    restore(broken_off.loop, path)
+    with safe_open(path, framework="pt") as file:
+        sha256 = json.loads(file.metadata()["json"])["sha256"]
+    save_file(tensors, path, metadata={"json": json.dumps({"header": changed, "sha256": sha256})})
+    if json.dumps(changed) == json.dumps(header):
+        restore(broken_off, path)
+        return
+    with pytest.raises(DamagedFile, match=r"last\.safetensors .* does not match its SHA-256") as raised:
+        load_checkpoint(path)
+    assert_clear(raised.value)
 
 
 def test_a_table_with_constant_and_extreme_columns_runs_through(tmp_path):

@@ -1,34 +1,36 @@
-"""Learning-rate schedules. `--learning_rate` is the peak rate as it is used; nothing divides it behind the scenes."""
+"""Learning-rate schedules and early stopping.
+
+`--learning_rate` is the peak rate of a schedule, exactly as given.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from utils.records import check_alike
-
 COSINE_FLOOR = 1e-8
 
 
 def halving(epoch: int) -> float:
-    """Epochs 1 and 2 at the peak, then half of it again every epoch (`epoch` counts from 0)."""
+    """Factor of the peak rate: 1 in the first two epochs, then halved every epoch (`epoch` counts from 0)."""
     return 0.5 ** max(epoch - 1, 0)
 
 
 def cosine(epoch: int, *, half_period: int, floor: float) -> float:
-    """From 1 down to `floor` after `half_period` epochs; like the published cosine it turns upward again after that."""
+    """Factor of the peak rate: from 1 to `floor` in `half_period` epochs, then up again, as in the published code."""
     return floor + (1 - floor) * (1 + cos(pi * epoch / half_period)) / 2
 
 
 class Schedule:
-    """A learning-rate scheduler that knows whether it advances by step or by epoch.
+    """A torch learning-rate scheduler, stepped after each optimiser step (`one_cycle`) or after each epoch (others).
 
-    Groups marked `scheduled=False` keep their rate. `one_cycle` is torch's OneCycleLR over all steps (20 % warm-up from
-    1/25 of the peak, Adam's first beta cycling 0.95, 0.85, 0.95).
+    Parameter groups with `scheduled=False` keep their rate. `one_cycle` is torch's OneCycleLR over all steps: 20 %
+    warm-up from 1/25 of the peak, while Adam's beta1 goes from 0.95 to 0.85 and back.
     """
 
     def __init__(
@@ -62,23 +64,25 @@ class Schedule:
             self.scheduler = LambdaLR(optimizer, factors)
 
     def after_step(self) -> None:
-        """To be called after each optimiser step."""
+        """Call after each optimiser step."""
         if self.by_step:
             self.scheduler.step()
 
     def after_epoch(self) -> None:
-        """To be called after each epoch."""
+        """Call after each epoch."""
         if not self.by_step:
             self.scheduler.step()
 
     def state(self) -> dict:
-        """JSON values that `restore` takes back."""
+        """The state as JSON values, for `restore`."""
         kept = self.scheduler.state_dict()
         return {key: value for key, value in kept.items() if key not in ("lr_lambdas", "_anneal_func_type")}
 
     def restore(self, state: dict) -> None:
-        """Puts back what `state` returned; a ValueError says what in it cannot be."""
-        check_alike(state, self.state(), "the schedule's state")
+        """Restore what `state` returned. Raises ValueError if that was another schedule."""
+        own = self.state()
+        if set(state) != set(own) or len(state["base_lrs"]) != len(own["base_lrs"]):
+            raise ValueError("the schedule's state is that of another --lradj or of other parameter groups")
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state})
 
 
@@ -96,3 +100,27 @@ def _factor(name: str, peak: float, cosine_epochs: int) -> Callable[[int], float
 
 
 SCHEDULES = ("halving", "one_cycle", "cosine", "constant")
+
+
+@dataclass
+class EarlyStopping:
+    """Tracks the best validation error; stops after `patience` epochs without a better one (epochs count from 1)."""
+
+    patience: int
+    best: float | None = None
+    best_epoch: int = 0
+    epochs_without_improvement: int = 0
+
+    def update(self, error: float, *, epoch: int) -> bool:
+        """Record the error of `epoch`. Returns whether it is the best so far."""
+        improved = self.best is None or error < self.best
+        if improved:
+            self.best, self.best_epoch, self.epochs_without_improvement = error, epoch, 0
+        else:
+            self.epochs_without_improvement += 1
+        return improved
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether patience has run out."""
+        return self.epochs_without_improvement >= self.patience

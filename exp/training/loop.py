@@ -20,13 +20,12 @@ from exp.training.runtime import Runtime
 from exp.training.state import Progress, TrainingState, load_weights
 from models.base import Forecaster
 from utils.checkpoint import pack, save_checkpoint
-from utils.early_stopping import EarlyStopping
 from utils.files import write_json_lines
 from utils.interrupt import StopRequest
 from utils.losses import LOSSES
 from utils.progress import duration, progress
 from utils.run_folder import RunFolder
-from utils.schedules import Schedule
+from utils.schedules import EarlyStopping, Schedule
 from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Learning rates by epoch and step, and their continuation."""
+"""Learning rates by epoch and step, their continuation, and early stopping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from utils.schedules import SCHEDULES, Schedule
+from utils.schedules import SCHEDULES, EarlyStopping, Schedule
 
 PEAK, STEPS, EPOCHS = 0.4, 5, 6
 
@@ -81,8 +81,28 @@ def test_a_restored_schedule_goes_on_where_it_was(name):
     assert first + rates(other, restored, range(3, EPOCHS)) == whole
 
 
-@pytest.mark.parametrize("change", [{"last_epoch": "x"}, {"step": 1}, {"base_lrs": []}])
-def test_a_state_that_cannot_be_is_refused(change):
+@pytest.mark.parametrize("other", [schedule("one_cycle"), schedule("halving", constant_group=True)])
+def test_the_state_of_another_schedule_or_of_other_groups_is_refused(other):
     _, plan = schedule("halving")
-    with pytest.raises(ValueError, match="the schedule's"):
-        plan.restore({**plan.state(), **change})
+    with pytest.raises(ValueError, match="the schedule's state is that of another"):
+        plan.restore(other[1].state())
+
+
+def after(*errors: float, patience: int = 2) -> tuple[EarlyStopping, list[bool]]:
+    stopping = EarlyStopping(patience)
+    return stopping, [stopping.update(error, epoch=epoch) for epoch, error in enumerate(errors, start=1)]
+
+
+def test_only_a_smaller_error_is_an_improvement():
+    stopping, improved = after(3.0, 3.0, 2.0, 2.5)
+    assert improved == [True, False, True, False]
+    assert (stopping.best, stopping.best_epoch) == (2.0, 3)
+
+
+def test_it_stops_when_patience_has_run_out_and_not_before():
+    assert not after(1.0, 2.0)[0].should_stop
+    assert after(1.0, 2.0, 3.0)[0].should_stop
+
+
+def test_an_improvement_renews_patience():
+    assert not after(3.0, 4.0, 2.0, 4.0)[0].should_stop

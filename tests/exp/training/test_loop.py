@@ -232,9 +232,7 @@ def damage_names(path: Path) -> None:
 
 
 def damage_progress(path: Path) -> None:
-    tensors, header = load_checkpoint(path)
-    header["state"]["progress"]["epoch"] = 7
-    save_checkpoint(path, tensors, header)
+    path.write_bytes(path.read_bytes().replace(b'\\"epoch\\": 1,', b'\\"epoch\\": 7,'))
 
 
 def damage_header(path: Path) -> None:
