@@ -23,7 +23,6 @@ from exp.training.state import load_weights
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
 from utils.conformal import AbsoluteErrors, Coverage
-from utils.files import write_json
 from utils.memory import peak_memory_bytes
 from utils.metrics import ErrorSums
 from utils.progress import duration
@@ -62,7 +61,7 @@ class LongTermForecast(Experiment):
             return self._train_and_test()
 
     def test_entries(self) -> dict[str, Any]:
-        """What metrics.json says of the test; errors by window and prediction intervals are left in the run folder."""
+        """`tests` of metrics.json. Also writes the errors by window and the prediction intervals."""
         intervals = calibrate(self.runtime, self.model, self.validation, self.best_errors)
         coverage = Coverage(intervals, device=self.runtime.device)
         sums = split_errors(self.runtime, self.model, self.test, label="test", observers=[coverage])
@@ -71,7 +70,8 @@ class LongTermForecast(Experiment):
             save_checkpoint(self.folder.window_errors, sums.window_errors(), {"split": "test"})
             save_intervals(self.folder.intervals, intervals)
         naive = naive_errors(self.runtime, self.test, self.spec_of(self.series))
-        return {"test": {**self.summary_of(sums, self.series), "coverage": coverage.summary()}, "naive": naive}
+        entry = {**self.summary_of(sums, self.series), "coverage": coverage.summary(), "naive": naive}
+        return {"tests": {self.series.name: entry}}
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Trains to the end and returns what metrics.json says of it."""
@@ -86,9 +86,9 @@ class LongTermForecast(Experiment):
         return self.test
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """The table, the labels and the place of the record."""
-        table = error_table(self.settings.model_name, metrics["test"], metrics["naive"])
-        return f"{table}\n{self.closing_lines(metrics)}"
+        """A table of test errors, then how the run went and where its files are."""
+        (test,) = metrics["tests"].values()
+        return f"{error_table(self.settings.model_name, test)}\n{self.closing_lines(metrics)}"
 
     def closing_lines(self, metrics: dict[str, Any]) -> str:
         """What stands under the table."""
@@ -122,7 +122,8 @@ class LongTermForecast(Experiment):
         """Errors with the names and scales of the evaluated channels."""
         channels = series.target_channels
         columns = [series.columns[channel] for channel in channels]
-        return sums.summary(columns=columns, scale=series.scaler.scale[channels].tolist())
+        summary = sums.summary(columns=columns, scale=series.scaler.scale[channels].tolist())
+        return {"measures": ["mse", "mae"], **summary}
 
     def _run_id(self) -> str:
         data, record = self.settings.data, self.settings.record()
@@ -218,7 +219,6 @@ class LongTermForecast(Experiment):
     def _cell(self) -> dict[str, Any]:
         data = self.settings.data
         return {
-            "format": FORMAT,
             "run_id": self.folder.path.name,
             "model": self.settings.model_name,
             "task_name": self.settings.task_name,
@@ -256,7 +256,7 @@ class LongTermForecast(Experiment):
             labels=self._labels(),
             time_step=self.series.time_step,
         )
-        write_json(self.folder.metrics, metrics)
+        self.folder.write_metrics(metrics)
         return tables_of(samples, metrics, time_step=self.series.time_step)
 
     def _test_again(self) -> dict[str, Any]:

@@ -63,21 +63,21 @@ class ShortTermForecast(Experiment):
             raise FinishedRun(FinishedFrequencies(list(self.finished.values())))
 
     def run(self) -> dict[str, Any]:
-        """Runs each frequency that is not finished; returns the scores of all as `targets`."""
-        targets = {}
+        """Run each frequency that is not finished; returns the scores of all."""
+        tests: dict[str, Any] = {}
         for name, folder in self.finished.items():
             logger.info("%s is finished already: %s", name, folder.path)
-            targets |= folder.read_metrics()["targets"]
+            tests |= folder.read_metrics()["tests"]
         while self.waiting:
             experiment = self.waiting.pop(next(iter(self.waiting)))
             metrics = experiment.run()
-            targets |= metrics["targets"]
+            tests |= metrics["tests"]
             self.closing_texts.append(experiment.closing_text(metrics))
-        return metrics_of(targets)
+        return metrics_of(tests)
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """What each frequency had to say; of several, then a table of all."""
-        table = [score_table(self.settings.model_name, metrics["targets"])] if len(metrics["targets"]) > 1 else []
+        table = [score_table(self.settings.model_name, metrics["tests"])] if len(metrics["tests"]) > 1 else []
         return "\n\n".join([*self.closing_texts, *table])
 
 
@@ -90,13 +90,13 @@ class FinishedFrequencies(RunFolder):
 
     def read_metrics(self) -> dict[str, Any]:
         """The scores of all frequencies."""
-        return metrics_of({name: t for folder in self.folders for name, t in folder.read_metrics()["targets"].items()})
+        return metrics_of({name: t for folder in self.folders for name, t in folder.read_metrics()["tests"].items()})
 
 
-def metrics_of(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def metrics_of(tests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The scores of every frequency, and of several together."""
-    together = {OVERALL: overall(targets)} if len(targets) > 1 else {}
-    return {"data": OVERALL, "targets": {**targets, **together}}
+    together = {OVERALL: overall(tests)} if len(tests) > 1 else {}
+    return {"data": OVERALL, "tests": {**tests, **together}}
 
 
 def check_data_flags(data: DataConfig) -> None:

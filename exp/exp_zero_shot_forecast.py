@@ -60,14 +60,14 @@ class ZeroShotForecast(LongTermForecast):
         self.source = self._source_weights() if self.config.source_run else None
 
     def test_entries(self) -> dict[str, Any]:
-        """Per target the errors and those of the naive forecasts."""
-        targets = {}
+        """`tests` of metrics.json, an entry per target."""
+        tests = {}
         for name, series in self.targets.items():
             split = self.target_splits[name]
             sums = split_errors(self.runtime, self.model, split, label=f"test on {name}")
             naive = naive_errors(self.runtime, split, self.spec_of(series))
-            targets[name] = {**self.summary_of(sums, series), "naive": naive}
-        return {"targets": targets}
+            tests[name] = {**self.summary_of(sums, series), "naive": naive}
+        return {"tests": tests}
 
     def shown_split(self) -> SplitData:
         """Forecasts of the first target are drawn; the source's test split is not read."""
@@ -88,10 +88,10 @@ class ZeroShotForecast(LongTermForecast):
         }
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """A table per target, then the labels and the place of the record."""
+        """A table of test errors per target, then how the run went and where its files are."""
         tables = [
-            f"{self.series.name} -> {name}\n{error_table(self.settings.model_name, test, test['naive'])}"
-            for name, test in metrics["targets"].items()
+            f"{self.series.name} -> {name}\n{error_table(self.settings.model_name, test)}"
+            for name, test in metrics["tests"].items()
         ]
         return "\n\n".join(tables) + f"\n{self.closing_lines(metrics)}"
 

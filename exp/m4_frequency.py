@@ -25,10 +25,11 @@ from exp.training.feature_cache import FeatureCache
 from exp.training.loop import TrainingLoop
 from models.base import Forecaster
 from utils.checkpoint import pack, save_checkpoint
-from utils.files import replace_file, write_json
+from utils.files import replace_file
 from utils.plotting import plot_forecast, plot_training_curves
 
 NUM_SERIES_IN_PLOT = 4
+MEASURES = ["smape", "mase", "owa"]
 
 
 class FrequencyForecast(LongTermForecast):
@@ -81,15 +82,15 @@ class FrequencyForecast(LongTermForecast):
         naive2 = {"Naive2": reference.scores(reference.naive2, forecast.seen())}
         if self.runtime.is_main:
             self._save_forecasts(self._original(forecast))
-        return {"targets": {self.series.name: {**scores, "naive": naive2}}}
+        return {"tests": {self.series.name: {"measures": MEASURES, **scores, "naive": naive2}}}
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """The scores beside Naive2's, the labels and the place of the record."""
-        return f"{score_table(self.settings.model_name, metrics['targets'])}\n{self.closing_lines(metrics)}"
+        return f"{score_table(self.settings.model_name, metrics['tests'])}\n{self.closing_lines(metrics)}"
 
     def _validate(self) -> dict[str, float]:
         _, scores = self._scores(self.validation, "validation")
-        return {name: scores[name] for name in ("smape", "mase", "owa", "mse", "mae")}
+        return {name: scores[name] for name in (*MEASURES, "mse", "mae")}
 
     def _scores(self, split: SplitData, name: Split) -> tuple[ForecastTable, dict[str, Any]]:
         """The table of forecasts in scaled units; scores in original ones, `mse` and `mae` in scaled units."""
@@ -111,7 +112,7 @@ class FrequencyForecast(LongTermForecast):
         ids, horizon = self.data.ids, self.data.frequency.horizon
         header = ",".join(["id", *(f"F{step + 1}" for step in range(horizon))])
         lines = [",".join([key, *(f"{value:.6g}" for value in row)]) for key, row in zip(ids, values, strict=True)]
-        replace_file(self.folder.path / "forecasts.csv", "\n".join([header, *lines, ""]).encode())
+        replace_file(self.folder.forecast_table, "\n".join([header, *lines, ""]).encode())
         shown = np.unique(np.linspace(0, len(ids) - 1, NUM_SERIES_IN_PLOT).astype(int))
         length = min(4 * horizon, *(len(self.data.train[number]) for number in shown))
         plot_forecast(
@@ -136,5 +137,5 @@ class FrequencyForecast(LongTermForecast):
                 title=f"{self.settings.model_name} on {self.series.name}",
                 label=", ".join(self._labels()) or None,
             )
-        write_json(self.folder.metrics, metrics)
+        self.folder.write_metrics(metrics)
         return {}

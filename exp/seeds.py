@@ -86,7 +86,7 @@ def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | Finis
 def spread(seeds: list[int], all_metrics: list[dict[str, Any]]) -> str:
     """A line per test set: mean and sample standard deviation of the errors over the seeds."""
     lines = [f"over the seeds {', '.join(map(str, seeds))} (mean ± standard deviation):"]
-    tests = [metrics.get("targets") or {metrics["data"]: metrics["test"]} for metrics in all_metrics]
+    tests = [metrics["tests"] for metrics in all_metrics]
     for name in tests[0]:
         found = []
         for error, value in tests[0][name].items():

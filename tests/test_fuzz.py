@@ -186,9 +186,7 @@ def test_a_table_with_constant_and_extreme_columns_runs_through(tmp_path):
     spiked = [f"{line},3.0,{1e30 if number == 300 else number % 7}" for number, line in enumerate(lines[1:])]
     path.write_text("\n".join([f"{lines[0]},CONSTANT,SPIKE", *spiked]))
     assert run_here(flags(tmp_path, "--train_epochs", "1")) == 0
-    metrics = json.loads((run_folder(tmp_path) / "metrics.json").read_text())
-    per_channel = dict(
-        zip(metrics["test"]["per_channel"]["columns"], metrics["test"]["per_channel"]["mse"], strict=True)
-    )
+    (test,) = json.loads((run_folder(tmp_path) / "metrics.json").read_text())["tests"].values()
+    per_channel = dict(zip(test["per_channel"]["columns"], test["per_channel"]["mse"], strict=True))
     assert 1e50 < per_channel["SPIKE"] < float("inf")
     assert per_channel["A"] < 10

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.files import replace_file
+from utils.finished_runs import Run, read_runs
 from utils.report.comparison_tables import against_published, published_table, significance_table
 from utils.report.page import page
 from utils.report.published_numbers import published_accuracy
@@ -18,7 +19,6 @@ from utils.report.result_groups import Track, tracks
 from utils.report.result_rows import Row, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table, cost_table
 from utils.report.table import Table, to_html, to_markdown
-from utils.run_folders import Run, read_runs
 
 
 @dataclass(frozen=True)

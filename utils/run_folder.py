@@ -1,24 +1,98 @@
-"""The run folder `results/<run id>/`: the whole record of a run, every file of it replaced in one step."""
+"""A run folder `results/<run id>/`: the names of its files, and what config.json and metrics.json hold."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from utils.files import PART, CannotWrite, read_json, remove_parts, write_json
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-FORMAT = 1
+from utils.files import PART, CannotWrite, DamagedFile, read_json, remove_parts, write_json
+
+FORMAT = 2
+READABLE_FORMATS = (1, FORMAT)
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn", "safetensors", "wandb")
 SECONDS_FOR_GIT = 10
 
+# Format 1 recorded neither the order of a test's measures nor what each flag is for.
+_FORMAT_1_MEASURES = ("mse", "mae", "smape", "mase", "owa")
+_FORMAT_1_FLAG_ROLES = {
+    **dict.fromkeys(("data", "root_path", "data_path", "features", "seq_len", "pred_len", "percent"), "cell"),
+    **dict.fromkeys(("seed", "seeds", "itr", "model_id", "des", "fast_dev_run"), "label"),
+    **dict.fromkeys(("is_training", "device", "output_dir", "overwrite", "checkpoint_steps"), "place"),
+    **dict.fromkeys(("row_memory_mb", "eval_batch_size", "deterministic", "compile"), "place"),
+}
+
+
+class TestEntry(TypedDict):
+    """The test errors on one data set in scaled units; `measures` names those that tables show, in order."""
+
+    mse: FiniteFloat
+    mae: FiniteFloat
+    measures: list[str]
+    naive: NotRequired[dict[str, dict[str, FiniteFloat]]]
+    coverage: NotRequired[dict[str, Any]]
+    per_channel: NotRequired[dict[str, list[Any]]]
+    per_step: NotRequired[dict[str, list[FiniteFloat]]]
+    mse_original: NotRequired[FiniteFloat]
+    mae_original: NotRequired[FiniteFloat]
+    num_windows: NotRequired[int]
+    num_rows: NotRequired[int]
+
+
+class Metrics(TypedDict):
+    """metrics.json. `tests` has an entry per data set that the model was tested on, by its name."""
+
+    model: str
+    task_name: str
+    data: str
+    seq_len: int
+    pred_len: int
+    percent: int
+    seed: int
+    tests: dict[str, TestEntry]
+    run_id: NotRequired[str]
+    features: NotRequired[str]
+    labels: NotRequired[list[str]]
+    validation: NotRequired[dict[str, Any]]
+    epochs: NotRequired[int]
+    steps: NotRequired[int]
+    seconds: NotRequired[dict[str, float]]
+    rows_per_second: NotRequired[float]
+    seconds_per_step: NotRequired[float]
+    peak_memory_bytes: NotRequired[dict[str, int]]
+    parameters: NotRequired[dict[str, int]]
+    device: NotRequired[str]
+    device_name: NotRequired[str]
+    precision: NotRequired[str]
+    num_processes: NotRequired[int]
+
+
+class Config(TypedDict, total=False):
+    """config.json: every flag with its role (see `flag_roles` in exp/config.py), and what code ran.
+
+    `model_defaults` are the model's flags as they are without being given; `command` is what was typed.
+    """
+
+    data_config: dict[str, Any]
+    train_config: dict[str, Any]
+    model_config: dict[str, Any]
+    model_defaults: dict[str, Any]
+    flag_roles: dict[str, str]
+    command: list[str]
+    git_revision: str | None
+    versions: dict[str, str]
+
 
 class RunFolder:
-    """Names and places of a run's files."""
+    """The files of one run."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -27,22 +101,30 @@ class RunFolder:
         self.timing = path / "timing.jsonl"
         self.metrics = path / "metrics.json"
         self.forecasts = path / "forecasts.safetensors"
+        self.forecast_table = path / "forecasts.csv"
         self.window_errors = path / "window_errors.safetensors"
         self.alignment = path / "alignment.safetensors"
         self.plots = path / "plots"
-        self.best = path / "checkpoint" / "best.safetensors"
-        self.last = path / "checkpoint" / "last.safetensors"
-        self.intervals = path / "checkpoint" / "intervals.safetensors"
+        self.checkpoints = path / "checkpoint"
+        self.best = self.checkpoints / "best.safetensors"
+        self.last = self.checkpoints / "last.safetensors"
+        self.intervals = self.checkpoints / "intervals.safetensors"
 
     @property
     def is_finished(self) -> bool:
         """Whether the run was tested and its metrics written."""
         return self.metrics.exists()
 
+    @property
+    def has_files(self) -> bool:
+        """Whether a run has written anything here."""
+        files = (self.config, self.metrics, self.history, self.checkpoints, self.window_errors)
+        return any(path.exists() for path in files)
+
     def create(self) -> None:
-        """Makes the folder and those below it; an OSError names --output_dir when that is not allowed."""
+        """Make the folder and its subfolders. Raises CannotWrite, naming --output_dir, if that is not allowed."""
         try:
-            for folder in (self.path, self.best.parent, self.plots):
+            for folder in (self.path, self.checkpoints, self.plots):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".writable.{os.getpid()}{PART}"
             probe.touch()
@@ -53,27 +135,43 @@ class RunFolder:
             ) from error
 
     def prepare(self, *, starts_anew: bool) -> None:
-        """Sweeps up after a killed run; `starts_anew` removes a finished run, while an unfinished one is continued."""
-        for folder in (self.path, self.best.parent, self.plots):
+        """Remove what a killed run left half-written and, if `starts_anew`, a finished run; never an unfinished one."""
+        for folder in (self.path, self.checkpoints, self.plots):
             remove_parts(folder)
         if starts_anew and self.is_finished:
-            # The metrics last: until they are gone the run counts as finished, and its removal is begun again.
-            written = [*self.best.parent.glob("*.safetensors"), *self.path.glob("*.safetensors")]
+            # metrics.json is removed last: if interrupted, the run still counts as finished and is removed next time.
+            written = [*self.checkpoints.glob("*.safetensors"), *self.path.glob("*.safetensors")]
             for path in (self.last, *written, self.history, self.timing):
                 path.unlink(missing_ok=True)
             self.metrics.unlink()
 
-    def read_metrics(self) -> dict[str, Any]:
-        """The metrics of a finished run."""
-        return read_json(self.metrics)
-
     def write_config(self, values: Mapping[str, Any]) -> None:
-        """Every flag, where the code came from, and which versions it ran with; no environment variable."""
+        """Write config.json: `values`, the code's git revision and the package versions; no environment variable."""
         write_json(self.config, {"format": FORMAT, **values, "git_revision": git_revision(), "versions": versions()})
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write metrics.json, which marks the run as finished: call it after every other file is written."""
+        write_json(self.metrics, {"format": FORMAT, **metrics})
+
+    def read_metrics(self) -> Metrics:
+        """The metrics of a finished run of any readable format. Raises DamagedFile if they do not fit the schema."""
+        return _check(_in_this_format(self.metrics, _upgrade_metrics), Metrics, self.metrics)
+
+    def read_config(self) -> Config:
+        """The flags of a run of any readable format. Raises DamagedFile if they do not fit the schema."""
+        return _check(_in_this_format(self.config, _upgrade_config), Config, self.config)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """One dict per completed epoch; empty if there is none. Raises DamagedFile."""
+        try:
+            lines = self.history.read_text(encoding="utf-8").splitlines() if self.history.is_file() else []
+            return [json.loads(line) for line in lines if line.strip()]
+        except ValueError as error:
+            raise DamagedFile(f"{self.history} is damaged ({error})") from error
 
 
 def git_revision() -> str | None:
-    """The commit of this code, with a plus sign where files have changed since; None outside a git checkout."""
+    """The commit of this code, with a plus sign if files have changed since; None outside a git checkout."""
     root = Path(__file__).parent.parent
 
     def git(*words: str) -> str:
@@ -89,7 +187,7 @@ def git_revision() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that a result depends on."""
+    """The versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -97,3 +195,42 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _in_this_format(path: Path, upgrade: Any) -> dict[str, Any]:
+    """The JSON object in `path`, brought to the current format."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DamagedFile(f"{path} is damaged: it holds no JSON object")
+    if value.get("format") not in READABLE_FORMATS:
+        raise DamagedFile(f"{path} has format {value.get('format')!r}; this version reads formats 1 to {FORMAT}")
+    return upgrade(value)
+
+
+def _upgrade_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had `targets` for zero-shot and M4, and otherwise `test` with `naive` beside it."""
+    if metrics["format"] == FORMAT:
+        return metrics
+    tests = metrics.get("targets")
+    if tests is None and isinstance(metrics.get("test"), dict):
+        tests = {metrics.get("data"): {**metrics["test"], "naive": metrics.get("naive") or {}}}
+    for test in tests.values() if isinstance(tests, dict) else ():
+        if isinstance(test, dict):
+            test["measures"] = [name for name in _FORMAT_1_MEASURES if name in test]
+    kept = {name: value for name, value in metrics.items() if name not in ("test", "naive", "targets")}
+    return {**kept, "format": FORMAT, **({} if tests is None else {"tests": tests})}
+
+
+def _upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
+    return {"flag_roles": _FORMAT_1_FLAG_ROLES, **config}
+
+
+def _check(value: dict[str, Any], schema: Any, path: Path) -> Any:
+    """`value`, if it fits the schema; entries that the schema does not name are kept."""
+    try:
+        TypeAdapter(schema).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        found = "" if first["type"] == "missing" else f", not {str(first['input'])[:60]!r}"
+        raise DamagedFile(f"{path}: {'/'.join(map(str, first['loc']))}: {first['msg'].lower()}{found}") from error
+    return value

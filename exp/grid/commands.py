@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from exp.command_line import parse_command
 from exp.config import NOT_IN_RUN_ID, TrainConfig
 from exp.exp_basic import Settings
+from utils.run_folder import RunFolder
 
 # Stands in for these programs while a script is read: it writes down its name and words and succeeds.
 _STANDS_IN_FOR = ("python", "python3", "accelerate", "torchrun")
@@ -86,9 +87,11 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
     """Key of every finished run in these folders -> its folder."""
     found = {}
     for output_dir in dict.fromkeys(output_dirs):
-        for metrics in output_dir.glob("*/metrics.json"):
+        for folder in map(RunFolder, output_dir.glob("*")):
+            if not folder.is_finished:
+                continue
             try:
-                found[_key(json.loads((metrics.parent / "config.json").read_text(encoding="utf-8")))] = metrics.parent
+                found[_key(folder.read_config())] = folder.path
             except (OSError, ValueError):
                 # Not readable as a run of ours: run.py decides what to do with the folder.
                 continue
@@ -158,7 +161,7 @@ def _flag_text(name: str, value: Any) -> str:
     return f"{name}={value}"
 
 
-def _key(record: dict[str, Any]) -> str:
+def _key(record: Mapping[str, Any]) -> str:
     parts = ("data_config", "model_config", "train_config", "task_config")
     kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in _WHERE_ONLY} for part in parts}
     # Seeds of one command are runs of their own, and a trial run has one epoch whatever the flag says.

@@ -13,7 +13,7 @@ from exp.training.runtime import DTYPES
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.checkpoint import load_checkpoint, unpack
-from utils.run_folder import FORMAT, RunFolder
+from utils.run_folder import READABLE_FORMATS, RunFolder
 
 NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
 
@@ -25,7 +25,7 @@ def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | Non
     the weights that it had in training. Raises FileNotFoundError or ValueError in one line.
     """
     tensors, header = load_checkpoint(path)
-    if header.get("format") != FORMAT or not set(NEEDED) <= set(header):
+    if header.get("format") not in READABLE_FORMATS or not set(NEEDED) <= set(header):
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
     model = _build(header, path, {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer})
     try:

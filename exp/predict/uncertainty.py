@@ -16,8 +16,9 @@ def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remar
     if header["labels"]:
         lines.append(f"not a serious forecast: {', '.join(header['labels'])}")
     lines += remarks
-    test = folder.read_metrics().get("test") if folder.is_finished else None
-    if test is None:
+    tests = folder.read_metrics()["tests"] if folder.is_finished else {}
+    test: Any = tests.get(forecaster.series["name"])
+    if test is None or "per_channel" not in test:
         return "\n".join([*lines, f"its test errors are not known: {folder.metrics} holds none"])
     lines += [
         "",

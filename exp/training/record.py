@@ -98,7 +98,7 @@ def diagnostics(model: Forecaster, split: SplitData, runtime: Runtime) -> dict[s
 
 def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: str) -> dict[str, Rows]:
     """The middle sample forecast, and the test errors by channel and by step, as rows for a tracker."""
-    tests = metrics.get("targets") or {metrics["data"]: metrics["test"]}
+    tests = metrics["tests"]
     by_channel = [
         {"data": name, "channel": column, "mse": mse, "mae": mae}
         for name, test in tests.items()

@@ -50,12 +50,12 @@ def test_each_frequency_leaves_a_complete_run_folder(root):
     (text,) = run_command(command(root, *BOTH))
     assert set(folders(root)) == {"M4-Quarterly", "M4-Yearly"}
     quarterly = folders(root)["M4-Quarterly"]
-    metrics = json.loads((quarterly / "metrics.json").read_text())
+    metrics = read_run(quarterly).metrics
     assert (metrics["seq_len"], metrics["pred_len"], metrics["data"]) == (16, 8, "M4-Quarterly")
-    target = metrics["targets"]["M4-Quarterly"]
-    assert target["num_rows"] == 6
-    assert target["naive"]["Naive2"]["owa"] == 1.0
-    assert {"smape", "mase", "owa"} <= set(metrics["validation"])
+    test = metrics["tests"]["M4-Quarterly"]
+    assert test.get("num_rows") == 6
+    assert test.get("naive", {})["Naive2"]["owa"] == 1.0
+    assert {"smape", "mase", "owa"} <= set(metrics.get("validation", {}))
     history = [json.loads(line) for line in (quarterly / "history.jsonl").read_text().splitlines()]
     assert set(history[0]["train"]) == {"loss", "smape"}
     assert len(list((quarterly / "plots").glob("*.png"))) == 2
@@ -74,7 +74,7 @@ def test_the_scores_are_those_of_the_forecasts_in_the_run_folder(root):
     smape = 200 * np.mean(np.abs(forecast - data.test) / (np.abs(forecast) + np.abs(data.test)))
     naive_error = [np.mean(np.abs(series[4:] - series[:-4])) for series in data.train]
     mase = np.mean(np.mean(np.abs(forecast - data.test), axis=1) / naive_error)
-    metrics = json.loads((folder / "metrics.json").read_text())["targets"]["M4-Quarterly"]
+    metrics = json.loads((folder / "metrics.json").read_text())["tests"]["M4-Quarterly"]
     assert metrics["smape"] == pytest.approx(smape, rel=1e-4)
     assert metrics["mase"] == pytest.approx(mase, rel=1e-4)
     naive2 = metrics["naive"]["Naive2"]
@@ -117,7 +117,7 @@ def test_several_seeds_end_in_a_mean(root):
 
 def test_a_finished_run_can_be_tested_again(root):
     list(run_command(command(root, "--m4_frequencies", "Yearly")))
-    first = json.loads((folders(root)["M4-Yearly"] / "metrics.json").read_text())["targets"]["M4-Yearly"]
+    first = json.loads((folders(root)["M4-Yearly"] / "metrics.json").read_text())["tests"]["M4-Yearly"]
     (text,) = run_command(command(root, "--m4_frequencies", "Yearly", "--is_training", "0"))
     assert f"{first['smape']:.3f}" in text
 

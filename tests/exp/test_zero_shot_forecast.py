@@ -27,7 +27,7 @@ def test_a_target_is_measured_as_in_a_run_of_its_own(tmp_path):
     run_on_demo = ["--data", "demo", *DEMO, "--seq_len", "96", "--pred_len", "24", "--device", "cpu"]
     list(run_command(["--model", "LastValue", *run_on_demo, "--output_dir", str(tmp_path / "own")]))
     list(run_command(flags(tmp_path, *ON_DEMO, model="DLinear", output="other")))
-    own, zero_shot = metrics(tmp_path, "own")["test"], metrics(tmp_path, "other")["targets"]["demo"]
+    own, zero_shot = (metrics(tmp_path, name)["tests"]["demo"] for name in ("own", "other"))
     assert zero_shot["num_rows"] == own["num_rows"]
     assert zero_shot["naive"]["LastValue"]["mse"] == pytest.approx(own["mse"], rel=1e-6)
 
@@ -52,7 +52,7 @@ def test_a_finished_run_is_tested_without_training(tmp_path):
     list(run_command(flags(tmp_path, *SHORT, *ON_DEMO, *source, output="again")))
     trained, again = metrics(tmp_path, "trained"), metrics(tmp_path, "again")
     assert again["epochs"] == 0
-    assert again["targets"] == trained["targets"]
+    assert again["tests"] == trained["tests"]
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_calf_takes_a_target_with_other_columns(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     llm = "--llm_model random --llm_layers 1 --llm_width 16 --llm_heads 2 --num_components 4".split()
     list(run_command(flags(tmp_path, "--model", "CALF", *llm, *SHORT, *ON_DEMO)))
-    assert len(metrics(tmp_path)["targets"]["demo"]["per_channel"]["mse"]) == 7
+    assert len(metrics(tmp_path)["tests"]["demo"]["per_channel"]["mse"]) == 7

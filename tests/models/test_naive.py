@@ -72,4 +72,5 @@ def test_a_model_without_parameters_runs_like_any_other_but_trains_nothing(tmp_p
     (metrics_file,) = tmp_path.glob("SeasonalNaive_*/metrics.json")
     metrics = json.loads(metrics_file.read_text())
     assert (metrics["epochs"], metrics["steps"], metrics["parameters"]["trainable"]) == (1, 0, 0)
-    assert metrics["test"]["mse"] == metrics["naive"]["SeasonalNaive"]["mse"]
+    (test,) = metrics["tests"].values()
+    assert test["mse"] == test["naive"]["SeasonalNaive"]["mse"]

@@ -1,4 +1,4 @@
-"""Hand-made run folders in the format that a run writes (format 1), small and seeded."""
+"""Small run folders written by hand, in the format of a real run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import save_file
+
+from utils.run_folder import FORMAT
 
 WriteRun = Callable[..., Path]
 
@@ -51,11 +53,10 @@ def write_run_folder(
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
     written = {
-        "format": 1, "run_id": run_id, "model": model, "task_name": "long_term_forecast", "data": data, "features": "M",
-        "seq_len": seq_len, "pred_len": pred_len, "percent": percent, "seed": seed,
-        "test": tested(mse, columns, pred_len, num_windows),
+        "format": FORMAT, "run_id": run_id, "model": model, "task_name": "long_term_forecast", "data": data,
+        "features": "M", "seq_len": seq_len, "pred_len": pred_len, "percent": percent, "seed": seed,
+        "tests": {data: tested(mse, columns, pred_len, num_windows)},
         "validation": {"mse": mse * 1.1, "mae": mse, "best_epoch": 2},
-        "naive": {"LastValue": {"mse": 1.3, "mae": 0.8}, "SeasonalNaive": {"mse": 0.6, "mae": 0.5}},
         "epochs": 3, "steps": 30, "seconds": {"training": 12.0, "test": 1.0, "total": 14.0},
         "rows_per_second": 1000.0, "seconds_per_step": 0.4,
         "peak_memory_bytes": {"host": 2**30, "device": 0},
@@ -63,7 +64,7 @@ def write_run_folder(
         "device": "cpu", "device_name": "a CPU", "precision": "fp32", "num_processes": 1, "labels": list(labels),
     } | metrics  # fmt: skip
     config = {
-        "format": 1,
+        "format": FORMAT,
         "data_config": {"data": data, "seq_len": seq_len, "pred_len": pred_len, "data_path": None},
         "model_config": model_config or {},
         "train_config": {"seed": seed, "learning_rate": 0.001},
@@ -95,7 +96,7 @@ def write_run_folder(
 
 
 def tested(mse: float, columns: tuple[str, ...], pred_len: int, num_windows: int) -> dict[str, Any]:
-    """The test part of metrics.json."""
+    """An entry of `tests` in metrics.json."""
     channel = [mse * (1 + number / 4) for number in range(len(columns))]
     step = [mse * (0.7 + 0.6 * number / pred_len) for number in range(pred_len)]
     return {
@@ -105,7 +106,8 @@ def tested(mse: float, columns: tuple[str, ...], pred_len: int, num_windows: int
             "columns": list(columns), "mse": channel, "mae": channel,
             "mse_original": channel, "mae_original": channel,
         },
-        "per_step": {"mse": step, "mae": step, "mae_original": step},
+        "per_step": {"mse": step, "mae": step, "mae_original": step}, "measures": ["mse", "mae"],
+        "naive": {"LastValue": {"mse": 1.3, "mae": 0.8}, "SeasonalNaive": {"mse": 0.6, "mae": 0.5}},
     }  # fmt: skip
 
 

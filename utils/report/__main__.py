@@ -20,10 +20,10 @@ FOLDED = ("Published: ", "Cost: ")
 
 def report_page(results: Results, title: str, shown: Shown) -> str:
     """The page's text: tables, then one run at a time with curves, forecasts, errors and alignment."""
-    names = {row["folder"]: row["name"] for row in results.rows}
-    runs = [run for run in results.runs if str(run.folder) in names]
-    runs.sort(key=lambda run: (bool(run.labels), run.data, run.metrics["pred_len"], names[str(run.folder)].lower()))
-    entries = [run_entry(run, names[str(run.folder)], shown) for run in runs]
+    by_folder = {row["folder"]: row["name"] for row in results.rows}
+    named = [(run, by_folder[str(run.folder.path)]) for run in results.runs if str(run.folder.path) in by_folder]
+    named.sort(key=lambda item: (bool(item[0].labels), item[0].data, item[0].metrics["pred_len"], item[1].lower()))
+    entries = [run_entry(run, name, shown) for run, name in named]
     paper = [table for table in results.tables if not table.warning]
     others = [table for table in results.tables if table.warning]
     parts = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from utils.run_folders import UnusableRun
+from utils.finished_runs import UnusableRun
 
 STAGES = ("before", "after")
 NUM_BINS = 40

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from utils.finished_runs import Run, UnusableRun, read_arrays
 from utils.report.published_numbers import PublishedAccuracy
 from utils.report.result_groups import AVERAGE, Horizon, Track
 from utils.report.result_rows import grouped
 from utils.report.significance import MIN_BLOCKS, PairedTest, holm, paired_test
 from utils.report.table import Cell, Table
-from utils.run_folders import Run, UnusableRun
 
 MISSING = Cell("-", missing=True)
 # What a published number has for a look-back where it is that of the model's own repository.
@@ -80,7 +80,7 @@ def significance_table(
 
     Returns the table (None where the two share no cell of this track) and what could not be tested, with its reason.
     """
-    by_folder = {str(run.folder): run for run in runs}
+    by_folder = {str(run.folder.path): run for run in runs}
     tests: list[tuple[str, int, int, PairedTest]] = []
     problems: list[str] = []
     for (data, horizon), rows in grouped(track.trained_rows, ["data", "pred_len"]):
@@ -127,12 +127,12 @@ def _significance(
 def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
     if data != run.data:
         raise UnusableRun("zero-shot runs keep no errors per window")
-    arrays = run.arrays("window_errors.safetensors")
+    arrays = read_arrays(run.folder.window_errors)[0]
     if measure not in arrays:
-        raise UnusableRun(f"{run.folder / 'window_errors.safetensors'} holds no {measure!r}")
+        raise UnusableRun(f"{run.folder.window_errors} holds no {measure!r}")
     errors = arrays[measure].astype(np.float64)
     if not np.isclose(errors.mean(), run.tests[data][measure], rtol=1e-2):
-        raise UnusableRun(f"{run.folder.name} was not tested on every window (a trial run?)")
+        raise UnusableRun(f"{run.folder.path.name} was not tested on every window (a trial run?)")
     return errors
 
 

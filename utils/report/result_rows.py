@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from utils.finished_runs import Run
 from utils.report.variants import variants
-from utils.run_folders import Run
 
 Row = dict[str, Any]
 CELL = ("labels", "task_name", "features", "seq_len", "percent", "data", "pred_len", "name")
@@ -21,17 +21,17 @@ def result_rows(runs: Sequence[Run]) -> tuple[list[Row], dict[str, str]]:
     runs of one cell and seed the newest is used.
     """
     texts = variants(runs)
-    newest_first = sorted(runs, key=lambda run: (run.folder / "metrics.json").stat().st_mtime, reverse=True)
+    newest_first = sorted(runs, key=lambda run: run.folder.metrics.stat().st_mtime, reverse=True)
     rows: dict[tuple, Row] = {}
     left_out: dict[str, str] = {}
     for run in newest_first:
         for row in _rows_of(run, texts[run]):
             other = rows.setdefault((*key_of(row, CELL), row["seed"]), row)
             if other is not row:
-                left_out[str(run.folder)] = (
+                left_out[str(run.folder.path)] = (
                     f"{other['run_id']} has the same settings and seed {row['seed']} and is newer: that one is used"
                 )
-    order = {str(run.folder): place for place, run in enumerate(runs)}
+    order = {str(run.folder.path): place for place, run in enumerate(runs)}
     return sorted(rows.values(), key=lambda row: order[row["folder"]]), left_out
 
 
@@ -40,8 +40,7 @@ def naive_rows(runs: Sequence[Run]) -> list[Row]:
     rows: dict[tuple, Row] = {}
     for run in runs:
         for data, test in run.tests.items():
-            naive = test.get("naive") or (run.metrics.get("naive") if data == run.data else None) or {}
-            for name, errors in naive.items():
+            for name, errors in test.get("naive", {}).items():
                 row = _key(run, data) | {"model": name, "variant": "", "name": name, "seed": NO_SEED, "trainable": 0}
                 row |= {measure: errors[measure] for measure in MEASURES if measure in errors}
                 rows.setdefault(key_of(row, CELL), row)
@@ -81,7 +80,7 @@ def _rows_of(run: Run, variant: str) -> list[Row]:
         "git_revision": config.get("git_revision"),
         **{f"{name}_version": (config.get("versions") or {}).get(name) for name in ("python", "torch", "transformers")},
         "run_id": run.run_id,
-        "folder": str(run.folder),
+        "folder": str(run.folder.path),
     }
     tested = (*MEASURES, "mse_original", "mae_original", "num_windows")
     return [

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from utils.finished_runs import Run, UnusableRun, read_arrays
 from utils.plotting import loss_curves
 from utils.report.alignment import alignment_summary
 from utils.report.quantities import bytes_text, count_text, figures_text
-from utils.run_folders import Run, UnusableRun
 
 MAX_BARS = 40
 
@@ -58,13 +58,13 @@ def run_entry(run: Run, name: str, shown: Shown) -> dict[str, Any]:
 
 def _facts(run: Run) -> list[list[str]]:
     metrics = run.metrics
-    facts = [["run folder", run.folder.name]]
+    facts = [["run folder", run.folder.path.name]]
     for data, test in run.tests.items():
         facts.append([f"test MSE / MAE, {data}", f"{test['mse']:.4f} / {test['mae']:.4f}"])
-        if test.get("mae_original") is not None:
+        if "mae_original" in test:
             facts.append(["MAE, original units", figures_text(test["mae_original"])])
-    for name, errors in (metrics.get("naive") or {}).items():
-        facts.append([f"MSE of {name}", f"{errors['mse']:.4f}"])
+        naive = test.get("naive", {}).items()
+        facts += [[f"MSE of {name}", f"{errors['mse']:.4f}"] for name, errors in naive if "mse" in errors]
     validation, parameters = metrics.get("validation") or {}, metrics.get("parameters") or {}
     if validation.get("best_epoch") is not None:
         facts.append(["best epoch", f"{validation['best_epoch']} of {metrics.get('epochs', '?')}"])
@@ -84,7 +84,7 @@ def _facts(run: Run) -> list[list[str]]:
     return [[title, str(value)] for title, value in facts]
 
 
-def _test_entry(test: dict[str, Any]) -> dict[str, Any]:
+def _test_entry(test: Mapping[str, Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     if test.get("per_step"):
         entry["per_step"] = {name: _rounded(values) for name, values in test["per_step"].items()}
@@ -102,9 +102,9 @@ def _test_entry(test: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forecasts(run: Run, shown: Shown) -> dict[str, Any] | None:
-    if not (run.folder / "forecasts.safetensors").is_file():
+    if not run.folder.forecasts.is_file():
         return None
-    arrays, header = run.arrays("forecasts.safetensors"), run.array_metadata("forecasts.safetensors")
+    arrays, header = read_arrays(run.folder.forecasts)
     columns, dates = json.loads(header["columns"]), json.loads(header["first_dates"])
     channels = _chosen_channels(columns, shown)
     samples = np.unique(np.linspace(0, len(dates) - 1, min(shown.max_windows, len(dates))).round().astype(int))
@@ -149,9 +149,9 @@ def _chosen_channels(columns: Sequence[str], shown: Shown) -> list[int]:
 
 
 def _alignment(run: Run) -> dict[str, Any] | None:
-    if not (run.folder / "alignment.safetensors").is_file():
+    if not run.folder.alignment.is_file():
         return None
-    return alignment_summary(run.arrays("alignment.safetensors"))
+    return alignment_summary(read_arrays(run.folder.alignment)[0])
 
 
 def _rounded(values: Sequence[float] | np.ndarray) -> list[float | None]:

@@ -21,9 +21,9 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), rule, *map(line, rows)])
 
 
-def error_table(model: str, test: Mapping[str, Any], naive: Mapping[str, Mapping[str, float]]) -> str:
-    """MSE and MAE of the model beside the forecasts that need no training, best first."""
-    entries = {model: test, **naive}
+def error_table(model: str, test: Mapping[str, Any]) -> str:
+    """MSE and MAE of the model beside the naive forecasts, best first; `test` is an entry of metrics.json."""
+    entries = {model: test, **test["naive"]}
     rows = [
         [name, f"{entry['mse']:.4f}", f"{entry['mae']:.4f}", f"{entry['mse'] / test['mse']:.2f}x"]
         for name, entry in sorted(entries.items(), key=lambda item: item[1]["mse"])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from utils.run_folders import Run
+from utils.finished_runs import Run
 
 # Flags that name, place or speed up a run, or are shown on their own in every table.
 _NOT_A_VARIANT = frozenset(
@@ -69,7 +69,7 @@ def _chosen(run: Run) -> set[str]:
 
 def _default(name: str, runs: Sequence[Run]) -> list[Any]:
     """The flag's default as a list: recorded, or of a run that was started without it; empty if neither is known."""
-    recorded = [run.config["model_defaults"] for run in runs if name in (run.config.get("model_defaults") or {})]
+    recorded = [found for run in runs if name in (found := run.config.get("model_defaults", {}))]
     if recorded:
         return [recorded[0][name]]
     return [_flags(run).get(name) for run in runs if not _is_given(name, run)][:1]

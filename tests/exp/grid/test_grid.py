@@ -17,6 +17,7 @@ from exp.grid.__main__ import main, queue, slurm_script
 from exp.grid.commands import GridRun, commands_of_script, runs_of_scripts
 from exp.grid.live_table import LiveTable, summary
 from exp.grid.queue import Job, run_queue
+from utils.run_folder import FORMAT
 
 FLAGS = "--model DLinear --data demo --seq_len 24"
 
@@ -46,7 +47,7 @@ def finish(run: GridRun, results: Path) -> None:
     folder = results / "any name"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text("{}")
-    record = json.loads(json.dumps(run.settings.record()))
+    record = json.loads(json.dumps({"format": FORMAT, **run.settings.record()}))
     (folder / "config.json").write_text(json.dumps(record))
 
 

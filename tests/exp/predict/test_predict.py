@@ -81,7 +81,7 @@ def test_the_command_writes_the_future_with_continued_dates_a_plot_and_a_note(pl
     pd.testing.assert_frame_equal(written, expected, check_dtype=False, rtol=1e-8)
     note, shown = (place / "out" / "forecast.txt").read_text(), capsys.readouterr().out
     metrics = json.loads((fit / "metrics.json").read_text())
-    for name, error in zip("abc", metrics["test"]["per_channel"]["mae_original"], strict=True):
+    for name, error in zip("abc", metrics["tests"]["my"]["per_channel"]["mae_original"], strict=True):
         assert f"{name} " in note and f"{error:.4g}" in note and f"{error:.4g}" in shown
 
 
@@ -162,7 +162,7 @@ def test_intervals_are_the_ranked_validation_errors_around_the_forecast_in_origi
 def test_metrics_report_how_often_the_test_values_lie_inside_the_intervals(fit, forecaster):
     frame = table()
     truth = frame.set_index("date")
-    covered = json.loads((fit / "metrics.json").read_text())["test"]["coverage"]
+    covered = json.loads((fit / "metrics.json").read_text())["tests"]["my"]["coverage"]
     for level in (0.8, 0.9):
         rolling = forecaster.predict(frame, rolling=True, interval=level)
         first_targets = frame["date"].iloc[240 : 300 - PRED_LEN + 1]

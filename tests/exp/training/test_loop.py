@@ -54,7 +54,8 @@ def test_errors_do_not_depend_on_the_evaluation_batch(tmp_path, model):
         again = flags(tmp_path, "--train_epochs", "1", "--eval_batch_size", str(size), "--overwrite", model=model)
         assert run_here(again) == 0
         metrics = metrics_of(run_folder(tmp_path))
-        found[size] = [metrics["validation"]["mse"], metrics["test"]["mse"], metrics["test"]["mae_original"]]
+        (test,) = metrics["tests"].values()
+        found[size] = [metrics["validation"]["mse"], test["mse"], test["mae_original"]]
     assert found[1] == pytest.approx(found[64], rel=1e-6)
     assert found[7] == pytest.approx(found[64], rel=1e-6)
 

@@ -40,7 +40,8 @@ def together(tmp_path_factory):
 
 def shown(metrics: dict) -> list[str]:
     """The errors as tables show them."""
-    entries = [metrics["test"], metrics["validation"], *metrics["naive"].values()]
+    (test,) = metrics["tests"].values()
+    entries = [test, metrics["validation"], *test["naive"].values()]
     return [f"{entry[name]:.4f}" for entry in entries for name in ("mse", "mae")]
 
 
@@ -53,8 +54,9 @@ def test_two_processes_and_one_of_twice_the_batch_show_the_same_errors(together,
     )
     assert both["num_processes"] == 2
     assert shown(alone) == shown(both)
-    assert alone["test"]["num_windows"] == both["test"]["num_windows"]
-    assert alone["test"]["num_rows"] == both["test"]["num_rows"]
+    assert alone["tests"].keys() == both["tests"].keys()
+    for name, test in alone["tests"].items():
+        assert all(test[count] == both["tests"][name][count] for count in ("num_windows", "num_rows"))
 
 
 @pytest.mark.parametrize("step", [0, 11])

@@ -157,19 +157,11 @@ def test_an_average_stands_beside_a_published_one_only_if_it_is_over_the_same_ho
 def test_zero_shot_targets_are_rows_of_their_own(write_run, tmp_path):
     folder = write_run(task_name="zero_shot_forecast")
     metrics = json.loads((folder / "metrics.json").read_text())
-    metrics["targets"] = {"ETTm1": metrics.pop("test"), "ETTm2": {"mse": 0.9, "mae": 0.8}}
+    test = metrics["tests"].pop("ETTh1")
+    metrics["tests"] = {"ETTm1": test, "ETTm2": {**test, "mse": 0.9, "mae": 0.8}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     texts = cell_texts(table_of(collect(tmp_path / "results"), "zero shot"))
     assert texts["ETTh1->ETTm2", "4"]["BALM MSE"] == "0.900" and ("ETTh1->ETTm1", "4") in texts
-
-
-def test_two_custom_files_are_two_data_sets(write_run, tmp_path):
-    for name, seed in (("a.csv", 0), ("b.csv", 1)):
-        folder = write_run(data="custom", seed=seed)
-        config = json.loads((folder / "config.json").read_text())
-        config["data_config"]["data_path"] = f"/somewhere/{name}"
-        (folder / "config.json").write_text(json.dumps(config))
-    assert {row["data"] for row in collect(tmp_path / "results").rows} == {"custom: a.csv", "custom: b.csv"}
 
 
 def test_comparing_two_models_pairs_their_windows_and_says_how(write_run, tmp_path):
@@ -214,8 +206,8 @@ def damage(results, write_run):
         folder = write_run(seed=number)
         (folder / name).write_text(content)
         folder.rename(results / f"damaged {name}")
-    write_run(seed=10, format=2).rename(results / "another version")
-    write_run(seed=11, test={"mse": float("nan"), "mae": 1.0}).rename(results / "diverged")
+    write_run(seed=10, format=3).rename(results / "another version")
+    write_run(seed=11, mse=float("nan"), window_errors=np.ones(9)).rename(results / "diverged")
     unfinished = write_run(seed=12)
     (unfinished / "metrics.json").unlink()
     unfinished.rename(results / "unfinished")
@@ -228,11 +220,11 @@ def test_every_unusable_folder_is_named_with_its_reason_and_the_others_are_used(
     output = capsys.readouterr().err
     for reason in (
         "empty: the folder is empty",
-        "damaged metrics.json: metrics.json is damaged",
+        "damaged metrics.json: metrics.json is not a readable JSON file",
         "damaged config.json: config.json is damaged",
         "damaged history.jsonl: history.jsonl is damaged",
-        "another version: metrics.json has format 2",
-        "diverged: metrics.json: the test mse of ETTh1 is nan",
+        "another version: metrics.json has format 3",
+        "diverged: metrics.json: tests/ETTh1/mse: input should be a finite number, not 'nan'",
         "unfinished: the run has not finished: there is no metrics.json (3 epochs so far)",
     ):
         assert f"left out: {reason}" in output

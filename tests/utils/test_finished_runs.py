@@ -1,0 +1,78 @@
+"""Reading finished runs of both formats, and those that real runs leave."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.exp.runs import flags, run_folder, run_here
+from utils.files import DamagedFile
+from utils.finished_runs import UnusableRun, read_run
+from utils.results import collect
+from utils.run_folder import RunFolder
+
+
+def to_format_1(folder: Path) -> None:
+    """Rewrite a run folder as format 1 had it: `targets`, or `test` and `naive`, and no flag roles."""
+    metrics = json.loads((folder / "metrics.json").read_text()) | {"format": 1}
+    tests = metrics.pop("tests")
+    for test in tests.values():
+        test.pop("measures")
+    if metrics["task_name"] == "long_term_forecast":
+        (metrics["test"],) = tests.values()
+        metrics["naive"] = metrics["test"].pop("naive")
+    else:
+        metrics["targets"] = tests
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    config = json.loads((folder / "config.json").read_text()) | {"format": 1}
+    config.pop("flag_roles", None)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_a_folder_of_format_1_gives_the_same_tables(write_run, tmp_path):
+    folders = [write_run(seed=0), write_run(seed=1, mse=0.5), write_run(model="DLinear", seed=0)]
+    folders.append(write_run(task_name="zero_shot_forecast"))
+    new = collect(tmp_path / "results")
+    assert not new.skipped
+    for folder in folders:
+        to_format_1(folder)
+    old = collect(tmp_path / "results")
+    assert (old.tables, old.skipped) == (new.tables, {})
+
+
+def test_scores_of_m4_in_format_1_are_read_with_their_measures(write_run):
+    scores = {"smape": 13.4, "mase": 3.1, "owa": 0.9, "mse": 0.2, "mae": 0.3, "measures": []}
+    folder = write_run(data="M4-Yearly", task_name="short_term_forecast", tests={"M4-Yearly": scores})
+    to_format_1(folder)
+    assert RunFolder(folder).read_metrics()["tests"]["M4-Yearly"]["measures"] == ["mse", "mae", "smape", "mase", "owa"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"percent": "1"}, "metrics.json: percent: input should be a valid integer, not '1'"),
+        ({"tests": {"ETTh1": {"mse": 1.0, "measures": []}}}, "metrics.json: tests/ETTh1/mae: field required"),
+        ({"tests": [1]}, r"metrics.json: tests: input should be a valid dictionary, not '\[1\]'"),
+        ({"format": None}, "metrics.json has format None"),
+        ({"format": 1, "targets": {"ETTh1": None}}, "metrics.json: tests/ETTh1: input should be a valid dictionary"),
+    ],
+)
+def test_metrics_that_do_not_fit_are_named_with_the_place(write_run, changes, message):
+    folder = write_run(**changes)
+    with pytest.raises(UnusableRun, match=f"^{message}"):
+        read_run(folder)
+    with pytest.raises(DamagedFile, match=f"{folder}/{message}"):
+        RunFolder(folder).read_metrics()
+
+
+@pytest.mark.parametrize("task", [[], ["--task_name", "zero_shot_forecast", "--target_data", "demo"]])
+def test_what_a_run_writes_fits_the_schema(tmp_path, task):
+    assert run_here(flags(tmp_path, "--fast_dev_run", *task)) == 0
+    run = read_run(run_folder(tmp_path))
+    (name,) = run.tests
+    assert name == ("table->demo" if task else "table")
+    assert run.tests[name]["measures"] == ["mse", "mae"]
+    assert set(run.tests[name]["naive"]) == {"LastValue", "SeasonalNaive"}
+    assert run.labels == ("fast_dev_run",) and len(run.history) == 1
