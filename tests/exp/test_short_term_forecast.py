@@ -12,6 +12,7 @@ import pytest
 from data_provider.m4 import load_m4
 from exp.m4_scores import M4Reference, overall
 from exp.seeds import WrongInput, run_command
+from utils.finished_runs import read_run
 
 
 def wave_of(number: int, length: int) -> np.ndarray:
