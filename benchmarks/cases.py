@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from transformers.hf_argparser import HfArg
 
 from benchmarks.plain_balm import PlainBALM
 from benchmarks.plain_calf import PlainCALF
@@ -43,19 +44,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class CaseConfig:
     """Which model does which work."""
 
-    model: Literal["BALM", "CALF"] = field(default="BALM", metadata={"help": "The model to time"})
-    data: str = field(default="demo", metadata={"help": "Data set whose training rows are read"})
-    root_path: str = field(default="dataset", metadata={"help": "Folder under which the data files lie"})
-    seq_len: int = field(default=512, metadata={"help": "Look-back window, in time steps"})
-    pred_len: int = field(default=96, metadata={"help": "Horizon, in time steps"})
-    batch_size: int = field(default=24, metadata={"help": "Rows per step (windows for CALF)"})
-    llm_layers: int = field(default=6, metadata={"help": "Number of GPT-2 blocks"})
-    llm_width: int = field(default=768, metadata={"help": "Width of the random GPT-2"})
-    llm_heads: int = field(default=12, metadata={"help": "Attention heads of the random GPT-2"})
-    llm_tokenizer: str | None = field(
-        default=None, metadata={"help": "Directory with GPT-2's vocab.json and merges.txt; default: one made by rule"}
+    model: Literal["BALM", "CALF"] = HfArg(default="BALM", help="The model to time")
+    data: str = HfArg(default="demo", help="Data set whose training rows are read")
+    root_path: str = HfArg(default="dataset", help="Folder under which the data files lie")
+    seq_len: int = HfArg(default=512, help="Look-back window, in time steps")
+    pred_len: int = HfArg(default=96, help="Horizon, in time steps")
+    batch_size: int = HfArg(default=24, help="Rows per step (windows for CALF)")
+    llm_layers: int = HfArg(default=6, help="Number of GPT-2 blocks")
+    llm_width: int = HfArg(default=768, help="Width of the random GPT-2")
+    llm_heads: int = HfArg(default=12, help="Attention heads of the random GPT-2")
+    llm_tokenizer: str | None = HfArg(
+        default=None, help="Directory with GPT-2's vocab.json and merges.txt; default: one made by rule"
     )
-    device: Literal["cpu", "cuda"] = field(default="cpu", metadata={"help": "Where to compute"})
+    device: Literal["cpu", "cuda"] = HfArg(default="cpu", help="Where to compute")
 
 
 def data_config(config: CaseConfig) -> DataConfig:

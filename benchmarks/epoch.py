@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from transformers.hf_argparser import HfArg
 
 from benchmarks.apart import run_apart
 from benchmarks.cases import ROUNDED_DIGITS, SEED, CaseConfig, build, data_config
@@ -37,12 +38,12 @@ WAYS = {"BALM": BALM_WAYS, "CALF": {way: BALM_WAYS[way] for way in ("plain", "fp
 class EpochConfig(CaseConfig):
     """How long the training is."""
 
-    percent: int = field(default=2, metadata={"help": "Share of the training rows, the oldest"})
-    train_epochs: int = field(default=3, metadata={"help": "Epochs"})
-    validation_batches: int = field(default=20, metadata={"help": "Batches that each validation reads, the first ones"})
-    learning_rate: float = field(default=1e-3, metadata={"help": "Constant learning rate"})
-    only: str = field(default="", metadata={"help": "Only train this way and print what was found as JSON"})
-    output: str = field(default="", metadata={"help": "Markdown file to write the table to"})
+    percent: int = HfArg(default=2, help="Share of the training rows, the oldest")
+    train_epochs: int = HfArg(default=3, help="Epochs")
+    validation_batches: int = HfArg(default=20, help="Batches that each validation reads, the first ones")
+    learning_rate: float = HfArg(default=1e-3, help="Constant learning rate")
+    only: str = HfArg(default="", help="Only train this way and print what was found as JSON")
+    output: str = HfArg(default="", help="Markdown file to write the table to")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
+from transformers.hf_argparser import HfArg
 
 from benchmarks.cases import CaseConfig, data_config
 from benchmarks.machine import describe
@@ -29,8 +30,8 @@ ROWS_AT_ONCE = 1024
 class PromptsConfig(CaseConfig):
     """Which decimals."""
 
-    digits: list[int] = field(default_factory=lambda: [1, 2, 3, 4], metadata={"help": "Decimals to try"})
-    output: str = field(default="", metadata={"help": "Markdown file to write the table to"})
+    digits: list[int] = HfArg(default_factory=lambda: [1, 2, 3, 4], help="Decimals to try")
+    output: str = HfArg(default="", help="Markdown file to write the table to")
 
 
 def main(arguments: Sequence[str]) -> int:

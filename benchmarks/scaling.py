@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from transformers.hf_argparser import HfArg
 
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data, training_step
 from benchmarks.machine import describe
@@ -31,12 +32,12 @@ DATA_ROWS = 8_000
 class ScalingConfig(CaseConfig):
     """How far each quantity goes."""
 
-    steps: list[int] = field(default_factory=lambda: [5, 10, 20, 40], metadata={"help": "Training steps of an epoch"})
-    channels: list[int] = field(default_factory=lambda: [7, 21, 107, 321, 862], metadata={"help": "Of each table"})
-    horizons: list[int] = field(default_factory=lambda: [24, 96, 192, 336, 720], metadata={"help": "Horizons"})
-    windows: int = field(default=1, metadata={"help": "Windows that are evaluated with each number of channels"})
-    rounds: int = field(default=5, metadata={"help": "Rounds of training steps at each horizon"})
-    output: str = field(default="", metadata={"help": "Markdown file to write the tables to"})
+    steps: list[int] = HfArg(default_factory=lambda: [5, 10, 20, 40], help="Training steps of an epoch")
+    channels: list[int] = HfArg(default_factory=lambda: [7, 21, 107, 321, 862], help="Of each table")
+    horizons: list[int] = HfArg(default_factory=lambda: [24, 96, 192, 336, 720], help="Horizons")
+    windows: int = HfArg(default=1, help="Windows that are evaluated with each number of channels")
+    rounds: int = HfArg(default=5, help="Rounds of training steps at each horizon")
+    output: str = HfArg(default="", help="Markdown file to write the tables to")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,9 +9,10 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
+from transformers.hf_argparser import HfArg
 
 from benchmarks.apart import run_apart
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step
@@ -41,11 +42,11 @@ MEANING = {
 class StepConfig(CaseConfig):
     """How often, and what else."""
 
-    rounds: int = field(default=7, metadata={"help": "Rounds that count; each does every way once"})
-    warmup: int = field(default=2, metadata={"help": "Rounds that do not count"})
-    memory: bool = field(default=True, metadata={"help": "Also measure peak memory, each way in a process of its own"})
-    only: str = field(default="", metadata={"help": "Only measure the peak memory of this way and print it as JSON"})
-    output: str = field(default="", metadata={"help": "Markdown file to write the tables to"})
+    rounds: int = HfArg(default=7, help="Rounds that count; each does every way once")
+    warmup: int = HfArg(default=2, help="Rounds that do not count")
+    memory: bool = HfArg(default=True, help="Also measure peak memory, each way in a process of its own")
+    only: str = HfArg(default="", help="Only measure the peak memory of this way and print it as JSON")
+    output: str = HfArg(default="", help="Markdown file to write the tables to")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,11 +9,12 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from transformers.hf_argparser import HfArg
 
 from benchmarks.apart import run_apart
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data
@@ -37,18 +38,18 @@ COLUMNS = {
 class WideConfig(CaseConfig):
     """Which shapes, and how many steps."""
 
-    shapes: list[str] = field(
+    shapes: list[str] = HfArg(
         default_factory=lambda: ["52696x21", "26304x321", "17544x862"],
-        metadata={"help": "Rows x channels of each table, made by the generator of the demo set"},
+        help="Rows x channels of each table, made by the generator of the demo set",
     )
-    batch_sizes: list[int] = field(
-        default_factory=list, metadata={"help": "Rows per step for each shape; default: --batch_size for all"}
+    batch_sizes: list[int] = HfArg(
+        default_factory=list, help="Rows per step for each shape; default: --batch_size for all"
     )
-    precision: Literal["fp32", "bf16"] = field(default="fp32", metadata={"help": "Of the large matrix products"})
-    training_steps: int = field(default=3, metadata={"help": "Training steps"})
-    evaluation_steps: int = field(default=4, metadata={"help": "Evaluation batches; then four times as many"})
-    only: str = field(default="", metadata={"help": "Only measure this shape, as NUMBER, and print it as JSON"})
-    output: str = field(default="", metadata={"help": "Markdown file to write the table to"})
+    precision: Literal["fp32", "bf16"] = HfArg(default="fp32", help="Of the large matrix products")
+    training_steps: int = HfArg(default=3, help="Training steps")
+    evaluation_steps: int = HfArg(default=4, help="Evaluation batches; then four times as many")
+    only: str = HfArg(default="", help="Only measure this shape, as NUMBER, and print it as JSON")
+    output: str = HfArg(default="", help="Markdown file to write the table to")
 
     def __post_init__(self) -> None:
         if self.batch_sizes and len(self.batch_sizes) != len(self.shapes):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+from transformers.hf_argparser import HfArg
 
 from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
 
@@ -12,46 +14,44 @@ from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
 class DataConfig:
     """Which table is read, which of its columns are used, and how windows are cut from it."""
 
-    data: str = field(
+    data: str = HfArg(
         default="demo",
-        metadata={
-            "help": f"name of the data set: {', '.join(DATASETS)}, {M4}, or `custom` for the table at --data_path"
-        },
+        help=f"name of the data set: {', '.join(DATASETS)}, {M4}, or `custom` for the table at --data_path",
+        metadata={"role": "cell"},
     )
-    root_path: str = field(default="dataset", metadata={"help": "folder under which the data sets' files lie"})
-    data_path: str | None = field(
+    root_path: str = HfArg(
+        default="dataset", help="folder under which the data sets' files lie", metadata={"role": "place"}
+    )
+    data_path: str | None = HfArg(
         default=None,
-        metadata={"help": "CSV or Parquet file, as it stands or under --root_path (default: the data set's own file)"},
+        help="CSV or Parquet file, as it stands or under --root_path (default: the data set's own file)",
+        metadata={"role": "cell"},
     )
-    features: Literal["M", "S", "MS"] = field(
+    features: Literal["M", "S", "MS"] = HfArg(
         default="M",
-        metadata={
-            "help": "M: all channels are read and forecast; S: only --target is; MS: all are read, only --target is "
-            "evaluated (a channel-independent model then trains on every channel's rows)"
-        },
+        help="M: all channels are read and forecast; S: only --target is; MS: all are read, only --target is "
+        "evaluated (a channel-independent model then trains on every channel's rows)",
+        metadata={"role": "cell"},
     )
-    target: str = field(default="OT", metadata={"help": "the column that --features S and MS are about"})
-    seq_len: int = field(default=512, metadata={"help": "look-back window, in time steps"})
-    pred_len: int = field(default=96, metadata={"help": "horizon, in time steps"})
-    percent: int = field(
+    target: str = HfArg(default="OT", help="the column that --features S and MS are about")
+    seq_len: int = HfArg(default=512, help="look-back window, in time steps", metadata={"role": "cell"})
+    pred_len: int = HfArg(default=96, help="horizon, in time steps", metadata={"role": "cell"})
+    percent: int = HfArg(
         default=100,
-        metadata={
-            "help": "share of the training rows that is used, 1 to 100 percent, the oldest first (few-shot); the "
-            "scaler is fitted on the full training range whatever the share"
-        },
+        help="share of the training rows that is used, 1 to 100 percent, the oldest first (few-shot); the "
+        "scaler is fitted on the full training range whatever the share",
+        metadata={"role": "cell"},
     )
-    date_column: str | None = field(
-        default=None, metadata={"help": "column with the dates (custom data; default: found by name or content)"}
+    date_column: str | None = HfArg(
+        default=None, help="column with the dates (custom data; default: found by name or content)"
     )
-    columns: str | None = field(
-        default=None, metadata={"help": "channels to read, separated by commas (custom data; default: all columns)"}
+    columns: str | None = HfArg(
+        default=None, help="channels to read, separated by commas (custom data; default: all columns)"
     )
-    split: str | None = field(
+    split: str | None = HfArg(
         default=None,
-        metadata={
-            "help": "custom data: fractions of training, validation and test such as 0.7,0.1,0.2 (the default), or "
-            "the two dates at which validation and test begin, such as 2024-01-01,2024-06-01"
-        },
+        help="custom data: fractions of training, validation and test such as 0.7,0.1,0.2 (the default), or "
+        "the two dates at which validation and test begin, such as 2024-01-01,2024-06-01",
     )
 
     def __post_init__(self) -> None:

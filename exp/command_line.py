@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from transformers.hf_argparser import HfArg
 
 from data_provider.config import DataConfig
 from exp import TASKS, task_class
@@ -23,14 +25,14 @@ COMMON = (DataConfig, TrainConfig, TrackConfig)
 class TaskSelection:
     """The flag that decides which others there are."""
 
-    task_name: str = field(default="long_term_forecast", metadata={"help": f"One of {', '.join(TASKS)}"})
+    task_name: str = HfArg(default="long_term_forecast", help=f"One of {', '.join(TASKS)}")
 
 
 @dataclass(frozen=True)
 class Selection(TaskSelection):
     """The two flags that decide which others there are where a model is trained."""
 
-    model: str = field(default="BALM", metadata={"help": f"One of {', '.join(MODELS)}, or tslib:NAME"})
+    model: str = HfArg(default="BALM", help=f"One of {', '.join(MODELS)}, or tslib:NAME")
 
 
 def selected_task(arguments: Sequence[str]) -> type[Experiment] | type[CheckpointTask]:

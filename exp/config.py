@@ -2,77 +2,79 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-LONGEST_NAME = 200
+from transformers.hf_argparser import HfArg
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Flags of training, seeds, precision, device and the run folder."""
 
-    is_training: int = field(
-        default=1, metadata={"help": "1 trains and tests; 0 tests a finished run of the same flags again"}
+    is_training: int = HfArg(
+        default=1, help="1 trains and tests; 0 tests a finished run of the same flags again", metadata={"role": "place"}
     )
-    model_id: str = field(default="", metadata={"help": "A label of your own at the front of the run id"})
-    des: str = field(default="", metadata={"help": "A description of your own at the end of the run id"})
-    batch_size: int = field(
+    model_id: str = HfArg(default="", help="A label of your own at the front of the run id", metadata={"role": "label"})
+    des: str = HfArg(default="", help="A description of your own at the end of the run id", metadata={"role": "label"})
+    batch_size: int = HfArg(
         default=32,
-        metadata={
-            "help": "Rows per step and process: windows, or single channels of windows for a channel-independent model"
-        },
+        help="Rows per step and process: windows, or single channels of windows for a channel-independent model",
     )
-    eval_batch_size: int = field(
-        default=0, metadata={"help": "Rows per batch in validation and test; 0 means twice --batch_size"}
+    eval_batch_size: int = HfArg(
+        default=0, help="Rows per batch in validation and test; 0 means twice --batch_size", metadata={"role": "place"}
     )
-    learning_rate: float = field(default=1e-3, metadata={"help": "The peak learning rate, as it is used"})
-    lradj: Literal["halving", "one_cycle", "cosine", "constant"] = field(
+    learning_rate: float = HfArg(default=1e-3, help="The peak learning rate, as it is used")
+    lradj: Literal["halving", "one_cycle", "cosine", "constant"] = HfArg(
         default="halving",
-        metadata={
-            "help": "Schedule: halving (two epochs at the peak, then half each epoch), one_cycle (over all steps), "
-            "cosine (per epoch, see --cosine_epochs) or constant"
-        },
+        help="Schedule: halving (two epochs at the peak, then half each epoch), one_cycle (over all steps), "
+        "cosine (per epoch, see --cosine_epochs) or constant",
     )
-    cosine_epochs: int = field(default=20, metadata={"help": "Epochs in which cosine falls to its floor of 1e-8"})
-    adam_beta1: float = field(default=0.9, metadata={"help": "Adam's first beta (one_cycle cycles it by itself)"})
-    train_epochs: int = field(default=10, metadata={"help": "Epochs at most"})
-    patience: int = field(default=10, metadata={"help": "Epochs without a better validation MSE before stopping"})
-    loss: Literal["default", "mse", "l1", "smooth_l1", "smape"] = field(
-        default="default", metadata={"help": "Training criterion; default is the one of the model's paper"}
+    cosine_epochs: int = HfArg(default=20, help="Epochs in which cosine falls to its floor of 1e-8")
+    adam_beta1: float = HfArg(default=0.9, help="Adam's first beta (one_cycle cycles it by itself)")
+    train_epochs: int = HfArg(default=10, help="Epochs at most")
+    patience: int = HfArg(default=10, help="Epochs without a better validation MSE before stopping")
+    loss: Literal["default", "mse", "l1", "smooth_l1", "smape"] = HfArg(
+        default="default", help="Training criterion; default is the one of the model's paper"
     )
-    seed: int = field(default=2021, metadata={"help": "Seeds weights, data order and dropout"})
-    seeds: list[int] = field(
-        default_factory=list, metadata={"help": "Several seeds: one run each, then mean and standard deviation"}
+    seed: int = HfArg(default=2021, help="Seeds weights, data order and dropout", metadata={"role": "label"})
+    seeds: list[int] = HfArg(
+        default_factory=list,
+        help="Several seeds: one run each, then mean and standard deviation",
+        metadata={"role": "place"},
     )
-    itr: int = field(default=1, metadata={"help": "Runs with the seeds --seed, --seed + 1, ... (instead of --seeds)"})
-    precision: Literal["fp32", "bf16"] = field(
-        default="fp32",
-        metadata={"help": "Precision of the large matrix products; statistics, losses and metrics stay in float32"},
+    itr: int = HfArg(
+        default=1, help="Runs with the seeds --seed, --seed + 1, ... (instead of --seeds)", metadata={"role": "place"}
     )
-    deterministic: bool = field(
-        default=False, metadata={"help": "Only deterministic algorithms of torch (slower on a GPU)"}
+    precision: Literal["fp32", "bf16"] = HfArg(
+        default="fp32", help="Precision of the large matrix products; statistics, losses and metrics stay in float32"
     )
-    device: Literal["auto", "cpu"] = field(
-        default="auto", metadata={"help": "auto takes the GPUs that there are, cpu none"}
+    deterministic: bool = HfArg(
+        default=False, help="Only deterministic algorithms of torch (slower on a GPU)", metadata={"role": "numerics"}
     )
-    compile: bool = field(default=False, metadata={"help": "Compile the model with torch.compile"})
-    fast_dev_run: bool = field(
-        default=False, metadata={"help": "Two batches of everything, to try a command; its results are marked as such"}
+    device: Literal["auto", "cpu"] = HfArg(
+        default="auto", help="auto takes the GPUs that there are, cpu none", metadata={"role": "place"}
     )
-    checkpoint_steps: int = field(
-        default=0, metadata={"help": "Also save every so many steps within an epoch; 0 saves after each epoch only"}
+    compile: bool = HfArg(default=False, help="Compile the model with torch.compile", metadata={"role": "numerics"})
+    fast_dev_run: bool = HfArg(
+        default=False,
+        help="Two batches of everything, to try a command; its results are marked as such",
+        metadata={"role": "label"},
     )
-    row_memory_mb: int = field(
+    checkpoint_steps: int = HfArg(
+        default=0,
+        help="Also save every so many steps within an epoch; 0 saves after each epoch only",
+        metadata={"role": "place"},
+    )
+    row_memory_mb: int = HfArg(
         default=2048,
-        metadata={"help": "Memory in MiB for what is computed once per row (prompts, text states); the rest is redone"},
+        help="Memory in MiB for what is computed once per row (prompts, text states); the rest is redone",
+        metadata={"role": "place"},
     )
-    output_dir: str = field(default="results", metadata={"help": "Where run folders are made"})
-    overwrite: bool = field(default=False, metadata={"help": "Run again although a run of the same id is there"})
+    output_dir: str = HfArg(default="results", help="Where run folders are made", metadata={"role": "place"})
+    overwrite: bool = HfArg(
+        default=False, help="Run again although a run of the same id is there", metadata={"role": "place"}
+    )
 
     def __post_init__(self) -> None:
         positive = ("batch_size", "train_epochs", "patience", "cosine_epochs", "itr", "row_memory_mb")
@@ -102,36 +104,3 @@ class TrainConfig:
     def rows_per_evaluation_batch(self) -> int:
         """Rows per batch in validation and test."""
         return self.eval_batch_size or 2 * self.batch_size
-
-
-# Flags that change where or how fast a run happens, not its result: they are left out of the run id.
-NOT_IN_RUN_ID = frozenset(
-    {"is_training", "seeds", "itr", "device", "output_dir", "overwrite", "checkpoint_steps", "row_memory_mb",
-     "eval_batch_size"}
-)  # fmt: skip
-
-
-def run_id(
-    *,
-    model: str,
-    data: str,
-    seq_len: int,
-    pred_len: int,
-    percent: int,
-    train: TrainConfig,
-    determinants: Mapping[str, Any],
-) -> str:
-    """A readable name that ends in a hash of everything that determines the result; it stays a name in any folder."""
-    training = {name: value for name, value in asdict(train).items() if name not in NOT_IN_RUN_ID}
-    text = json.dumps({**determinants, "train": training}, sort_keys=True, default=str)
-    parts = [
-        train.model_id, model, data, f"{percent}pct" if percent < 100 else "", str(seq_len), str(pred_len),
-        f"seed{train.seed}", train.des, hashlib.sha256(text.encode()).hexdigest()[:8],
-    ]  # fmt: skip
-    name = re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part)).lstrip(".-")
-    if len(name.encode()) > LONGEST_NAME:
-        raise ValueError(
-            f"the run id would have {len(name.encode())} bytes, more than the {LONGEST_NAME} that a folder's name may "
-            "have: shorten --model_id or --des"
-        )
-    return name

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -13,11 +16,13 @@ from data_provider.config import DataConfig
 from exp.config import TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
+from utils.flags import flag_roles, place_flags
 from utils.lock import FolderLock
 from utils.run_folder import RunFolder
 from utils.tracking import TrackConfig, Tracking
 
 logger = logging.getLogger(__name__)
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,37 @@ class Settings:
             "train_config": asdict(self.train),
             "task_config": {name: value for config in self.task for name, value in asdict(config).items()},
         }
+
+    def flag_roles(self) -> dict[str, str]:
+        """Flag -> role (`utils.flags.flag_roles`) of all flags of this command that have one."""
+        return flag_roles(type(config) for config in (self.data, self.train, self.track, self.model, *self.task))
+
+
+def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Mapping[str, Any]) -> str:
+    """A readable folder name that ends in a hash of everything that determines the result.
+
+    The hash covers all flags but those with the role "place", the `fingerprint` of the series `data`, and the facts
+    in `determinants`. Raises ValueError where the name would be too long for a folder.
+    """
+    record, train, place = settings.record(), settings.train, place_flags(settings.flag_roles())
+    # The content of the data counts, not where it lies.
+    record["data_config"] |= {"root_path": "", "data_path": "", "fingerprint": fingerprint}
+    record["train"] = record.pop("train_config")
+    for part in ("model_config", "train", "task_config"):
+        record[part] = {name: value for name, value in record[part].items() if name not in place}
+    text = json.dumps({**record, **determinants}, sort_keys=True, default=str)
+    percent, lengths = settings.data.percent, (settings.data.seq_len, settings.data.pred_len)
+    parts = [
+        train.model_id, settings.model_name, data, f"{percent}pct" if percent < 100 else "", *map(str, lengths),
+        f"seed{train.seed}", train.des, hashlib.sha256(text.encode()).hexdigest()[:8],
+    ]  # fmt: skip
+    name = re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part)).lstrip(".-")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"the run id would have {len(name.encode())} bytes, more than the {LONGEST_NAME} that a folder name may "
+            "have: shorten --model_id or --des"
+        )
+    return name
 
 
 class Experiment:
@@ -94,7 +130,8 @@ class Experiment:
         held.enter_context(FolderLock(self.folder.path))
         self.folder.prepare(starts_anew=self.settings.train.overwrite and record is not None)
         if record is not None:
-            self.folder.write_config({**record, "command": list(self.settings.command)})
+            command, roles = list(self.settings.command), self.settings.flag_roles()
+            self.folder.write_config({**record, "flag_roles": roles, "command": command})
 
     def folder_for(self, run_id: str) -> RunFolder:
         """The run folder, with the refusal of a run that is finished already (ValueError)."""

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from data_provider.series import Series, load_series
 from data_provider.splits import Split
-from exp.config import run_id
-from exp.exp_basic import Experiment, Settings
+from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import SplitData
 from exp.training.evaluation import split_errors
 from exp.training.intervals import calibrate, new_errors, save_intervals
@@ -46,7 +45,12 @@ class LongTermForecast(Experiment):
         )
         self.best_mse = math.inf
         self.best_errors: AbsoluteErrors | None = None
-        self.folder = self.folder_for(self._run_id())
+        determinants = {
+            "backbone_fingerprint": self.model.fingerprint(),
+            "num_processes": self.runtime.num_processes,
+        }
+        data, fingerprint = self.series.name, self.series.fingerprint
+        self.folder = self.folder_for(run_id(settings, data=data, fingerprint=fingerprint, determinants=determinants))
 
     def load(self) -> Series:
         """The series that the flags name."""
@@ -124,25 +128,6 @@ class LongTermForecast(Experiment):
         columns = [series.columns[channel] for channel in channels]
         summary = sums.summary(columns=columns, scale=series.scaler.scale[channels].tolist())
         return {"measures": ["mse", "mae"], **summary}
-
-    def _run_id(self) -> str:
-        data, record = self.settings.data, self.settings.record()
-        record.pop("train_config")
-        # Where a file lies does not change what is in it; its fingerprint says that.
-        record["data_config"] |= {"root_path": "", "data_path": "", "fingerprint": self.series.fingerprint}
-        return run_id(
-            model=self.settings.model_name,
-            data=self.series.name,
-            seq_len=data.seq_len,
-            pred_len=data.pred_len,
-            percent=data.percent,
-            train=self.settings.train,
-            determinants={
-                **record,
-                "backbone_fingerprint": self.model.fingerprint(),
-                "num_processes": self.runtime.num_processes,
-            },
-        )
 
     def _record(self) -> dict[str, Any]:
         """What config.json and every checkpoint say of the run, so that a checkpoint can be used alone."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from transformers.hf_argparser import HfArg
 
 from exp.checkpoint_task import CheckpointTask
 from exp.predict.forecast_file import SUFFIXES, write_tables
@@ -25,34 +26,22 @@ LINES_SHOWN = 24
 class PredictConfig:
     """Which run forecasts from which table, and where the forecast is written."""
 
-    checkpoint: str = field(metadata={"help": "run folder of a finished training, or a checkpoint file in one"})
-    data_path: str = field(
-        metadata={"help": "CSV or Parquet file whose last rows are continued; its columns are found by name"}
+    checkpoint: str = HfArg(help="run folder of a finished training, or a checkpoint file in one")
+    data_path: str = HfArg(help="CSV or Parquet file whose last rows are continued; its columns are found by name")
+    output: str = HfArg(
+        help="file for the forecast, .csv or .parquet; a plot (.png) and a note on uncertainty (.txt) of the "
+        "same name are written beside it"
     )
-    output: str = field(
-        metadata={
-            "help": "file for the forecast, .csv or .parquet; a plot (.png) and a note on uncertainty (.txt) of the "
-            "same name are written beside it"
-        }
+    rolling: bool = HfArg(default=False, help="forecast from every window of the file instead of the last one only")
+    interval: float | None = HfArg(default=None, help="also write prediction intervals of this level, such as 0.9")
+    date_column: str | None = HfArg(
+        default=None, help="column with the dates (default: as in training, or found by name)"
     )
-    rolling: bool = field(
-        default=False, metadata={"help": "forecast from every window of the file instead of the last one only"}
+    llm_model: str | None = HfArg(default=None, help="where the frozen LLM lies now, if not where it lay in training")
+    llm_tokenizer: str | None = HfArg(
+        default=None, help="where the LLM's tokenizer lies now, if not where it lay in training"
     )
-    interval: float | None = field(
-        default=None, metadata={"help": "also write prediction intervals of this level, such as 0.9"}
-    )
-    date_column: str | None = field(
-        default=None, metadata={"help": "column with the dates (default: as in training, or found by name)"}
-    )
-    llm_model: str | None = field(
-        default=None, metadata={"help": "where the frozen LLM lies now, if not where it lay in training"}
-    )
-    llm_tokenizer: str | None = field(
-        default=None, metadata={"help": "where the LLM's tokenizer lies now, if not where it lay in training"}
-    )
-    device: Literal["auto", "cpu"] = field(
-        default="auto", metadata={"help": "auto takes a GPU where there is one, cpu none"}
-    )
+    device: Literal["auto", "cpu"] = HfArg(default="auto", help="auto takes a GPU where there is one, cpu none")
 
     def __post_init__(self) -> None:
         output = Path(self.output)

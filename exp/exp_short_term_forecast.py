@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from transformers.hf_argparser import HfArg
 
 from data_provider.config import DataConfig
 from data_provider.datasets import M4
@@ -25,9 +27,9 @@ OVERALL = "M4"
 class M4Config:
     """Which of the competition's frequencies are forecast."""
 
-    m4_frequencies: list[str] = field(
+    m4_frequencies: list[str] = HfArg(
         default_factory=lambda: list(FREQUENCIES),
-        metadata={"help": f"Frequencies of M4, a model and run folder for each: {', '.join(FREQUENCIES)}"},
+        help=f"Frequencies of M4, a model and run folder for each: {', '.join(FREQUENCIES)}",
     )
 
 

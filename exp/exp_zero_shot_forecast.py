@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from transformers.hf_argparser import HfArg
 
 from data_provider.series import load_series
 from exp.exp_basic import Settings
@@ -26,11 +28,9 @@ logger = logging.getLogger(__name__)
 class ZeroShotConfig:
     """What the trained model is tested on."""
 
-    target_data: list[str] = field(
-        default_factory=list, metadata={"help": "Data sets to test on; none of their rows is trained on"}
-    )
-    source_run: str = field(
-        default="", metadata={"help": "A finished run folder of the same model to test, instead of training on --data"}
+    target_data: list[str] = HfArg(default_factory=list, help="Data sets to test on; none of their rows is trained on")
+    source_run: str = HfArg(
+        default="", help="A finished run folder of the same model to test, instead of training on --data"
     )
 
     def __post_init__(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 
 def check_heads(*, d_model: int, n_heads: int) -> None:
@@ -24,11 +25,11 @@ def check_dropout(dropout: float) -> None:
 class EncoderConfig:
     """Sizes of a Transformer encoder."""
 
-    d_model: int = field(default=128, metadata={"help": "width of a token"})
-    n_heads: int = field(default=8, metadata={"help": "number of attention heads; divides --d_model"})
-    e_layers: int = field(default=2, metadata={"help": "number of encoder layers"})
-    d_ff: int = field(default=128, metadata={"help": "width between the two linear maps of a feed-forward block"})
-    dropout: float = field(default=0.1, metadata={"help": "probability with which activations are dropped in training"})
+    d_model: int = HfArg(default=128, help="width of a token")
+    n_heads: int = HfArg(default=8, help="number of attention heads; divides --d_model")
+    e_layers: int = HfArg(default=2, help="number of encoder layers")
+    d_ff: int = HfArg(default=128, help="width between the two linear maps of a feed-forward block")
+    dropout: float = HfArg(default=0.1, help="probability with which activations are dropped in training")
 
     def __post_init__(self) -> None:
         check_heads(d_model=self.d_model, n_heads=self.n_heads)

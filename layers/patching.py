@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 
 @dataclass(frozen=True)
 class PatchConfig:
     """How rows are cut into patches; the defaults are PatchTST's."""
 
-    patch_len: int = field(default=16, metadata={"help": "length of a patch, in time steps"})
-    stride: int = field(default=8, metadata={"help": "time steps from the start of a patch to that of the next"})
+    patch_len: int = HfArg(default=16, help="length of a patch, in time steps")
+    stride: int = HfArg(default=8, help="time steps from the start of a patch to that of the next")
 
     def __post_init__(self) -> None:
         for name in ("patch_len", "stride"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from jaxtyping import Float
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import GPT2Model
+from transformers.hf_argparser import HfArg
 from transformers.pytorch_utils import Conv1D
 
 from layers.backbones import LLM, LLMConfig, load_backbone
@@ -25,36 +26,31 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class CALFConfig(LLMConfig):
     """CALF's own settings; the defaults are the published ones."""
 
-    lora: bool = field(
-        default=True, metadata={"help": "tune the temporal branch's attention by LoRA; --no_lora leaves it as it is"}
+    lora: bool = HfArg(default=True, help="tune the temporal branch's attention by LoRA; --no_lora leaves it as it is")
+    lora_rank: int = HfArg(default=8, help="rank of the LoRA matrices")
+    lora_alpha: int = HfArg(default=32, help="LoRA's output is multiplied by lora_alpha / lora_rank")
+    lora_dropout: float = HfArg(default=0.1, help="dropout rate on LoRA's input, from 0 to below 1")
+    textual_branch: Literal["llm", "none"] = HfArg(
+        default="llm", help="`none` removes the textual branch and both alignment losses (the control experiment)"
     )
-    lora_rank: int = field(default=8, metadata={"help": "rank of the LoRA matrices"})
-    lora_alpha: int = field(default=32, metadata={"help": "LoRA's output is multiplied by lora_alpha / lora_rank"})
-    lora_dropout: float = field(default=0.1, metadata={"help": "dropout rate on LoRA's input, from 0 to below 1"})
-    textual_branch: Literal["llm", "none"] = field(
-        default="llm",
-        metadata={"help": "`none` removes the textual branch and both alignment losses (the control experiment)"},
+    num_components: int = HfArg(
+        default=500, help="number of principal words (PCA of the word table) that feed the textual branch"
     )
-    num_components: int = field(
-        default=500, metadata={"help": "number of principal words (PCA of the word table) that feed the textual branch"}
+    feature_weight: float = HfArg(
+        default=0.01, help="weight of the feature alignment loss; 0 removes the feature projections"
     )
-    feature_weight: float = field(
-        default=0.01, metadata={"help": "weight of the feature alignment loss; 0 removes the feature projections"}
+    output_weight: float = HfArg(
+        default=1.0, help="weight of the loss between both branches' forecasts; 0 leaves it out"
     )
-    output_weight: float = field(
-        default=1.0, metadata={"help": "weight of the loss between both branches' forecasts; 0 leaves it out"}
+    feature_loss: Literal["l1", "smooth_l1"] = HfArg(default="l1", help="distance between features")
+    output_loss: Literal["l1", "smooth_l1", "mase"] = HfArg(
+        default="l1", help="distance between both branches' forecasts (`mase`: as published for M4)"
     )
-    feature_loss: Literal["l1", "smooth_l1"] = field(default="l1", metadata={"help": "distance between features"})
-    output_loss: Literal["l1", "smooth_l1", "mase"] = field(
-        default="l1", metadata={"help": "distance between both branches' forecasts (`mase`: as published for M4)"}
+    projection_learning_rate: float = HfArg(
+        default=1e-4, help="constant learning rate of the feature projections and the match module's attentions"
     )
-    projection_learning_rate: float = field(
-        default=1e-4,
-        metadata={"help": "constant learning rate of the feature projections and the match module's attentions"},
-    )
-    compat_official: bool = field(
-        default=False,
-        metadata={"help": "behave as the published code: the temporal branch's dropout stays active in evaluation"},
+    compat_official: bool = HfArg(
+        default=False, help="behave as the published code: the temporal branch's dropout stays active in evaluation"
     )
 
     def __post_init__(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.hf_argparser import HfArg
 
 from models.base import Forecast, Forecaster, ForecastSpec
 
@@ -17,9 +18,7 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class DLinearConfig:
     """Settings of DLinear; the published kernel is 25 time steps whatever the dataset."""
 
-    moving_avg: int = field(
-        default=25, metadata={"help": "length of the moving average that is the trend, in time steps (odd)"}
-    )
+    moving_avg: int = HfArg(default=25, help="length of the moving average that is the trend, in time steps (odd)")
 
     def __post_init__(self) -> None:
         if self.moving_avg < 1 or self.moving_avg % 2 == 0:

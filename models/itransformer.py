@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 from layers.encoder import EncoderConfig
 from layers.instance_norm import InstanceStatistics
@@ -17,8 +18,8 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class ITransformerConfig(EncoderConfig):
     """Settings of iTransformer; the defaults are the published ones for ETTh2, ETTm1, ETTm2 and Exchange."""
 
-    d_model: int = field(default=128, metadata={"help": "width of a channel's token"})
-    n_heads: int = field(default=8, metadata={"help": "number of attention heads; divides --d_model"})
+    d_model: int = HfArg(default=128, help="width of a channel's token")
+    n_heads: int = HfArg(default=8, help="number of attention heads; divides --d_model")
 
 
 class ITransformer(Forecaster):

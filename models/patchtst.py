@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.encoder import BatchNormEncoderLayer, EncoderConfig
@@ -21,11 +22,11 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class PatchTSTConfig(EncoderConfig, PatchConfig):
     """Settings of PatchTST; the defaults are the published ones for all but ETTh and ILI (see the scripts)."""
 
-    d_model: int = field(default=128, metadata={"help": "width of a patch's token"})
-    n_heads: int = field(default=16, metadata={"help": "number of attention heads; divides --d_model"})
-    e_layers: int = field(default=3, metadata={"help": "number of encoder layers"})
-    d_ff: int = field(default=256, metadata={"help": "width between the two linear maps of a feed-forward block"})
-    dropout: float = field(default=0.2, metadata={"help": "probability with which activations are dropped in training"})
+    d_model: int = HfArg(default=128, help="width of a patch's token")
+    n_heads: int = HfArg(default=16, help="number of attention heads; divides --d_model")
+    e_layers: int = HfArg(default=3, help="number of encoder layers")
+    d_ff: int = HfArg(default=256, help="width between the two linear maps of a feed-forward block")
+    dropout: float = HfArg(default=0.2, help="probability with which activations are dropped in training")
 
     def __post_init__(self) -> None:
         PatchConfig.__post_init__(self)

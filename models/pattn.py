@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.encoder import check_dropout, check_heads
@@ -20,9 +21,9 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class PAttnConfig(PatchConfig):
     """Settings of PAttn; the defaults are our choice."""
 
-    d_model: int = field(default=128, metadata={"help": "width of a patch's token"})
-    n_heads: int = field(default=8, metadata={"help": "number of attention heads; divides --d_model"})
-    dropout: float = field(default=0.1, metadata={"help": "probability with which attention is dropped in training"})
+    d_model: int = HfArg(default=128, help="width of a patch's token")
+    n_heads: int = HfArg(default=8, help="number of attention heads; divides --d_model")
+    dropout: float = HfArg(default=0.1, help="probability with which attention is dropped in training")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NoReturn
 
-from transformers import HfArgumentParser
+from transformers.hf_argparser import HfArgumentParser
 
 # Flags of Time-Series-Library and of the published scripts that mean nothing here, with what to use instead.
 FOREIGN_FLAGS = {
@@ -61,6 +61,16 @@ FOREIGN_FLAGS = {
 }
 
 
+class FlagParser(HfArgumentParser):
+    """HfArgumentParser whose fields may also carry a role (see `flag_roles`), and whose errors are ValueErrors."""
+
+    def add_argument(self, *names: str, role: str | None = None, **options: Any) -> argparse.Action:  # noqa: ARG002
+        return super().add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see --help)")
+
+
 def parse_flags(
     config_types: Sequence[type], arguments: Sequence[str], *, belongs_to: Mapping[str, str], **parser_options: Any
 ) -> tuple[Any, ...]:
@@ -71,11 +81,10 @@ def parse_flags(
     """
     declared = [(field, field.type) for config_type in config_types for field in fields(config_type)]
     types: list[Any] = list(config_types)
-    parser = HfArgumentParser(types, allow_abbrev=False, exit_on_error=False, **parser_options)
+    parser = FlagParser(types, allow_abbrev=False, exit_on_error=False, **parser_options)
     for field, kind in declared:
         # The parser writes `str` over `str | None`, in the very Field that a dataclass derived later would inherit.
         field.type = kind
-    parser.error = _raise  # pyright: ignore[reportAttributeAccessIssue]
     try:
         *configs, unknown = parser.parse_args_into_dataclasses(
             list(arguments), return_remaining_strings=True, look_for_args_file=False
@@ -92,8 +101,21 @@ def flag_names(config_types: Sequence[type]) -> set[str]:
     return {field.name for config_type in config_types for field in fields(config_type) if field.init}
 
 
-def _raise(message: str) -> None:
-    raise ValueError(f"{message} (see --help)")
+def flag_roles(config_types: Iterable[type]) -> dict[str, str]:
+    """Flag -> role, for the flags of `config_types` that do not simply determine the result.
+
+    "place" flags say where or how fast a run happens: they are not part of the run id. "label" flags name a run,
+    "numerics" flags may change its last digits, and "cell" flags have a column of their own in every table: these three
+    are part of the run id. A flag with any role is not a variant of a model when runs are compared. The role is written
+    once, in the field's metadata: `HfArg(..., metadata={"role": "place"})`.
+    """
+    declared = [field for config_type in config_types for field in fields(config_type)]
+    return {field.name: field.metadata["role"] for field in declared if "role" in field.metadata}
+
+
+def place_flags(roles: Mapping[str, str]) -> set[str]:
+    """The flags that do not change a run's result."""
+    return {name for name, role in roles.items() if role == "place"}
 
 
 def _refusal(unknown: Sequence[str], *, known: set[str], belongs_to: Mapping[str, str]) -> str:

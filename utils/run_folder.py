@@ -24,10 +24,11 @@ SECONDS_FOR_GIT = 10
 # Format 1 recorded neither the order of a test's measures nor what each flag is for.
 _FORMAT_1_MEASURES = ("mse", "mae", "smape", "mase", "owa")
 _FORMAT_1_FLAG_ROLES = {
-    **dict.fromkeys(("data", "root_path", "data_path", "features", "seq_len", "pred_len", "percent"), "cell"),
-    **dict.fromkeys(("seed", "seeds", "itr", "model_id", "des", "fast_dev_run"), "label"),
-    **dict.fromkeys(("is_training", "device", "output_dir", "overwrite", "checkpoint_steps"), "place"),
-    **dict.fromkeys(("row_memory_mb", "eval_batch_size", "deterministic", "compile"), "place"),
+    **dict.fromkeys(("data", "data_path", "features", "seq_len", "pred_len", "percent"), "cell"),
+    **dict.fromkeys(("seed", "model_id", "des", "fast_dev_run"), "label"),
+    **dict.fromkeys(("is_training", "seeds", "itr", "device", "output_dir", "overwrite", "checkpoint_steps"), "place"),
+    **dict.fromkeys(("row_memory_mb", "eval_batch_size", "root_path"), "place"),
+    **dict.fromkeys(("deterministic", "compile"), "numerics"),
 }
 
 
@@ -76,7 +77,7 @@ class Metrics(TypedDict):
 
 
 class Config(TypedDict, total=False):
-    """config.json: every flag with its role (see `flag_roles` in exp/config.py), and what code ran.
+    """config.json: every flag with its role (see `flag_roles` in utils/flags.py), and what code ran.
 
     `model_defaults` are the model's flags as they are without being given; `command` is what was typed.
     """

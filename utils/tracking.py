@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
+
+from transformers.hf_argparser import HfArg
 
 logger = logging.getLogger(__name__)
 Rows = list[dict[str, Any]]
@@ -18,10 +20,10 @@ PROJECT = "balm-forecasting"
 class TrackConfig:
     """Flags of tracking."""
 
-    track: Literal["none", "wandb", "tensorboard", "trackio"] = field(
-        default="none", metadata={"help": "Also send curves, tables and plots to this tracker"}
+    track: Literal["none", "wandb", "tensorboard", "trackio"] = HfArg(
+        default="none", help="Also send curves, tables and plots to this tracker", metadata={"role": "place"}
     )
-    track_project: str = field(default=PROJECT, metadata={"help": "The tracker's project"})
+    track_project: str = HfArg(default=PROJECT, help="The tracker's project", metadata={"role": "place"})
 
     def __post_init__(self) -> None:
         if self.track != "none" and importlib.util.find_spec(self.track) is None:

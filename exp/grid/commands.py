@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from exp.command_line import parse_command
-from exp.config import NOT_IN_RUN_ID, TrainConfig
+from exp.config import TrainConfig
 from exp.exp_basic import Settings
+from utils.flags import place_flags
 from utils.run_folder import RunFolder
 
 # Stands in for these programs while a script is read: it writes down its name and words and succeeds.
 _STANDS_IN_FOR = ("python", "python3", "accelerate", "torchrun")
 _RECORDER = '#!/bin/sh\nprintf \'%s\\0\' "$#" "${0##*/}" "$@" >> "$GRID_RECORD"\n'
 _SECONDS_TO_READ_A_SCRIPT = 60
-_WHERE_ONLY = NOT_IN_RUN_ID | {"root_path"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class GridRun:
     @property
     def key(self) -> str:
         """The same for two commands that would make the same run."""
-        return _key(self.settings.record())
+        return _key({**self.settings.record(), "flag_roles": self.settings.flag_roles()})
 
 
 def runs_of_scripts(scripts: Sequence[Path], extra: Sequence[str] = ()) -> list[GridRun]:
@@ -151,8 +151,8 @@ def _told_apart(runs: Sequence[GridRun]) -> list[GridRun]:
 
 
 def _flags(settings: Settings) -> dict[str, Any]:
-    flags = asdict(settings.model) | asdict(settings.train)
-    return {name: value for name, value in flags.items() if name not in _WHERE_ONLY}
+    flags, place = asdict(settings.model) | asdict(settings.train), place_flags(settings.flag_roles())
+    return {name: value for name, value in flags.items() if name not in place}
 
 
 def _flag_text(name: str, value: Any) -> str:
@@ -163,7 +163,8 @@ def _flag_text(name: str, value: Any) -> str:
 
 def _key(record: Mapping[str, Any]) -> str:
     parts = ("data_config", "model_config", "train_config", "task_config")
-    kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in _WHERE_ONLY} for part in parts}
+    place = place_flags(record["flag_roles"])
+    kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in place} for part in parts}
     # Seeds of one command are runs of their own, and a trial run has one epoch whatever the flag says.
     if kept["train_config"].get("fast_dev_run"):
         kept["train_config"].pop("train_epochs", None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 from models.base import Forecast, Forecaster, ForecastSpec
 from models.tslib.imports import import_model_file
@@ -19,13 +20,11 @@ from models.tslib.settings import MissingSetting, TSLibSettings, parse_settings,
 class TSLibConfig:
     """Where Time-Series-Library is, and what its model is told beside the task."""
 
-    tslib_path: str = field(default="", metadata={"help": "folder of a checkout of Time-Series-Library (needed)"})
-    tslib_args: str = field(
+    tslib_path: str = HfArg(default="", help="folder of a checkout of Time-Series-Library (needed)")
+    tslib_args: str = HfArg(
         default="",
-        metadata={
-            "help": 'settings of the model in that library\'s names, such as "d_model=64 e_layers=2"; the rest are its '
-            "own defaults, and lengths and channels come from our flags and data"
-        },
+        help='settings of the model in that library\'s names, such as "d_model=64 e_layers=2"; the rest are its '
+        "own defaults, and lengths and channels come from our flags and data",
     )
 
 

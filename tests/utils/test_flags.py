@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
+from transformers.hf_argparser import HfArg
 
 from data_provider.config import DataConfig
 from exp.command_line import parse_command
@@ -17,8 +18,8 @@ from utils.tracking import TrackConfig
 class Sizes:
     """Two flags."""
 
-    width: int = field(default=3, metadata={"help": "a width"})
-    loud: bool = field(default=True, metadata={"help": "loud or not"})
+    width: int = HfArg(default=3, help="a width")
+    loud: bool = HfArg(default=True, help="loud or not")
 
 
 def parsed(*words: str) -> Sizes:

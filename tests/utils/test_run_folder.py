@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from exp.config import NOT_IN_RUN_ID, TrainConfig, run_id
 from tests.exp.runs import flags, run_folder, run_here
 from utils.files import CannotWrite
 from utils.lock import FolderLock
 from utils.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def name_of(train: TrainConfig, **determinants) -> str:
-    return run_id(
-        model="BALM", data="ETTh1", seq_len=512, pred_len=96, percent=100, train=train, determinants=determinants
-    )
-
-
-@pytest.mark.parametrize("label", ["../../etc", "/root", "a/b", "..", ".hidden", "a\0b", "C:\\x", "~"])
-def test_a_run_id_stays_a_visible_name_in_its_folder(tmp_path, label):
-    name = name_of(TrainConfig(model_id=label, des=label))
-    assert (tmp_path / name).resolve().parent == tmp_path.resolve()
-    assert not name.startswith(".")
-    assert "\0" not in name
-
-
-def test_a_run_id_that_no_folder_can_have_is_refused():
-    with pytest.raises(ValueError, match="shorten --model_id or --des"):
-        name_of(TrainConfig(des="x" * 300))
-
-
-def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothing_else():
-    changes = {
-        "batch_size": 7, "learning_rate": 0.5, "lradj": "cosine", "cosine_epochs": 3, "adam_beta1": 0.5,
-        "train_epochs": 3, "patience": 3, "loss": "l1", "seed": 3, "precision": "bf16", "deterministic": True,
-        "compile": True, "fast_dev_run": True, "model_id": "x", "des": "x",
-        "is_training": 0, "seeds": [1], "itr": 2, "device": "cpu", "output_dir": "x", "overwrite": True,
-        "checkpoint_steps": 3, "row_memory_mb": 3, "eval_batch_size": 3,
-    }  # fmt: skip
-    assert set(changes) == {field.name for field in dataclasses.fields(TrainConfig)}
-    for name, value in changes.items():
-        same = name_of(TrainConfig(**{name: value})) == name_of(TrainConfig())
-        assert same == (name in NOT_IN_RUN_ID), name
-    assert name_of(TrainConfig(), fingerprint="a") != name_of(TrainConfig(), fingerprint="b")
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
