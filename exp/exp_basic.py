@@ -16,8 +16,8 @@ from data_provider.config import DataConfig
 from exp.config import TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
+from utils.files import locked
 from utils.flags import flag_roles, place_flags
-from utils.lock import FolderLock
 from utils.run_folder import RunFolder
 from utils.tracking import TrackConfig, Tracking
 
@@ -127,7 +127,7 @@ class Experiment:
 
     def _take_folder(self, held: ExitStack, record: Mapping[str, Any] | None) -> None:
         self.folder.create()
-        held.enter_context(FolderLock(self.folder.path))
+        held.enter_context(locked(self.folder.lock))
         self.folder.prepare(starts_anew=self.settings.train.overwrite and record is not None)
         if record is not None:
             command, roles = list(self.settings.command), self.settings.flag_roles()

@@ -1,14 +1,21 @@
-"""Files that a reader never sees half-written: written beside their place, flushed, and renamed into it."""
+"""Files that a reader never sees half-written, and the lock file that keeps a second process out of a folder."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import SoftFileLease, Timeout
+
+logger = logging.getLogger(__name__)
 PART = ".part"
+SECONDS_BETWEEN_RENEWALS = 2.0
+SECONDS_UNTIL_FREE = 60.0
 
 
 class CannotWrite(OSError):
@@ -46,6 +53,47 @@ def remove_parts(folder: Path) -> None:
     """Removes what killed writers left beside their places in `folder` (not below it)."""
     for path in folder.glob(f".*{PART}"):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for the `with` block; works between processes and, on a shared disk, between machines.
+
+    The owner renews the file. Whoever finds it waits until it is renewed, then raises a BlockingIOError that names the
+    owner. The lock of a process that has died is free at once on its machine, on another one when it has not been
+    renewed for SECONDS_UNTIL_FREE.
+    """
+    lock = SoftFileLease(
+        path,
+        lease_duration=SECONDS_UNTIL_FREE,
+        heartbeat_interval=SECONDS_BETWEEN_RENEWALS,
+        on_compromise=lambda loss: logger.warning("another process may now write beside this one: %s", loss),
+    )
+    found = _modified(path)
+    try:
+        lock.acquire(
+            timeout=SECONDS_UNTIL_FREE + SECONDS_BETWEEN_RENEWALS,
+            cancel_check=lambda: _modified(path) not in (found, None),
+        )
+    except Timeout as error:
+        owner = lock.owner
+        by = f"an unknown process (if there is none, remove {path})"
+        if owner is not None:
+            by = f"process {owner.pid} on {owner.hostname.partition('?')[0]}"
+        raise BlockingIOError(
+            f"{path.parent} is in use by {by}: wait for it, or give another --seed or --des for a run beside it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def write_json(path: Path, value: Any) -> None:

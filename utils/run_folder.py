@@ -98,6 +98,7 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self.config = path / "config.json"
+        self.lock = path / "run.lock"
         self.history = path / "history.jsonl"
         self.timing = path / "timing.jsonl"
         self.metrics = path / "metrics.json"

@@ -1,14 +1,14 @@
 """Flags of the data: defaults, refusals."""
 
 import pytest
-from transformers import HfArgumentParser
 
 from data_provider.config import DataConfig
 from data_provider.datasets import DATASETS
+from utils.flags import FlagParser
 
 
 def test_flags_are_made_of_the_dataclass_and_their_help_can_be_printed():
-    parser = HfArgumentParser((DataConfig,))  # type: ignore[arg-type]
+    parser = FlagParser((DataConfig,))
     config, unknown = parser.parse_args_into_dataclasses(
         ["--data", "ETTh1", "--features", "MS", "--seq_len", "96", "--foreign", "1"], return_remaining_strings=True
     )

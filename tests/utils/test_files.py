@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
+import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from utils.files import CannotWrite, DamagedFile, read_json, remove_parts, replace_file, write_json, write_json_lines
+from utils import files
+from utils.files import (
+    CannotWrite,
+    DamagedFile,
+    locked,
+    read_json,
+    remove_parts,
+    replace_file,
+    write_json,
+    write_json_lines,
+)
 
 
 def no_space(handle: int) -> None:  # noqa: ARG001
@@ -93,3 +107,98 @@ def test_only_what_killed_writers_left_is_removed(tmp_path):
         (tmp_path / name).touch()
     remove_parts(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "last.safetensors", "notes.part"]
+
+
+def hold(path: Path, held) -> None:
+    with locked(path):
+        held.set()
+        time.sleep(60)
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """A process that holds the lock `tmp_path / "lock"`."""
+    context = multiprocessing.get_context("forkserver")
+    held = context.Event()
+    process = context.Process(target=hold, args=(tmp_path / "lock", held))
+    process.start()
+    assert held.wait(60)
+    yield process
+    process.kill()
+    process.join()
+
+
+@pytest.fixture
+def short_lease(monkeypatch):
+    monkeypatch.setattr(files, "SECONDS_UNTIL_FREE", 0.6)
+    monkeypatch.setattr(files, "SECONDS_BETWEEN_RENEWALS", 0.2)
+
+
+def leave_lock(path: Path, *, host: str, pid: int = 7) -> None:
+    """A lock as its owner leaves it when it is killed."""
+    path.write_text(
+        f"filelock/2\npid={pid}\nhost={host}\nmode=lease\ntoken=a\nduration={files.SECONDS_UNTIL_FREE!r}\nstart=1\n"
+    )
+
+
+def test_a_second_process_is_told_who_holds_the_lock(tmp_path, owner):
+    with (
+        pytest.raises(BlockingIOError, match=f"in use by process {owner.pid} on {socket.gethostname()}"),
+        locked(tmp_path / "lock"),
+    ):
+        pass
+    assert owner.is_alive()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path, owner):
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.join()
+    assert (tmp_path / "lock").exists()
+    began = time.monotonic()
+    with locked(tmp_path / "lock"):
+        assert f"pid={os.getpid()}\n" in (tmp_path / "lock").read_text()
+    assert time.monotonic() - began < files.SECONDS_UNTIL_FREE / 2
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_can_be_taken_again_after_its_release(tmp_path):
+    for _ in range(2):
+        with locked(tmp_path / "lock"):
+            pass
+
+
+@pytest.mark.parametrize("content", ["{", "filelock/2\npid=x\n"])
+def test_a_damaged_lock_file_is_free(tmp_path, content):
+    (tmp_path / "lock").write_text(content)
+    with locked(tmp_path / "lock"):
+        pass
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_an_empty_lock_file_is_named_as_what_to_remove(tmp_path):
+    """It may be of a process that is about to write it, or be left over from a power cut."""
+    (tmp_path / "lock").touch()
+    with pytest.raises(BlockingIOError, match=r"if there is none, remove .*/lock"), locked(tmp_path / "lock"):
+        pass
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_the_lock_of_another_machine_is_free_when_it_is_no_longer_renewed(tmp_path):
+    leave_lock(tmp_path / "lock", host="elsewhere")
+    began = time.monotonic()
+    with locked(tmp_path / "lock"):
+        assert time.monotonic() - began >= 0.6
+        assert f"pid={os.getpid()}\n" in (tmp_path / "lock").read_text()
+
+
+def test_the_lock_of_another_machine_is_kept_while_it_is_renewed(tmp_path):
+    leave_lock(tmp_path / "lock", host="elsewhere")
+    renewal = threading.Timer(0.5, os.utime, [tmp_path / "lock"])
+    renewal.start()
+    with (
+        pytest.raises(BlockingIOError, match="in use by process 7 on elsewhere"),
+        locked(tmp_path / "lock"),
+    ):
+        pass
+    assert "host=elsewhere" in (tmp_path / "lock").read_text()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.exp.runs import flags, run_folder, run_here
-from utils.files import CannotWrite
-from utils.lock import FolderLock
+from utils.files import CannotWrite, locked
 from utils.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +56,7 @@ def test_the_metrics_are_removed_last(tmp_path, monkeypatch):
 def test_a_second_run_on_the_same_id_is_refused_while_the_first_one_runs(tmp_path, capsys):
     command = flags(tmp_path, "--fast_dev_run")
     assert run_here(command) == 0
-    with FolderLock(run_folder(tmp_path)):
+    with locked(RunFolder(run_folder(tmp_path)).lock):
         assert run_here([*command, "--overwrite"]) == 1
     said = capsys.readouterr().err
     assert "is in use by process" in said

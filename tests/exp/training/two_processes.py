@@ -19,7 +19,8 @@ from exp.exp_long_term_forecast import LongTermForecast
 from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
 from tests.exp.runs import flags
-from utils.lock import FolderLock
+from utils.files import locked
+from utils.run_folder import RunFolder
 
 WITHOUT_DROPOUT = ["--dropout", "0", "--alignment_weight", "0"]
 BATCH = ["--batch_size", "8"]
@@ -98,7 +99,7 @@ def lock_is_taken(folder: Path, rank: int) -> dict[str, Any]:
     with contextlib.ExitStack() as held:
         if rank == 0:
             path.mkdir(parents=True)
-            held.enter_context(FolderLock(path))
+            held.enter_context(locked(RunFolder(path).lock))
         return run_and_listen(command)
 
 
