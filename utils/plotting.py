@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 # From the Okabe-Ito palette, which colour-blind readers can tell apart; line styles differ as well, for print in grey.
 INK, MUTED, GRID = "#1b1f24", "#6b7280", "#e5e7eb"
 HISTORY_COLOUR, TRUTH_COLOUR, FORECAST_COLOUR = "#8a8f98", "#0072b2", "#d55e00"
-SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SHOWN_LEVEL = 0.9
 
 
 def plot_forecast(
@@ -126,6 +126,17 @@ def loss_curves(epochs: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[l
     if rates:
         curves["learning rate"] = {"training": ([number for number, _ in rates], [rate for _, rate in rates])}
     return curves
+
+
+def shown_interval(
+    levels: Sequence[float], bounds: Float[np.ndarray, "level channel pred_len"]
+) -> tuple[float, Float[np.ndarray, "channel pred_len"]] | None:
+    """The widest prediction interval of at most 90 % that every channel has: its level and half widths."""
+    usable = [n for n, level in enumerate(levels) if level <= SHOWN_LEVEL and np.isfinite(bounds[n]).all()]
+    if not usable:
+        return None
+    widest = max(usable, key=lambda n: levels[n])
+    return levels[widest], bounds[widest]
 
 
 def _shown_channels(num_channels: int, max_channels: int) -> list[int]:

@@ -18,7 +18,7 @@ from utils.report.published_numbers import published_accuracy
 from utils.report.result_groups import Track, tracks
 from utils.report.result_rows import Row, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table, cost_table
-from utils.report.table import Table, to_html, to_markdown
+from utils.report.table import Table, to_markdown
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,10 @@ def write_results(results: Results, output: Path, root: Path) -> list[Path]:
     markdown = [f"# Results of {root.name or root}\n", *map(to_markdown, results.tables)]
     if left_out:
         markdown.append("## Left out\n\n" + "\n".join(f"- {line}" for line in left_out) + "\n")
-    body = "".join(map(to_html, results.tables))
     contents = {
         "results.csv": pd.DataFrame(results.rows).to_csv(index=False),
         "results.md": "\n".join(markdown),
-        "results.html": page(f"Results of {root.name or root}", body, left_out=left_out),
+        "results.html": page(f"Results of {root.name or root}", results.tables, left_out=left_out),
     }
     output.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():

@@ -79,7 +79,8 @@ class Metrics(TypedDict):
 class Config(TypedDict, total=False):
     """config.json: every flag with its role (see `flag_roles` in utils/flags.py), and what code ran.
 
-    `model_defaults` are the model's flags as they are without being given; `command` is what was typed.
+    `series` describes the data (columns, evaluated channels, scaler), `model_defaults` are the model's flags as they
+    are without being given, and `command` is what was typed.
     """
 
     data_config: dict[str, Any]
@@ -87,6 +88,7 @@ class Config(TypedDict, total=False):
     model_config: dict[str, Any]
     model_defaults: dict[str, Any]
     flag_roles: dict[str, str]
+    series: dict[str, Any]
     command: list[str]
     git_revision: str | None
     versions: dict[str, str]

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from exp.training.data import SplitData
 from exp.training.evaluation import forecast_batch, series_of_batch
+from exp.training.intervals import load_intervals
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.files import replace_file
-from utils.plotting import plot_forecast, plot_training_curves
+from utils.plotting import plot_forecast, plot_training_curves, shown_interval
 from utils.run_folder import RunFolder
 from utils.tracking import Rows
 
@@ -26,7 +27,10 @@ NUM_DIAGNOSED_ROWS = 256
 
 
 def save_forecasts(folder: RunFolder, runtime: Runtime, model: Forecaster, split: SplitData) -> dict[str, Any]:
-    """Writes forecasts of a few windows, evenly spread over the split, in original units; returns them."""
+    """Writes forecasts of a few windows, evenly spread over the split, in original units.
+
+    Returns them, and `interval`: level and half widths [channel, pred_len] of the prediction interval, or None.
+    """
     windows, series = split.windows, split.windows.series
     chosen = np.unique(np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int)).tolist()
     channels = windows.target_channels[-NUM_SAMPLE_CHANNELS:]
@@ -45,13 +49,19 @@ def save_forecasts(folder: RunFolder, runtime: Runtime, model: Forecaster, split
         start = windows.first_time + window
         arrays["look_back"].append(series.values[start : start + windows.seq_len, channels])
     tensors = {name: torch.from_numpy(np.stack(value)).float().contiguous() for name, value in arrays.items()}
+    columns = [series.columns[channel] for channel in channels]
+    first_dates = [windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen]
     metadata = {
-        "columns": json.dumps([series.columns[channel] for channel in channels]),
-        "first_dates": json.dumps([windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen]),
+        "columns": json.dumps(columns),
+        "first_dates": json.dumps(first_dates),
         "time_step": series.time_step,
     }
     replace_file(folder.forecasts, save({**tensors, "window": torch.tensor(chosen)}, metadata=metadata))
-    return {**tensors, **{name: json.loads(metadata[name]) for name in ("columns", "first_dates")}}
+    interval = None
+    if folder.intervals.is_file():
+        kept = load_intervals(folder.intervals)
+        interval = shown_interval(kept.levels, kept.bounds[:, first:].numpy() * scale[:, None])
+    return {**tensors, "columns": columns, "first_dates": first_dates, "interval": interval}
 
 
 def save_plots(
@@ -65,6 +75,7 @@ def save_plots(
 ) -> None:
     """Draws the first, middle and last sample forecast and the training curves."""
     label = ", ".join(labels) or None
+    level, half_width = samples["interval"] or (None, None)
     count = len(samples["first_dates"])
     for number in sorted({0, count // 2, count - 1}):
         plot_forecast(
@@ -73,6 +84,8 @@ def save_plots(
             target=samples["target"][number].numpy(),
             forecast=samples["forecast"][number].numpy(),
             columns=samples["columns"],
+            half_width=None if half_width is None else half_width.T,
+            half_width_label="" if level is None else f"{100 * level:g} % prediction interval",
             first_date=samples["first_dates"][number],
             time_step=time_step,
             title=title,

@@ -43,6 +43,7 @@ def write_run_folder(
     model_config: dict[str, Any] | None = None,
     command: tuple[str, ...] = (),
     alignment: bool = False,
+    interval_levels: tuple[float, ...] = (),
     window_errors: np.ndarray | None = None,
     **metrics: Any,
 ) -> Path:
@@ -69,6 +70,10 @@ def write_run_folder(
         "model_config": model_config or {},
         "train_config": {"seed": seed, "learning_rate": 0.001},
         "command": ["run.py", "--model", model, *command],
+        "series": {
+            "scaler": {"mean": [10.0] * len(columns), "scale": [2.0 + number for number in range(len(columns))]},
+            "target_channels": list(range(len(columns))),
+        },
         "git_revision": "abc",
         "versions": {"python": "3.12", "torch": "2.13"},
     }
@@ -92,6 +97,8 @@ def write_run_folder(
     write_forecasts(folder, columns, min(seq_len, 24), pred_len, generator)
     if alignment:
         write_alignment(folder, generator)
+    if interval_levels:
+        write_intervals(folder, interval_levels, num_channels=len(columns), pred_len=pred_len)
     return folder
 
 
@@ -133,6 +140,18 @@ def write_forecasts(
             "first_dates": json.dumps([date.isoformat() for date in dates]),
             "time_step": "h",
         },
+    )
+
+
+def write_intervals(folder: Path, levels: tuple[float, ...], *, num_channels: int, pred_len: int) -> None:
+    """Half widths in scaled units that are their level, of every channel and step; infinite for levels above 0.9."""
+    bounds = np.stack([np.full((num_channels, pred_len), level if level <= 0.9 else np.inf) for level in levels])
+    header = {"levels": levels, "num_errors": 20, "unit": "scaled units"}
+    (folder / "checkpoint").mkdir()
+    save_file(
+        {"bounds": bounds.astype(np.float32)},
+        folder / "checkpoint" / "intervals.safetensors",
+        metadata={"json": json.dumps(header)},
     )
 
 

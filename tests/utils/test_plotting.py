@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from utils.plotting import loss_curves, plot_forecast, plot_training_curves
+from utils.plotting import loss_curves, plot_forecast, plot_training_curves, shown_interval
 
 EPOCHS = [
     {
@@ -31,8 +31,12 @@ def draw(path: Path, num_channels: int, **options) -> np.ndarray:
     return matplotlib.image.imread(path)
 
 
+def num_pixels(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
+    return int((np.abs(picture[..., :3] * 255 - colour).max(axis=-1) < 2).sum())
+
+
 def is_drawn(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
-    return bool((np.abs(picture[..., :3] * 255 - colour).max(axis=-1) < 2).any())
+    return num_pixels(picture, colour) > 0
 
 
 def test_a_forecast_picture_shows_truth_and_forecast_and_grows_with_the_channels(tmp_path):
@@ -47,6 +51,23 @@ def test_a_label_is_drawn_and_stored_in_the_picture(tmp_path):
     labelled = draw(tmp_path / "labelled.png", 1, label="demo data, random LLM")
     assert is_drawn(labelled, (0xFD, 0xEB, 0xD0)) and not is_drawn(bare, (0xFD, 0xEB, 0xD0))
     assert b"demo data, random LLM" in (tmp_path / "labelled.png").read_bytes()
+
+
+def test_a_prediction_interval_is_drawn_where_there_is_one(tmp_path):
+    bare = draw(tmp_path / "bare.png", 1)
+    banded = draw(tmp_path / "banded.png", 1, half_width=np.full((12, 1), 2.0))
+    tint = (0xED, 0xD8, 0xCA)  # the forecast's colour at 18 % over the tint of the horizon
+    assert num_pixels(banded, tint) > 5000 and num_pixels(bare, tint) < 50
+
+
+def test_the_widest_interval_up_to_90_percent_that_every_channel_has_is_shown():
+    bounds = np.stack([np.full((2, 3), level) for level in (0.5, 0.8, 0.9, 0.95)])
+    widest, too_few_errors = shown_interval((0.5, 0.8, 0.9, 0.95), bounds), bounds.copy()
+    too_few_errors[2:, 1] = np.inf
+    second = shown_interval((0.5, 0.8, 0.9, 0.95), too_few_errors)
+    assert widest and widest[0] == 0.9 and (widest[1] == 0.9).all()
+    assert second and second[0] == 0.8 and (second[1] == 0.8).all()
+    assert shown_interval((0.95,), bounds[3:]) is None
 
 
 @pytest.mark.parametrize("time_step", ["h", "15min", "7D", "MS"])

@@ -5,40 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from utils.files import replace_file
 from utils.report.page import page
-from utils.report.run_data import Shown, run_entry
-from utils.report.table import Table, to_html
+from utils.report.run_data import run_entries
+from utils.report.sample_forecasts import Shown
 from utils.results import Results, collect, left_out_lines
-
-# Tables that are looked up rather than read start closed.
-FOLDED = ("Published: ", "Cost: ")
 
 
 def report_page(results: Results, title: str, shown: Shown) -> str:
-    """The page's text: tables, then one run at a time with curves, forecasts, errors and alignment."""
+    """The page's text: tables, then one run at a time with forecasts, curves, errors and alignment."""
     by_folder = {row["folder"]: row["name"] for row in results.rows}
-    named = [(run, by_folder[str(run.folder.path)]) for run in results.runs if str(run.folder.path) in by_folder]
-    named.sort(key=lambda item: (bool(item[0].labels), item[0].data, item[0].metrics["pred_len"], item[1].lower()))
-    entries = [run_entry(run, name, shown) for run, name in named]
-    paper = [table for table in results.tables if not table.warning]
-    others = [table for table in results.tables if table.warning]
-    parts = [
-        f"<p class='lead'>{escape(_summary(results))}</p>",
-        "<nav>",
-        "<a href='#results'>Results</a>" if paper else "",
-        "<a href='#not-results'>Not paper results</a>" if others else "",
-        "<a href='#runs'>Look into a run</a></nav>",
-        _tables_section("results", "Results", paper),
-        _tables_section("not-results", "Not paper results", others),
-        "<section id='runs'><h2>Look into a run</h2><div id='explorer'><noscript><p>The charts need JavaScript; "
-        "the tables above do not.</p></noscript></div></section>",
-    ]
-    scripts = ["charts.js", "report.js"]
-    return page(title, "".join(parts), left_out=left_out_lines(results), data={"runs": entries}, scripts=scripts)
+    named = [(by_folder[str(run.folder.path)], run) for run in results.runs if str(run.folder.path) in by_folder]
+    named.sort(key=lambda item: (bool(item[1].labels), item[1].data, item[1].metrics["pred_len"], item[0].lower()))
+    entries = run_entries(named, shown)
+    return page(title, results.tables, lead=_summary(results), runs=entries, left_out=left_out_lines(results))
 
 
 def _summary(results: Results) -> str:
@@ -49,25 +31,17 @@ def _summary(results: Results) -> str:
     return text + (f" {num_labelled} of {len(rows)} results are no paper results." if num_labelled else "")
 
 
-def _tables_section(anchor: str, title: str, tables: Sequence[Table]) -> str:
-    if not tables:
-        return ""
-    parts = []
-    for table in tables:
-        html = to_html(table)
-        if table.title.startswith(FOLDED):
-            html = f"<details><summary>{escape(table.title)}</summary>{html}</details>"
-        parts.append(html)
-    return f"<section id='{anchor}'><h2>{escape(title)}</h2>{''.join(parts)}</section>"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m utils.report", description=__doc__)
     parser.add_argument("results_dir", type=Path, help="folder that holds the run folders (searched at any depth)")
     parser.add_argument("--output", type=Path, help="the page to write (default: RESULTS_DIR/report.html)")
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--channels", nargs="+", default=(), help="names of the channels whose forecasts are shown")
-    parser.add_argument("--max_channels", type=int, default=8, help="forecasts: channels per run without --channels")
+    parser.add_argument(
+        "--max_channels",
+        type=int,
+        help="forecasts: channels per run without --channels (default: 8, fewer for long horizons)",
+    )
     parser.add_argument("--max_windows", type=int, default=4, help="forecasts: windows per run")
     parser.add_argument(
         "--compare", nargs=2, metavar=("MODEL", "MODEL"), default=(), help="adds a paired test of two models"
@@ -81,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root: Path = options.results_dir
     try:
         for flag in ("max_channels", "max_windows"):
-            if getattr(options, flag) < 1:
-                raise ValueError(f"--{flag} must be at least 1, got {getattr(options, flag)}")
+            value = getattr(options, flag)
+            if value is not None and value < 1:
+                raise ValueError(f"--{flag} must be at least 1, got {value}")
         results = collect(root, options.compare)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,40 +1,67 @@
-"""One self-contained HTML page: style and scripts inside, nothing loaded from anywhere."""
+"""One self-contained HTML page: style, data and scripts inside, nothing loaded from anywhere."""
 
 from __future__ import annotations
 
-import json
+import base64
+import hashlib
 from collections.abc import Sequence
-from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from utils.report.table import Table
+
 ASSETS = Path(__file__).parent / "assets"
-# Belt and braces: even if a name from a file got into the markup, no browser would run it or load anything for it.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def page(title: str, body: str, *, left_out: Sequence[str] = (), data: Any = None, scripts: Sequence[str] = ()) -> str:
-    """The page's text. `body` is HTML; `title` and `left_out` are escaped; `data` is what the scripts read."""
-    style = (ASSETS / "report.css").read_text(encoding="utf-8")
-    parts = [
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>",
-        f"<meta http-equiv='Content-Security-Policy' content=\"{_POLICY}\">",
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-        f"<meta name='color-scheme' content='light dark'><title>{escape(title)}</title>",
-        f"<style>\n{style}</style></head><body><main><h1>{escape(title)}</h1>",
-        body,
-    ]
-    if left_out:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in left_out)
-        parts.append(f"<section><h2>Left out</h2><ul class='notes'>{lines}</ul></section>")
-    parts.append("</main>")
-    if data is not None:
-        parts.append(f"<script type='application/json' id='data'>{script_safe_json(data)}</script>")
-    parts += [f"<script>\n{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in scripts]
-    return "".join(parts) + "</body></html>\n"
+def page(
+    title: str,
+    tables: Sequence[Table],
+    *,
+    lead: str = "",
+    runs: Sequence[dict[str, Any]] = (),
+    left_out: Sequence[str] = (),
+) -> str:
+    """The page's text: `tables`, then `runs` (see run_data.py) one at a time, then a list of what was left out."""
+    scripts = _scripts() if runs else []
+    return _environment().get_template("page.html").render(
+        title=title,
+        tables=tables,
+        lead=lead,
+        runs=runs,
+        left_out=left_out,
+        style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
+        scripts=[Markup(script) for script in scripts],
+        policy=_policy(scripts),
+    )  # fmt: skip
 
 
-def script_safe_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever the names in it are."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def _environment() -> Environment:
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters["column_groups"] = _column_groups
+    return environment
+
+
+def _column_groups(columns: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
+    """Title and width of each group of neighbouring columns."""
+    return [(group, len(list(members))) for group, members in groupby(columns, key=lambda column: column[0])]
+
+
+def _scripts() -> list[str]:
+    from plotly.offline import get_plotlyjs
+
+    return [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Only the page's own scripts run, and nothing is loaded: not even markup that got in could do either.
+
+    Plotly sets styles from its script, so that inline styles have to be allowed.
+    """
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; form-action 'none'"

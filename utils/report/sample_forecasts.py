@@ -1,0 +1,140 @@
+"""The sample forecasts of a run as figures: look-back window, truth, forecast and its prediction interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from utils.finished_runs import Run, read_arrays
+from utils.plotting import shown_interval
+from utils.report.charts import BLUE, FAINT, GREY, ORANGE, Figure, Trace, figure, line
+
+MAX_CHANNELS = 8
+# Numbers that a run's forecasts may bring into the page where --max_channels does not say how many: about 250 KB.
+MAX_NUMBERS = 48_000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How many forecasts of each run go into the page: `channels` by name, or at most `max_channels` of them."""
+
+    max_channels: int | None = None
+    max_windows: int = 4
+    channels: tuple[str, ...] = ()
+
+
+Interval = tuple[float, Float[np.ndarray, "channel pred_len"]]
+
+
+def interval_of(run: Run) -> Interval | None:
+    """Level and half widths, in original units, of the interval that is drawn; None where the run kept none."""
+    series = run.config.get("series")
+    if series is None or not run.folder.intervals.is_file():
+        return None
+    arrays, header = read_arrays(run.folder.intervals)
+    found = shown_interval(json.loads(header["json"])["levels"], arrays["bounds"])
+    if found is None:
+        return None
+    scale = np.asarray(series["scaler"]["scale"])[series["target_channels"]]
+    return found[0], found[1] * scale[:, None]
+
+
+def forecast_figures(run: Run, shown: Shown, interval: Interval | None) -> dict[str, Any] | None:
+    """A figure for each window and channel; None where the run kept no forecasts."""
+    if not run.folder.forecasts.is_file():
+        return None
+    arrays, header = read_arrays(run.folder.forecasts)
+    columns, dates = json.loads(header["columns"]), json.loads(header["first_dates"])
+    windows = np.unique(np.linspace(0, len(dates) - 1, min(shown.max_windows, len(dates))).round().astype(int))
+    pred_len = arrays["target"].shape[1]
+    num_past = min(arrays["look_back"].shape[1], max(2 * pred_len, 24))
+    channels = _chosen_channels(columns, shown, numbers_each=len(windows) * (num_past + 4 * pred_len))
+    figures = []
+    for window in windows:
+        times = _times(dates[window], header["time_step"], num_past, pred_len)
+        past, truth, forecast = (arrays[name][window] for name in ("look_back", "target", "forecast"))
+        figures.append([])
+        for channel in channels:
+            # A run keeps forecasts of its last channels only, but intervals of all.
+            band = _band(times, forecast[:, channel], interval, channel - len(columns)) if interval else []
+            traces = band + _lines(times, past[-num_past:, channel], truth[:, channel], forecast[:, channel])
+            figures[-1].append(_figure(traces, str(times[num_past]), str(times[-1])))
+    num_tested = len(next(iter(run.tests.values())).get("per_channel", {}).get("columns", columns))
+    return {
+        "columns": [columns[channel] for channel in channels],
+        "dates": [f"{pd.Timestamp(dates[window]):%Y-%m-%d %H:%M}" for window in windows],
+        "note": f"{len(channels)} of {num_tested} channels are in this page." if len(channels) < num_tested else "",
+        "figures": figures,
+    }
+
+
+def _lines(
+    times: np.ndarray,
+    past: Float[np.ndarray, "num_past"],
+    truth: Float[np.ndarray, "pred_len"],
+    forecast: Float[np.ndarray, "pred_len"],
+) -> list[Trace]:
+    start = len(past)
+    return [
+        line("look-back window", past, GREY, **_time_axis(times[:start])),
+        # The truth goes on from the last value that the model saw.
+        line("truth", np.concatenate([past[-1:], truth]), BLUE, **_time_axis(times[start - 1 :])),
+        line("forecast", forecast, ORANGE, dash="dash", **_time_axis(times[start:])),
+    ]
+
+
+def _band(times: np.ndarray, forecast: Float[np.ndarray, "pred_len"], interval: Interval, channel: int) -> list[Trace]:
+    """The lower and the upper edge of the interval, with the area between them."""
+    level, half_width = interval[0], interval[1][channel]
+    name = f"{100 * level:g} % prediction interval"
+    edge = {"legendgroup": "interval", "line": {"width": 0}, **_time_axis(times[-len(forecast) :])}
+    fill = {"fill": "tonexty", "fillcolor": "rgba(213,94,0,0.2)", "hovertemplate": "%{y}, upper end"}
+    return [
+        line(name, forecast - half_width, ORANGE, **edge, showlegend=False, hovertemplate="%{y}, lower end"),
+        line(name, forecast + half_width, ORANGE, **edge, **fill),
+    ]
+
+
+def _figure(traces: list[Trace], first: str, last: str) -> Figure:
+    """The traces over dates, with a tint behind the horizon (`first` to `last`)."""
+    tint = {"type": "rect", "yref": "paper", "x0": first, "x1": last, "y0": 0, "y1": 1}
+    return figure(
+        traces,
+        height=360,
+        x={"type": "date", "nticks": 8},
+        y={"title": {"text": "original units"}, "hoverformat": ".5g"},
+        hovermode="x unified",
+        shapes=[tint | {"fillcolor": FAINT, "line": {"width": 0}, "layer": "below"}],
+    )
+
+
+def _times(first_date: str, time_step: str, num_past: int, num_future: int) -> np.ndarray:
+    offset = pd.tseries.frequencies.to_offset(time_step)
+    first = pd.Timestamp(first_date).tz_localize(None)
+    past = pd.date_range(end=first, periods=num_past + 1, freq=offset)[:-1]
+    return np.asarray(past.append(pd.date_range(start=first, periods=num_future, freq=offset)), dtype="datetime64[s]")
+
+
+def _time_axis(times: np.ndarray) -> dict[str, Any]:
+    """The times for plotly: the first one and the step in milliseconds, or all of them where steps differ (months)."""
+    steps = np.unique(np.diff(times))
+    if len(steps) == 1:
+        return {"x0": str(times[0]), "dx": int(steps[0] / np.timedelta64(1, "ms"))}
+    return {"x": times.astype(str).tolist()}
+
+
+def _chosen_channels(columns: Sequence[str], shown: Shown, *, numbers_each: int) -> list[int]:
+    if shown.channels:
+        return [place for place, name in enumerate(columns) if name in shown.channels] or [len(columns) - 1]
+    count = shown.max_channels or min(MAX_CHANNELS, max(1, MAX_NUMBERS // numbers_each))
+    count = min(count, len(columns))
+    # The last one is the target by the field's convention.
+    return sorted(
+        {len(columns) - 1, *np.linspace(0, len(columns) - 1, count)[: count - 1].round().astype(int).tolist()}
+    )
