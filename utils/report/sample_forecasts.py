@@ -107,7 +107,7 @@ def _figure(traces: list[Trace], first: str, last: str) -> Figure:
     return figure(
         traces,
         height=360,
-        x={"type": "date", "nticks": 8},
+        x={"type": "date", "nticks": 5, "tickangle": 0},
         y={"title": {"text": "original units"}, "hoverformat": ".5g"},
         hovermode="x unified",
         shapes=[tint | {"fillcolor": FAINT, "line": {"width": 0}, "layer": "below"}],
