@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from exp.seeds import WrongInput, run_command
+from exp.command_line import WrongInput, run_command
 from exp.training.loop import Interrupted
 from exp.training.processes import StoppedElsewhere, close_processes, is_rank_zero, lost_process
 

@@ -7,8 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exp.checkpoint_task import CheckpointTask
-    from exp.exp_basic import Experiment
+    from exp.exp_basic import CheckpointTask, Experiment
 
 TASKS: dict[str, str] = {
     "long_term_forecast": "exp.exp_long_term_forecast:LongTermForecast",
@@ -19,7 +18,7 @@ TASKS: dict[str, str] = {
 
 
 def task_class(name: str) -> type[Experiment] | type[CheckpointTask]:
-    """The experiment of `--task_name`; a ValueError names the nearest ones."""
+    """The class of `--task_name`. Raises ValueError, naming the nearest task, for an unknown one."""
     if name not in TASKS:
         nearest = difflib.get_close_matches(name, TASKS, n=2, cutoff=0.3) or list(TASKS)
         raise ValueError(f"--task_name {name} is unknown; there are {', '.join(TASKS)} (nearest: {nearest[0]})")

@@ -1,62 +1,68 @@
-"""From the words of a command to `Settings`: the flags of exactly one task and one model."""
+"""From the words of a command to finished runs: parse the flags of its task and model, then run every seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 from transformers.hf_argparser import HfArg
 
 from data_provider.config import DataConfig
 from exp import TASKS, task_class
-from exp.checkpoint_task import CheckpointTask
 from exp.config import TrainConfig
-from exp.exp_basic import Experiment, Settings
+from exp.exp_basic import CheckpointTask, Experiment, FinishedRun, Settings
+from exp.training.processes import is_rank_zero, messages_of_all
 from models import MODELS, model_class
 from utils.flags import flag_names, parse_flags
 from utils.tracking import TrackConfig
 
-DESCRIPTION = "Train a forecaster, test it once, and leave a complete run folder."
+logger = logging.getLogger(__name__)
 COMMON = (DataConfig, TrainConfig, TrackConfig)
 
 
 @dataclass(frozen=True)
 class TaskSelection:
-    """The flag that decides which others there are."""
+    """The task, which decides what other flags exist."""
 
     task_name: str = HfArg(default="long_term_forecast", help=f"One of {', '.join(TASKS)}")
 
 
 @dataclass(frozen=True)
 class Selection(TaskSelection):
-    """The two flags that decide which others there are where a model is trained."""
+    """Task and model, which decide what other flags exist if a model is trained."""
 
     model: str = HfArg(default="BALM", help=f"One of {', '.join(MODELS)}, or tslib:NAME")
 
 
-def selected_task(arguments: Sequence[str]) -> type[Experiment] | type[CheckpointTask]:
-    """The class of the task that `arguments` name (ValueError if there is none)."""
-    return task_class(_select(arguments).task_name)
+class WrongInput(Exception):
+    """The flags or files make no experiment, for the reason in the message; nothing has been written."""
 
 
-def parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str]) -> tuple[Any, ...]:
-    """The configs of a task that takes everything else from a checkpoint; a ValueError as by `parse_command`."""
-    config_types = (TaskSelection, *task.task_configs)
-    elsewhere = flag_names((Selection, *COMMON)) - flag_names(config_types)
-    owners = dict.fromkeys(elsewhere, "training: the checkpoint says it")
-    _, *configs = parse_flags(
-        config_types,
-        arguments,
-        belongs_to=_owners(flag_names(config_types), arguments) | owners,
-        prog="run.py",
-        description=task.description,
-    )
-    return tuple(configs)
+def run_command(arguments: Sequence[str]) -> Iterator[str]:
+    """Run what the flags ask for and yield closing texts: one per run, and for several seeds one over all.
+
+    Raises WrongInput if that is not possible.
+    """
+    try:
+        task = task_class(_select(arguments).task_name)
+        if issubclass(task, CheckpointTask):
+            parsed = task(*_parse_checkpoint_task(task, arguments))
+        else:
+            parsed = parse_command(arguments)
+    except (ValueError, OSError) as error:
+        raise WrongInput(str(error) if is_rank_zero() else "") from error
+    if isinstance(parsed, CheckpointTask):
+        yield parsed.closing_text(parsed.run())
+    else:
+        yield from _run_all_seeds(parsed)
 
 
 def parse_command(arguments: Sequence[str]) -> Settings:
-    """What `arguments` ask for; a ValueError says in one line all that is wrong with them."""
+    """The settings of a command that trains. Raises ValueError, in one line, for all that is wrong with it."""
     chosen = _select(arguments)
     task, model = task_class(chosen.task_name), model_class(chosen.model)
     config_types = (Selection, *COMMON, model.Config, *task.task_configs)
@@ -65,8 +71,9 @@ def parse_command(arguments: Sequence[str]) -> Settings:
         arguments,
         belongs_to=_owners(flag_names(config_types), arguments),
         prog="run.py",
-        description=f"{DESCRIPTION} These are the flags of --model {chosen.model} --task_name {chosen.task_name}; "
-        "name another model or task before --help to see its own.",
+        description="Train a forecaster, test it once, and leave a complete run folder. These are the flags of "
+        f"--model {chosen.model} --task_name {chosen.task_name}; name another model or task before --help to see its "
+        "own.",
     )
     return Settings(
         task_name=chosen.task_name,
@@ -81,22 +88,33 @@ def parse_command(arguments: Sequence[str]) -> Settings:
     )
 
 
+def _parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str]) -> list[Any]:
+    """The configs of a task that works with a checkpoint. Raises ValueError like `parse_command`."""
+    config_types = (TaskSelection, *task.task_configs)
+    known = flag_names(config_types)
+    of_training = dict.fromkeys(flag_names((Selection, *COMMON)) - known, "training: the checkpoint says it")
+    belongs_to = _owners(known, arguments) | of_training
+    _, *configs = parse_flags(
+        config_types, arguments, belongs_to=belongs_to, prog="run.py", description=task.description
+    )
+    return configs
+
+
 def _select(arguments: Sequence[str]) -> Selection:
-    values = vars(Selection())
-    words = list(arguments)
-    for position, word in enumerate(words):
-        flag, equals, given = word.partition("=")
-        name = flag.removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name in values:
-            given = given if equals else (words[position + 1 : position + 2] or [""])[0]
-            if not given or given.startswith("--"):
-                raise ValueError(f"--{name} needs a value: {', '.join(MODELS if name == 'model' else TASKS)}")
-            values[name] = given
-    return Selection(**values)
+    """The values of --task_name and --model among `arguments`. Raises ValueError if one has no value."""
+    defaults = Selection()
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--task_name", "--task-name", nargs="?", default=defaults.task_name)
+    parser.add_argument("--model", nargs="?", default=defaults.model)
+    chosen, _ = parser.parse_known_args(arguments)
+    for name, choices in (("task_name", TASKS), ("model", MODELS)):
+        if not getattr(chosen, name):
+            raise ValueError(f"--{name} needs a value: {', '.join(choices)}")
+    return Selection(**vars(chosen))
 
 
 def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
-    """Whose the flags in `arguments` are that the chosen model and task do not have."""
+    """Flag -> the models or task that have it, for the flags that the chosen model and task do not have."""
     unknown = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
     if all(name in known or name.removeprefix("no_") in known for name in unknown):
         return {}
@@ -110,3 +128,57 @@ def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
             by_flag.setdefault(name, []).append(model)
     owners |= {name: f"--model {' or '.join(models)}" for name, models in by_flag.items()}
     return owners | {f"no_{name}": owner for name, owner in owners.items()}
+
+
+def _run_all_seeds(settings: Settings) -> Iterator[str]:
+    """Run each seed, keep those of several that are finished already, and yield the closing texts."""
+    seeds, all_metrics = settings.train.all_seeds, []
+    for seed in seeds:
+        experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
+        if isinstance(experiment, FinishedRun):
+            logger.info("seed %d is finished already: %s", seed, experiment.folder.path)
+            all_metrics.append(experiment.folder.read_metrics())
+        else:
+            metrics = experiment.run()
+            all_metrics.append(metrics)
+            if experiment.runtime.is_main:
+                yield experiment.closing_text(metrics)
+    if len(seeds) > 1 and is_rank_zero():
+        yield _mean_over_seeds(seeds, all_metrics)
+
+
+def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:
+    """The experiment, or the finished run of a seed; raises WrongInput on all ranks if it fails on one of them."""
+    built, reason = None, ""
+    try:
+        experiment = task_class(settings.task_name)
+        assert issubclass(experiment, Experiment)
+        built = experiment(settings)
+    except FinishedRun as finished:
+        built, reason = finished, "" if is_one_of_several else str(finished)
+    except (ValueError, OSError) as error:
+        reason = str(error) or type(error).__name__
+    reasons = messages_of_all(reason)
+    if reasons:
+        raise WrongInput("; ".join(reasons) if is_rank_zero() else "")
+    if len(messages_of_all(type(built).__name__)) > 1:
+        raise WrongInput(
+            f"--output_dir {settings.train.output_dir} holds a finished run for some processes only: name a folder "
+            "that every machine of this run sees"
+        )
+    assert built is not None
+    return built
+
+
+def _mean_over_seeds(seeds: list[int], all_metrics: list[dict[str, Any]]) -> str:
+    """A line per test set: mean and sample standard deviation of its errors."""
+    lines = [f"over the seeds {', '.join(map(str, seeds))} (mean ± standard deviation):"]
+    tests = [metrics["tests"] for metrics in all_metrics]
+    for name in tests[0]:
+        found = []
+        for error, value in tests[0][name].items():
+            if isinstance(value, float) and not error.endswith("_original"):
+                values = [test[name][error] for test in tests]
+                found.append(f"{error} {mean(values):.4f} ± {stdev(values):.4f}")
+        lines.append(f"  {name}: {', '.join(found)}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the flags said, and an experiment with its run folder; where it computes is `exp/training/runtime.py`."""
+"""Settings of a command, and the base classes of the tasks: training with a run folder, or work with a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the flags said."""
+    """The configs of one command that trains."""
 
     task_name: str
     model_name: str
@@ -45,7 +45,7 @@ class Settings:
         return replace(self, train=replace(self.train, seed=seed, seeds=[], itr=1, train_epochs=epochs))
 
     def record(self) -> dict[str, Any]:
-        """Every flag as JSON values, as config.json and checkpoints keep them."""
+        """Every flag as JSON values, for config.json and checkpoints."""
         return {
             "task_name": self.task_name,
             "model": self.model_name,
@@ -88,7 +88,7 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
 
 
 class Experiment:
-    """One kind of experiment. Built without writing anything; `run` then trains, tests and fills the run folder."""
+    """Base class of the tasks that train. Only `run` writes: it trains, tests and fills the run folder."""
 
     task_configs: ClassVar[tuple[type, ...]] = ()
     folder: RunFolder
@@ -100,18 +100,18 @@ class Experiment:
         self.tracking = Tracking(settings.track, self.runtime.accelerator, is_main=self.runtime.is_main)  # pyright: ignore
 
     def run(self) -> dict[str, Any]:
-        """Trains and tests; returns what metrics.json holds."""
+        """Train and test. Returns the content of metrics.json."""
         raise NotImplementedError
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """What a person reads at the end of the run."""
+        """The text that is printed at the end of the run."""
         raise NotImplementedError
 
     @contextmanager
     def folder_taken(self, record: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Holds the run folder against other processes; `record` goes into its config.json.
+        """Hold the lock of the run folder, after writing `record`, if any, into its config.json.
 
-        Refuses (OSError) a folder that another run is in, and one that not every process of this run can see.
+        Raises OSError if another process holds the lock, or if not every process of this run sees the folder.
         """
         with ExitStack() as held:
             self.runtime.on_main(lambda: self._take_folder(held, record))
@@ -134,7 +134,7 @@ class Experiment:
             self.folder.write_config({**record, "flag_roles": roles, "command": command})
 
     def folder_for(self, run_id: str) -> RunFolder:
-        """The run folder, with the refusal of a run that is finished already (ValueError)."""
+        """The run folder `run_id`. Raises ValueError if the run is finished (or is not, with `--is_training 0`)."""
         train = self.settings.train
         folder = RunFolder(Path(train.output_dir) / run_id)
         if folder.is_finished and train.is_training and not train.overwrite:
@@ -144,8 +144,29 @@ class Experiment:
         return folder
 
 
+class CheckpointTask:
+    """Base class of the tasks that work with the checkpoint of a finished run, which holds the model and data flags.
+
+    Such a task has the flags of `task_configs` only, and is built from these configs without writing anything.
+    """
+
+    task_configs: ClassVar[tuple[type, ...]] = ()
+    description: ClassVar[str] = ""
+
+    def __init__(self, *configs: Any):
+        raise NotImplementedError
+
+    def run(self) -> dict[str, Any]:
+        """Do the work. Returns what `closing_text` needs."""
+        raise NotImplementedError
+
+    def closing_text(self, result: dict[str, Any]) -> str:
+        """The text that is printed at the end."""
+        raise NotImplementedError
+
+
 class FinishedRun(ValueError):
-    """A run of the same id is there already; it is kept."""
+    """A finished run of the same id exists; it is kept."""
 
     def __init__(self, folder: RunFolder):
         super().__init__(

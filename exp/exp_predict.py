@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 from transformers.hf_argparser import HfArg
 
-from exp.checkpoint_task import CheckpointTask
+from exp.exp_basic import CheckpointTask
 from exp.predict.forecast_file import SUFFIXES, write_tables
 from exp.predict.forecaster import WindowForecasts, load_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file

@@ -1,4 +1,4 @@
-"""From flags to frozen dataclasses, through HfArgumentParser; a refusal names everything that is wrong at once."""
+"""Parse flags into frozen dataclasses with HfArgumentParser; one error names everything that is wrong."""
 
 from __future__ import annotations
 
@@ -9,56 +9,6 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 from transformers.hf_argparser import HfArgumentParser
-
-# Flags of Time-Series-Library and of the published scripts that mean nothing here, with what to use instead.
-FOREIGN_FLAGS = {
-    "activation": "",
-    "anomaly_ratio": "",
-    "augmentation_ratio": "",
-    "c_out": "the data file says it",
-    "channel_independence": "each model says it",
-    "checkpoints": "--output_dir",
-    "d_conv": "",
-    "d_layers": "",
-    "dec_in": "the data file says it",
-    "decomp_method": "",
-    "devices": "accelerate launch",
-    "distil": "",
-    "down_sampling_layers": "",
-    "down_sampling_method": "",
-    "down_sampling_window": "",
-    "e_layers": "",
-    "embed": "",
-    "enc_in": "the data file says it",
-    "exp_name": "--des",
-    "expand": "",
-    "extra_tag": "--des",
-    "factor": "",
-    "freq": "the dates of the data file say it",
-    "gpt_layers": "--llm_layers",
-    "gpu": "CUDA_VISIBLE_DEVICES",
-    "inverse": "errors are reported in both units",
-    "label_len": "no decoder is fed here",
-    "llm_dim": "the LLM says it",
-    "mask_rate": "",
-    "moving_avg": "",
-    "n_heads": "",
-    "num_kernels": "",
-    "num_workers": "no worker processes are needed",
-    "output_attention": "",
-    "p_hidden_dims": "",
-    "p_hidden_layers": "",
-    "patch_size": "--patch_len",
-    "prompt_domain": "",
-    "seasonal_patterns": "--m4_frequencies",
-    "seg_len": "",
-    "top_k": "",
-    "use_amp": "--precision bf16",
-    "use_dtw": "",
-    "use_gpu": "--device",
-    "use_multi_gpu": "accelerate launch",
-    "use_norm": "",
-}
 
 
 class FlagParser(HfArgumentParser):
@@ -76,14 +26,14 @@ def parse_flags(
 ) -> tuple[Any, ...]:
     """One instance of each of `config_types`, filled from `arguments`.
 
-    `belongs_to` says for flags of other models or tasks whose they are. Unknown flags raise one ValueError that names
-    all of them; `--help` prints and exits as argparse does.
+    `belongs_to` maps a flag of another model or task to its name. Raises one ValueError for all unknown flags;
+    `--help` prints and exits as in argparse.
     """
     declared = [(field, field.type) for config_type in config_types for field in fields(config_type)]
     types: list[Any] = list(config_types)
     parser = FlagParser(types, allow_abbrev=False, exit_on_error=False, **parser_options)
     for field, kind in declared:
-        # The parser writes `str` over `str | None`, in the very Field that a dataclass derived later would inherit.
+        # The parser overwrites `str | None` by `str`, in the Field objects that derived dataclasses share.
         field.type = kind
     try:
         *configs, unknown = parser.parse_args_into_dataclasses(
@@ -97,7 +47,7 @@ def parse_flags(
 
 
 def flag_names(config_types: Sequence[type]) -> set[str]:
-    """The names of all flags of `config_types`, without dashes."""
+    """The flags of `config_types`, without dashes."""
     return {field.name for config_type in config_types for field in fields(config_type) if field.init}
 
 
@@ -129,6 +79,8 @@ def _reason(flag: str, known: set[str], belongs_to: Mapping[str, str]) -> str:
     name = flag.lstrip("-").replace("-", "_")
     if name in belongs_to:
         return f"{flag} belongs to {belongs_to[name]}"
+    from utils.foreign_flags import FOREIGN_FLAGS  # read only where a command is wrong
+
     if name in FOREIGN_FLAGS:
         instead = FOREIGN_FLAGS[name]
         return f"{flag} (Time-Series-Library) means nothing here" + (f": {instead}" if instead else "")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from data_provider.m4 import load_m4
+from exp.command_line import WrongInput, run_command
 from exp.m4_scores import M4Reference, overall
-from exp.seeds import WrongInput, run_command
 from utils.finished_runs import read_run
 
 

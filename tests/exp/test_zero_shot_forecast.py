@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_provider.demo import DEMO_PATH
-from exp.seeds import WrongInput, run_command
+from exp.command_line import WrongInput, run_command
 from models.nlinear import NLinear
 from tests.exp.runs import flags, run_folder
 from utils.checkpoint import load_checkpoint

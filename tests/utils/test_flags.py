@@ -10,7 +10,8 @@ from transformers.hf_argparser import HfArg
 from data_provider.config import DataConfig
 from exp.command_line import parse_command
 from exp.config import TrainConfig
-from utils.flags import FOREIGN_FLAGS, flag_names, parse_flags
+from utils.flags import flag_names, parse_flags
+from utils.foreign_flags import FOREIGN_FLAGS
 from utils.tracking import TrackConfig
 
 
@@ -54,7 +55,9 @@ def test_a_refusal_is_one_line_that_names_what_is_wrong(words, reasons):
     ("words", "reason"),
     [
         (["--model", "BALMM"], "BALM"),
-        (["--model"], "--model needs a value"),
+        (["--model"], "--model needs a value: BALM"),
+        (["--model", "--data", "demo"], "--model needs a value"),
+        (["--task-name="], "--task_name needs a value: long_term_forecast"),
         (["--task_name", "anomaly_detection"], "--task_name"),
         (["--model", "BALM", "--lora_rank", "4"], "--lora_rank belongs to --model CALF"),
         (["--model", "DLinear", "--batch_size", "0"], "--batch_size must be at least 1, got 0"),
