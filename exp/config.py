@@ -30,8 +30,8 @@ class TrainConfig:
         help="Schedule: halving (two epochs at the peak, then half each epoch), one_cycle (over all steps), "
         "cosine (per epoch, see --cosine_epochs) or constant",
     )
-    cosine_epochs: int = HfArg(default=20, help="Epochs in which cosine falls to its floor of 1e-8")
-    adam_beta1: float = HfArg(default=0.9, help="Adam's first beta (one_cycle cycles it by itself)")
+    cosine_epochs: int = HfArg(default=20, help="Epochs in which cosine falls to 1e-8; it rises again after them")
+    adam_beta1: float = HfArg(default=0.9, help="Adam's beta1 (one_cycle varies it by itself)")
     train_epochs: int = HfArg(default=10, help="Epochs at most")
     patience: int = HfArg(default=10, help="Epochs without a better validation MSE before stopping")
     loss: Literal["default", "mse", "l1", "smooth_l1", "smape"] = HfArg(

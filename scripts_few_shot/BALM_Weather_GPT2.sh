@@ -5,8 +5,8 @@ extra=("$@")
 status=0
 balm() {
   [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model BALM --data Weather --seq_len 512 --percent 10 --llm_layers 6 --adam_beta1 0.95 \
-    --batch_size 32 --alignment_rows 16 --lradj cosine --learning_rate 0.0005 --patience 10 \
+  python run.py --model BALM --data Weather --seq_len 512 --percent 10 --llm_layers 6 --adam_beta1 0.9 \
+    --batch_size 32 --alignment_rows 16 --lradj cosine --cosine_epochs 5 --learning_rate 0.0005 --patience 10 \
     --pred_len "$@" "${extra[@]}" || status=$?
 }
 balm 96 --d_model 32 --d_ff 128 --train_epochs 15

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # BALM-TSF on Weather, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
-# The effective published settings: the rates that really ran, Adam's first beta 0.95, the global batch of all
-# processes, and InfoNCE among the rows of one published process (--alignment_rows).
+# The effective published settings: the rates that really ran (a cosine down to its floor in 5 epochs, then up again),
+# Adam's beta1 0.9, the global batch of all processes, and InfoNCE among the rows of one published process
+# (--alignment_rows).
 extra=("$@")
 status=0
 balm() {
   [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model BALM --data Weather --seq_len 512 --llm_layers 6 --adam_beta1 0.95 \
-    --batch_size 64 --alignment_rows 16 --lradj cosine --learning_rate 0.0005 --patience 10 \
+  python run.py --model BALM --data Weather --seq_len 512 --llm_layers 6 --adam_beta1 0.9 \
+    --batch_size 64 --alignment_rows 16 --lradj cosine --cosine_epochs 5 --learning_rate 0.0005 --patience 10 \
     --pred_len "$@" "${extra[@]}" || status=$?
 }
 balm 96 --d_model 32 --d_ff 128 --train_epochs 15

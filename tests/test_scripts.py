@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -43,6 +44,40 @@ def test_a_long_term_script_covers_the_four_horizons(script: Path, tmp_path: Pat
         return
     commands = commands_of(script, tmp_path)
     assert sorted(parse_command(command[1:]).data.pred_len for command in commands) == [96, 192, 336, 720]
+
+
+@pytest.mark.shared
+def test_every_published_recipe_of_balm_is_in_its_script(shared: Path, tmp_path: Path) -> None:
+    """The table has what really ran; a learning rate of it was not the one on the published command line."""
+    with (shared / "spec" / "recipes_balm.csv").open() as file:
+        recipes = list(csv.DictReader(file))
+    assert len(recipes) == 40
+    for number, recipe in enumerate(recipes):
+        (folder := tmp_path / str(number)).mkdir()
+        script = ROOT / f"scripts_{recipe['task']}" / f"BALM_{recipe['dataset']}_GPT2.sh"
+        commands = [parse_command(words[1:]) for words in commands_of(script, folder)]
+        (settings,) = (found for found in commands if found.data.pred_len == int(recipe["pred_len"]))
+        data, train, model = settings.data, settings.train, settings.model
+        rows = int(recipe["batch_per_process"])
+        expected = {
+            "data": (recipe["dataset"], int(recipe["percent"]), int(recipe["seq_len"])),
+            "rows": (rows * int(recipe["processes"]), rows),
+            "model": (int(recipe["d_model"]), int(recipe["d_ff"]), int(recipe["llm_layers"])),
+            "schedule": (recipe["effective_schedule"], float(recipe["effective_peak_learning_rate"])),
+            "cosine_epochs": int(recipe["effective_cosine_epochs"] or train.cosine_epochs),
+            "adam_beta1": float(recipe["effective_adam_beta1"]),
+            "epochs": (int(recipe["train_epochs"]), int(recipe["patience"])),
+        }
+        found = {
+            "data": (data.data, data.percent, data.seq_len),
+            "rows": (train.batch_size, model.alignment_rows),
+            "model": (model.d_model, model.d_ff, model.llm_layers),
+            "schedule": (train.lradj, train.learning_rate),
+            "cosine_epochs": train.cosine_epochs,
+            "adam_beta1": train.adam_beta1,
+            "epochs": (train.train_epochs, train.patience),
+        }
+        assert found == expected, recipe
 
 
 def test_a_script_goes_on_after_a_run_that_fails_and_says_so_at_the_end(tmp_path: Path) -> None:

@@ -22,7 +22,10 @@ def halving(epoch: int) -> float:
 
 
 def cosine(epoch: int, *, half_period: int, floor: float) -> float:
-    """Factor of the peak rate: from 1 to `floor` in `half_period` epochs, then up again, as in the published code."""
+    """Factor of the peak rate: from 1 down to `floor` in `half_period` epochs, then up again.
+
+    As in the published code of CALF (`half_period` 20) and BALM-TSF on Weather (5, in trainings of 10 and 15 epochs).
+    """
     return floor + (1 - floor) * (1 + cos(pi * epoch / half_period)) / 2
 
 
