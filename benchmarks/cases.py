@@ -21,7 +21,7 @@ from data_provider.data_factory import data_provider
 from data_provider.demo import synthetic_table
 from data_provider.series import load_series
 from data_provider.windows import Batch
-from layers.backbones import RANDOM, LLMConfig
+from layers.backbone_loading import RANDOM, LLMConfig
 from models.balm import BALM, BALMConfig
 from models.base import Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig

@@ -1,33 +1,59 @@
-"""BALM as published, written plainly: the yardstick of the speed-ups, and no straw man (see `PlainBALM`)."""
+"""BALM as published, written plainly: what the speed-ups are measured against."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Integer
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.activations import NewGELUActivation
 
+from layers.backbones import Backbone
+from layers.text_encoder import TextEncoder
 from models.balm import BALM
 
 
-class PlainBALM(BALM):
-    """BALM whose text branch is a whole forward of transformers' GPT-2 for every row.
+class PlainTextEncoder(TextEncoder):
+    """A whole forward of transformers' GPT-2 for every row, with its own copy of the learnable prompt in front."""
 
-    The learnable prompt is repeated in front of each row, rows are padded to the longest, all positions go through all
-    blocks, and in training the LLM drops out if `llm_drops_out` (as published). Everything else is our own model, so
-    the ratio is about the text branch and the prompts alone; prompts too are made by our vectorised code.
+    def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
+        assert self.learnable_prompt is not None
+        words = self.backbone.embed(ids)
+        rows = torch.cat([self.learnable_prompt.to(words.dtype).expand(len(ids), -1, -1), words], dim=1)
+        model, ends = self.backbone.model, lengths + len(self.learnable_prompt)
+        model.train(self.training and self.dropout)
+        states = self.backbone.states(rows, ends)
+        model.eval()
+        return self.tail(states, ends)
+
+
+class PlainBALM(BALM):
+    """BALM with `PlainTextEncoder` and transformers' own GELU; `llm_drops_out` in training, as published.
+
+    Everything else is our own model, so the ratio is about the text encoder and the prompts alone; prompts too are made
+    by our vectorised code.
     """
 
-    llm_drops_out = True
+    @property
+    def llm_drops_out(self) -> bool:
+        """Whether the frozen LLM's dropout is active in training."""
+        assert self.text_encoder is not None
+        return self.text_encoder.dropout
 
-    def text_states(
-        self, prompt_ids: Integer[Tensor, "row width"], prompt_lengths: Integer[Tensor, "row"]
-    ) -> Float[Tensor, "row state d"]:
-        assert self.llm is not None and self.learnable_prompt is not None
-        longest = int(prompt_lengths.max())
-        padding = torch.arange(longest, device=prompt_ids.device) >= prompt_lengths.long()[:, None]
-        ids = prompt_ids[:, :longest].long().masked_fill(padding, self.llm.pad_id)
-        prefix = self.learnable_prompt.to(self.gpt2.wte.weight.dtype).expand(len(ids), -1, -1)
-        self.gpt2.train(self.training and self.llm_drops_out)
-        states = self.gpt2(inputs_embeds=torch.cat([prefix, self.gpt2.wte(ids)], dim=1), use_cache=False)
-        self.gpt2.eval()
-        return states.last_hidden_state[:, -self.num_states :].float()
+    @llm_drops_out.setter
+    def llm_drops_out(self, drops_out: bool) -> None:
+        assert self.text_encoder is not None
+        self.text_encoder.dropout = drops_out
+
+    def _text_encoder(self, backbone: Backbone) -> TextEncoder:
+        encoder = super()._text_encoder(backbone)
+        encoder.__class__ = PlainTextEncoder
+        use_published_gelu(backbone.model)
+        return encoder
+
+
+def use_published_gelu(model: nn.Module) -> None:
+    """Puts back transformers' GELU in eight steps, which `wrap_backbone` replaces by torch's fused one."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.GELU):
+                setattr(module, name, NewGELUActivation())

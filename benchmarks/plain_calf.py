@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from transformers.activations import NewGELUActivation
-from transformers.pytorch_utils import Conv1D
 
+from benchmarks.plain_balm import use_published_gelu
 from layers.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
 from models.base import Forecast
@@ -22,14 +21,10 @@ class PlainCALF(CALF):
     """
 
     def use_published_modules(self) -> PlainCALF:
-        """Puts transformers' GELU and linear maps back into both branches; returns the model."""
+        """Puts transformers' GELU back into both branches; returns the model."""
         for branch in (self.temporal_gpt2, self.textual):
             assert branch is not None
-            for block in branch.h:
-                setattr(block.mlp, "act", NewGELUActivation())  # noqa: B010
-            for module in branch.modules():
-                if isinstance(module, Conv1D):
-                    module.__class__ = Conv1D
+            use_published_gelu(branch)
         return self
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:

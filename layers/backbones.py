@@ -1,130 +1,120 @@
-"""The frozen GPT-2 and its tokenizer: from the hub, from a directory, or seeded random weights."""
+"""What the library needs of a language model, and the one adapter over transformers."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from safetensors import SafetensorError
+from jaxtyping import Float, Int
 from tokenizers import Tokenizer
-from transformers import GPT2Config, GPT2Model
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.activations import NewGELUActivation
 
-from layers.tokenizer import END_OF_TEXT, byte_level_tokenizer, find_tokenizer
+from layers.tokenizer import END_OF_TEXT
 
-RANDOM = "random"
-T = TypeVar("T")
-
-
-class _FirstBlocks(GPT2Model):
-    """GPT-2 whose loading passes over the blocks that `n_layer` leaves out without reading them."""
-
-    _keys_to_ignore_on_load_unexpected = [r"(^|\.)h\.\d+\.", r"attn\.(masked_)?bias", r"^lm_head\."]
+# Settings that decide what a GPT-2 computes, in the order in which its fingerprint has always held them.
+HASHED = ("n_embd", "n_head", "n_layer", "n_positions", "activation_function", "layer_norm_epsilon")
+# These joined later: they are hashed only where they are not the default, so that old fingerprints stay the same.
+HASHED_UNLESS_DEFAULT = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False}
 
 
 @dataclass(frozen=True)
-class LLMConfig:
-    """Which language model stands in the text branch, and how much of it."""
+class Backbone:
+    """A frozen language model with the tokenizer whose ids its word table holds.
 
-    llm_model: str = field(
-        default="openai-community/gpt2",
-        metadata={
-            "help": "GPT-2 as a Hugging Face hub id, as a local directory with config.json and model.safetensors, or "
-            "`random` for seeded random weights (the control experiment; needs no file)"
-        },
-    )
-    llm_layers: int = field(default=6, metadata={"help": "number of GPT-2 blocks to use, counted from the first"})
-    llm_tokenizer: str | None = field(
-        default=None,
-        metadata={
-            "help": "directory with tokenizer.json, or vocab.json and merges.txt, to read prompts with; default: the "
-            "tokenizer of --llm_model, or a byte-level one made by rule for `random`"
-        },
-    )
-    llm_width: int = field(default=768, metadata={"help": "width of the hidden states, for --llm_model random only"})
-    llm_heads: int = field(default=12, metadata={"help": "number of attention heads, for --llm_model random only"})
-    llm_seed: int = field(default=2021, metadata={"help": "seed of random LLM weights; independent of --seed"})
-
-    def __post_init__(self) -> None:
-        """ValueError for sizes that no GPT-2 has."""
-        for name in ("llm_layers", "llm_width", "llm_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        if self.llm_width % self.llm_heads:
-            raise ValueError(
-                f"--llm_width must be a multiple of --llm_heads, got {self.llm_width} and {self.llm_heads}"
-            )
-        if self.llm_model != RANDOM:
-            defaults = {f.name: f.default for f in fields(LLMConfig)}
-            changed = [f"--{n}" for n in ("llm_width", "llm_heads") if getattr(self, n) != defaults[n]]
-            if changed:
-                raise ValueError(
-                    f"{' and '.join(changed)} can be chosen for --llm_model random only; {self.llm_model} has its own"
-                )
-
-
-@dataclass(frozen=True)
-class LLM:
-    """A frozen GPT-2 with the tokenizer whose ids its word table holds.
-
-    `fingerprint` names it for checkpoints: name, layers, sha256 over architecture and weights, the tokenizer's, random.
+    `fingerprint` identifies it in checkpoints: name, number of blocks, SHA-256 of architecture and weights, that of the
+    tokenizer, and whether its weights are random. `is_causal`: no position sees a later one.
     """
 
-    model: GPT2Model
+    model: PreTrainedModel
     tokenizer: Tokenizer
     fingerprint: dict[str, Any]
-    is_random: bool
+    is_causal: bool = True
+
+    @property
+    def name(self) -> str:
+        """Hub id, directory, or `random`."""
+        return self.fingerprint["name"]
+
+    @property
+    def width(self) -> int:
+        """Dimensions of a state."""
+        return self.model.config.hidden_size
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads of a block."""
+        return self.model.config.num_attention_heads
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks that are used."""
+        return self.model.config.num_hidden_layers
+
+    @property
+    def num_positions(self) -> int:
+        """The longest sequence that the model can read."""
+        return self.model.config.max_position_embeddings
 
     @property
     def pad_id(self) -> int:
-        """The end-of-text token, which GPT-2 is padded with."""
+        """The end-of-text token, with which GPT-2 is padded."""
         pad_id = self.tokenizer.token_to_id(END_OF_TEXT)
         assert pad_id is not None
         return pad_id
 
+    def word_table(self) -> Float[Tensor, "word width"]:
+        """The embedding of every word."""
+        weight = self.model.get_input_embeddings().weight
+        assert isinstance(weight, Tensor)
+        return weight
 
-def load_backbone(
-    config: LLMConfig,
-    words: Sequence[str] = (),
-    dtype: torch.dtype = torch.float32,
-    *,
-    random_weights: bool = False,
-) -> LLM:
-    """The first `llm_layers` blocks of the LLM that `config` names, frozen, in eval mode and in `dtype`.
+    def embed(self, ids: Int[Tensor, "row position"]) -> Float[Tensor, "row position width"]:
+        """Word embeddings, as the model's first block gets them but for positions."""
+        return self.model.get_input_embeddings()(ids)
 
-    `words` become single tokens of the tokenizer made by rule (`random` without `--llm_tokenizer`). `random_weights`
-    keeps the named LLM's architecture and tokenizer but none of its weights. The global random state is not touched.
-    Raises ValueError or FileNotFoundError with one line when the LLM or its tokenizer cannot be had.
-    """
-    if config.llm_model == RANDOM:
-        directory = config.llm_tokenizer
-        tokenizer = find_tokenizer(directory, flag="--llm_tokenizer") if directory else byte_level_tokenizer(words)
-        model = _random_gpt2(_random_architecture(config, tokenizer.get_vocab_size()), config.llm_seed)
-    else:
-        architecture = _named_architecture(config)
-        tokenizer = _named_tokenizer(config)
-        if random_weights:
-            model = _random_gpt2(architecture, config.llm_seed)
-        else:
-            model = _pretrained_gpt2(config, architecture)
-    is_random = random_weights or config.llm_model == RANDOM
-    return wrap_backbone(model, tokenizer, name=config.llm_model, is_random=is_random, dtype=dtype)
+    def states(
+        self,
+        embeddings: Float[Tensor, "row position width"],
+        ends: Int[Tensor, "row"],
+        *,
+        prefix: DynamicCache | None = None,
+    ) -> Float[Tensor, "row position width"]:
+        """States of the last block after the model's final norm; rows are padded behind their `ends`, counted in rows.
 
+        `prefix` holds the keys and values of positions before the rows, shared by all of them (`read_prefix`); a causal
+        model needs no mask, since padding stands behind every position that is read.
+        """
+        num_rows, num_positions = embeddings.shape[:2]
+        places = torch.arange(num_positions, device=embeddings.device)
+        inputs: dict[str, Any] = {"inputs_embeds": embeddings, "use_cache": prefix is not None}
+        if not self.is_causal:
+            inputs["attention_mask"] = (places < ends[:, None]).long()
+        elif prefix is not None:
+            inputs[_cache_argument(self.model)] = _repeated(prefix, num_rows, self.model)
+            places = places + prefix.get_seq_length()
+        return self.model(**inputs, position_ids=places[None]).last_hidden_state
 
-def llm_width(config: LLMConfig) -> int:
-    """Width of the hidden states of the LLM that `config` names, without loading its weights."""
-    return config.llm_width if config.llm_model == RANDOM else _named_architecture(config).n_embd
+    def read_prefix(
+        self, prefix: Float[Tensor, "position width"]
+    ) -> tuple[Float[Tensor, "position width"], DynamicCache]:
+        """States of a prefix read alone, and its keys and values, both with the prefix's gradient (causal models)."""
+        cache = DynamicCache(config=self.model.config)
+        places = torch.arange(len(prefix), device=prefix.device)
+        inputs: dict[str, Any] = {"inputs_embeds": prefix[None], "position_ids": places[None], "use_cache": True}
+        states = self.model(**inputs, **{_cache_argument(self.model): cache}).last_hidden_state
+        return states[0], cache
 
 
 def wrap_backbone(
-    model: GPT2Model, tokenizer: Tokenizer, *, name: str, is_random: bool, dtype: torch.dtype = torch.float32
-) -> LLM:
-    """`model` and `tokenizer` as a frozen LLM with its fingerprint; ValueError when they do not fit each other."""
+    model: PreTrainedModel, tokenizer: Tokenizer, *, name: str, is_random: bool, dtype: torch.dtype = torch.float32
+) -> Backbone:
+    """`model` and `tokenizer` as a frozen backbone in `dtype`; ValueError when they do not fit each other."""
     if tokenizer.get_vocab_size() > model.config.vocab_size:
         raise ValueError(
             f"--llm_tokenizer has {tokenizer.get_vocab_size()} tokens but {name} knows only {model.config.vocab_size}: "
@@ -134,100 +124,46 @@ def wrap_backbone(
         raise ValueError(f"the tokenizer of {name} has no {END_OF_TEXT} token, so it is not GPT-2's: choose another")
     fingerprint = {
         "name": name,
-        "layers": model.config.n_layer,
+        "layers": model.config.num_hidden_layers,
         "sha256": _sha256_of_model(model),
         "tokenizer_sha256": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
         "random": is_random,
     }
+    _fuse_gelu(model)
     frozen: Any = model.eval().requires_grad_(False)
-    return LLM(frozen.to(dtype), tokenizer, fingerprint, is_random)
+    return Backbone(frozen.to(dtype), tokenizer, fingerprint)
 
 
-def _random_architecture(config: LLMConfig, vocab_size: int) -> GPT2Config:
-    return GPT2Config(
-        vocab_size=vocab_size,
-        n_embd=config.llm_width,
-        n_head=config.llm_heads,
-        n_layer=config.llm_layers,
-        bos_token_id=vocab_size - 1,
-        eos_token_id=vocab_size - 1,
-    )
-
-
-def _random_gpt2(architecture: GPT2Config, seed: int) -> GPT2Model:
-    architecture._attn_implementation = "sdpa"
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return GPT2Model(architecture)
-
-
-def _named_architecture(config: LLMConfig) -> GPT2Config:
-    """The named LLM's architecture cut to `llm_layers` blocks."""
-    directory = Path(config.llm_model)
-    if directory.is_dir() and not (directory / "config.json").is_file():
-        raise FileNotFoundError(f"--llm_model {directory} has no config.json: name a directory that holds a GPT-2")
-    found = _from_hub(config, lambda: GPT2Config.get_config_dict(config.llm_model)[0])
-    if found.get("model_type") != "gpt2":
-        raise ValueError(f"--llm_model must be a GPT-2, but {config.llm_model} is of type {found.get('model_type')!r}")
-    architecture = GPT2Config.from_dict(found)
-    if config.llm_layers > architecture.n_layer:
-        raise ValueError(
-            f"--llm_layers must be at most {architecture.n_layer}, the number of blocks of {config.llm_model}, "
-            f"got {config.llm_layers}"
-        )
-    architecture.n_layer = config.llm_layers
-    return architecture
-
-
-def _pretrained_gpt2(config: LLMConfig, architecture: GPT2Config) -> GPT2Model:
-    def load() -> Any:
-        return _FirstBlocks.from_pretrained(
-            config.llm_model,
-            config=architecture,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-
-    model, info = _from_hub(config, load)
-    if info["missing_keys"]:
-        missing = sorted(info["missing_keys"])[0]
-        raise ValueError(f"--llm_model {config.llm_model} lacks weights of a GPT-2 ({missing}): choose a whole one")
-    return model
-
-
-def _named_tokenizer(config: LLMConfig) -> Tokenizer:
-    if config.llm_tokenizer:
-        return find_tokenizer(config.llm_tokenizer, flag="--llm_tokenizer")
-    if Path(config.llm_model).is_dir():
-        return find_tokenizer(config.llm_model, flag="--llm_model")
-    return _from_hub(config, lambda: Tokenizer.from_file(hf_hub_download(config.llm_model, "tokenizer.json")))
-
-
-def _from_hub(config: LLMConfig, load: Callable[[], T]) -> T:
-    """What `load` returns; when it finds no file, one line that says what can be done."""
-    try:
-        return load()
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if Path(config.llm_model).is_dir():
-            reason = str(error).splitlines()[0]
-            raise FileNotFoundError(
-                f"--llm_model {config.llm_model} must hold config.json and model.safetensors of a GPT-2: {reason}"
-            ) from error
-        raise FileNotFoundError(
-            f"--llm_model {config.llm_model} cannot be loaded ({type(error).__name__}): if the hub is out of reach, "
-            "set HF_ENDPOINT to a mirror, give a local directory, or use --llm_model random as the control experiment"
-        ) from error
-
-
-def _sha256_of_model(model: GPT2Model) -> str:
-    """Hash of the sizes and float32 weights, the same wherever and in whichever library version they were stored."""
-    architecture = model.config
-    names = ("n_embd", "n_head", "n_layer", "n_positions", "activation_function", "layer_norm_epsilon")
-    digest = hashlib.sha256(json.dumps({name: getattr(architecture, name) for name in names}).encode())
+def _sha256_of_model(model: PreTrainedModel) -> str:
+    """Hash of settings and float32 weights, the same wherever and in whichever library version they were stored."""
+    settings = {name: getattr(model.config, name) for name in HASHED}
+    for name, default in HASHED_UNLESS_DEFAULT.items():
+        if getattr(model.config, name) != default:
+            settings[name] = getattr(model.config, name)
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for name, parameter in sorted(model.named_parameters()):
         digest.update(name.encode())
         digest.update(parameter.detach().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _fuse_gelu(model: nn.Module) -> None:
+    """Puts torch's fused tanh GELU in place of transformers' GELU in eight steps: the same function, much faster."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU(approximate="tanh"))
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
+    """What `forward` calls its cache: `past_key_values` until transformers 5.20 or so, `cache` since."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def _repeated(prefix: DynamicCache, num_rows: int, model: PreTrainedModel) -> DynamicCache:
+    """A new cache whose keys and values are those of `prefix` for every row (a cache grows at each call)."""
+    rows = DynamicCache(config=model.config)
+    for number, layer in enumerate(prefix.layers):
+        keys, values = (getattr(layer, name) for name in ("keys", "values"))
+        rows.update(keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), number)
+    return rows

@@ -15,26 +15,16 @@ from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from layers.fast_gpt2.frozen_layers import FrozenConv1D, frozen_mlp
-
 MANY_TOKENS = 128
 
 
 def frozen_twin(model: GPT2Model) -> GPT2Model:
     """A frozen copy of `model` without its word table that shares the weights of attention and feed-forward with it.
 
-    Layer norms and position embeddings are the twin's own. The tanh GELU is torch's fused one, and the linear maps know
-    that they are frozen: the same functions in fewer passes over memory.
+    Layer norms and position embeddings are the twin's own.
     """
     shared = {id(p): p for module in model.modules() if isinstance(module, Conv1D) for p in module.parameters()}
-    twin = copy.deepcopy(model, {**shared, id(model.wte): nn.Identity()}).requires_grad_(False)
-    if model.config.activation_function == "gelu_new":
-        for block in _blocks(twin):
-            block.mlp.act = nn.GELU(approximate="tanh")
-    for module in twin.modules():
-        if isinstance(module, Conv1D):
-            module.__class__ = FrozenConv1D
-    return twin
+    return copy.deepcopy(model, {**shared, id(model.wte): nn.Identity()}).requires_grad_(False)
 
 
 def gpt2_features(model: GPT2Model, tokens: Float[Tensor, "row token width"]) -> list[Float[Tensor, "row token width"]]:
@@ -60,7 +50,7 @@ def _block_output(block: GPT2Block, hidden: Float[Tensor, "row token width"]) ->
     heads = projected.unflatten(-1, (3, attention.num_heads, -1)).transpose(1, 3)
     query, key, value = heads.unbind(2)
     dropout = attention.attn_dropout.p if attention.training else 0.0
-    attend = partial(F.scaled_dot_product_attention, is_causal=True, dropout_p=dropout, scale=_attention_scale(block))
+    attend = partial(F.scaled_dot_product_attention, is_causal=True, dropout_p=dropout, scale=attention.scaling)
     if dropout and query.device.type == "cpu" and query.shape[2] >= MANY_TOKENS and torch.is_grad_enabled():
         # With dropout the CPU has no kernel but the one that keeps its maps, [token, token] for every row and head.
         mixed = checkpoint(attend, query, key, value, use_reentrant=False)
@@ -68,11 +58,4 @@ def _block_output(block: GPT2Block, hidden: Float[Tensor, "row token width"]) ->
         mixed = attend(query, key, value)
     assert isinstance(mixed, Tensor)
     hidden = hidden + attention.resid_dropout(attention.c_proj(mixed.transpose(1, 2).flatten(2)))
-    return hidden + block.mlp.dropout(frozen_mlp(block.mlp, block.ln_2(hidden)))
-
-
-def _attention_scale(block: GPT2Block) -> float:
-    """1/sqrt(head width), or what the few GPT-2s that were trained with another scale say."""
-    attention = block.attn
-    scale = attention.head_dim**-0.5 if attention.config.scale_attn_weights else 1.0
-    return scale / ((attention.layer_idx or 0) + 1) if attention.config.scale_attn_by_inverse_layer_idx else scale
+    return hidden + block.mlp(block.ln_2(hidden))

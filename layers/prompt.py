@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -23,6 +24,31 @@ TYPICAL = (
     "min value -1.5534523725509644, max value 2.1234567165374756, median value -0.12312345206737518, "
     "the trend of input is downward, top 5 lags are : [168, 144, 192, 120, 216], "
 )
+
+
+@dataclass(frozen=True)
+class PromptWriter:
+    """Puts rows into words and tokens: numbers in full float32 precision or rounded to `digits` decimals.
+
+    `all_lags` and `float32` are the published statistics (`RowStatistics.of`).
+    """
+
+    tokenizer: Tokenizer
+    digits: int | None = None
+    all_lags: bool = False
+    float32: bool = False
+
+    def tokens(
+        self, rows: Float[Tensor, "row time"], *, min_tokens: int = 0
+    ) -> tuple[Integer[Tensor, "row width"], Integer[Tensor, "row"]]:
+        """Token ids of each row's prompt, filled with zeros, and their number (at least `min_tokens`)."""
+        statistics = RowStatistics.of(rows, all_lags=self.all_lags, float32=self.float32)
+        return tokenise(self.tokenizer, prompt_texts(statistics, self.digits), min_tokens=min_tokens)
+
+    @property
+    def typical_length(self) -> int:
+        """Tokens of a prompt of usual length: tells before any row is read whether prompts fit the model."""
+        return len(self.tokenizer.encode(TYPICAL).ids)
 
 
 def prompt_texts(statistics: RowStatistics, digits: int | None = None) -> list[str]:

@@ -1,25 +1,27 @@
-"""BALM-TSF: a patch encoder beside a frozen GPT-2 that reads each row's statistics (arXiv 2509.00622)."""
+"""BALM-TSF: a patch encoder beside a frozen language model that reads each row's statistics (arXiv 2509.00622)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
 from layers.alignment import balancing_scale, info_nce, token_deviation
-from layers.backbones import LLM, LLMConfig, llm_width, load_backbone
-from layers.fast_gpt2.text_states import text_states
+from layers.backbone_loading import LLMConfig, llm_width, load_backbone
+from layers.backbones import Backbone
 from layers.gather_rows import rows_of_all_processes
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.patching import PatchEmbedding, cut_patches, num_patches
-from layers.prompt import TYPICAL, WORDS, prompt_texts, tokenise
-from layers.statistics import NUM_LAGS, RowStatistics
-from layers.text_attention import TextAttention
+from layers.prompt import WORDS, PromptWriter
+from layers.statistics import NUM_LAGS
+from layers.text_controls import AttentionTextEncoder, ShuffledTextEncoder
+from layers.text_encoder import TextEncoder, TextFeatures
 from models.base import Forecast, Forecaster, ForecastSpec
 
 # What --compat_official turns on, all at once: the published code's departures from the paper.
@@ -30,106 +32,80 @@ PUBLISHED: dict[str, Any] = {
     "all_lags": True,
     "float32_statistics": True,
 }
-
-
-@dataclass(frozen=True)
-class Text:
-    """All that the rest of the model needs of a row's text states."""
-
-    head: Float[Tensor, "row state d_ff"]
-    mean: Float[Tensor, "row d"]
-    deviation: Float[Tensor, "row d"]
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Both branches of some rows; `scale` is what the text is divided by."""
-
-    statistics: InstanceStatistics
-    time_tokens: Float[Tensor, "row patch d"]
-    text: Text | None
-    scale: Float[Tensor, "row d"] | None
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TEXT_ENCODERS: dict[str, type[TextEncoder]] = {
+    "llm": TextEncoder,
+    "random_llm": TextEncoder,
+    "attention": AttentionTextEncoder,
+    "shuffled": ShuffledTextEncoder,
+}
 
 
 @dataclass(frozen=True)
 class BALMConfig(LLMConfig):
     """Sizes of BALM, its controls, and the published code's departures from the paper as switches."""
 
-    d_model: int = field(default=32, metadata={"help": "width of a patch embedding"})
-    d_ff: int = field(default=128, metadata={"help": "how many of the LLM's dimensions the head reads, the first ones"})
-    patch_len: int = field(default=16, metadata={"help": "length of a patch in time steps"})
-    stride: int = field(default=8, metadata={"help": "time steps from one patch to the next"})
-    dropout: float = field(default=0.1, metadata={"help": "dropout of patch embeddings and of the head's output"})
-    text_branch: Literal["llm", "random_llm", "none", "attention", "shuffled"] = field(
+    d_model: int = HfArg(default=32, help="width of a patch embedding")
+    d_ff: int = HfArg(default=128, help="how many of the LLM's dimensions the head reads, the first ones")
+    patch_len: int = HfArg(default=16, help="length of a patch in time steps")
+    stride: int = HfArg(default=8, help="time steps from one patch to the next")
+    dropout: float = HfArg(default=0.1, help="dropout of patch embeddings and of the head's output")
+    text_branch: Literal["llm", "random_llm", "none", "attention", "shuffled"] = HfArg(
         default="llm",
-        metadata={
-            "help": "what stands beside the patch encoder: llm, the frozen LLM; random_llm, its architecture with "
-            "random weights (--llm_seed); none; attention, one trainable attention layer over the LLM's word "
-            "embeddings; shuffled, the LLM reads the prompt of the row half a batch away, in training and evaluation"
-        },
+        help="what stands beside the patch encoder: llm, the frozen LLM; random_llm, its architecture with random "
+        "weights (--llm_seed); none; attention, one trainable attention layer over the LLM's word embeddings; "
+        "shuffled, the LLM reads the prompt of the row half a batch away, in training and evaluation",
     )
-    learnable_prompt: bool = field(default=True, metadata={"help": "put trainable prompt tokens before the text"})
-    freeze_prompt_after: int | None = field(
+    learnable_prompt: bool = HfArg(default=True, help="put trainable prompt tokens before the text")
+    freeze_prompt_after: int | None = HfArg(
         default=None,
-        metadata={
-            "help": "train the prompt tokens for this many epochs only (0 = never); each row's text is then read once "
-            "and kept. Default: train them always"
-        },
+        help="train the prompt tokens for this many epochs only (0 = never); each row's text is then read once and "
+        "kept. Default: train them always",
     )
-    prompt_digits: int | None = field(
-        default=None,
-        metadata={"help": "decimals of the (normalised) numbers in a prompt. Default: full float32 precision"},
+    prompt_digits: int | None = HfArg(
+        default=None, help="decimals of the (normalised) numbers in a prompt. Default: full float32 precision"
     )
-    text_state_dtype: Literal["fp32", "bf16"] = field(
-        default="fp32", metadata={"help": "precision in which constant text states are kept in memory"}
+    text_state_dtype: Literal["fp32", "bf16"] = HfArg(
+        default="fp32", help="precision in which constant text states are kept in memory"
     )
-    scaling: bool = field(default=True, metadata={"help": "scale text states to the deviation of the time tokens"})
-    alignment_weight: float = field(default=1.0, metadata={"help": "weight of the contrastive loss (0 = without it)"})
-    alignment_rows: int = field(
+    scaling: bool = HfArg(default=True, help="scale text states to the deviation of the time tokens")
+    alignment_weight: float = HfArg(default=1.0, help="weight of the contrastive loss (0 = without it)")
+    alignment_rows: int = HfArg(
         default=0,
-        metadata={
-            "help": "contrast rows within groups of this many consecutive rows of a process's batch (0 = all of them); "
-            "the published runs on 4 processes contrasted 24 rows"
-        },
+        help="contrast rows within groups of this many consecutive rows of a process's batch (0 = all of them); the "
+        "published runs on 4 processes contrasted 24 rows",
     )
-    gather_negatives: bool = field(
+    gather_negatives: bool = HfArg(
         default=False,
-        metadata={
-            "help": "contrast the rows of all processes together, as one process with the whole batch would (default: "
-            "each process its own rows, as published)"
-        },
+        help="contrast the rows of all processes together, as one process with the whole batch would (default: each "
+        "process its own rows, as published)",
     )
-    prompt_padding: Literal["aligned", "published"] = field(
+    prompt_padding: Literal["aligned", "published"] = HfArg(
         default="aligned",
-        metadata={
-            "help": "aligned: padding is unseen and every row read at its own end; published: prompts are filled with "
-            "end-of-text tokens to the longest of the batch, which are read as text"
-        },
+        help="aligned: padding is unseen and every row read at its own end; published: prompts are filled with "
+        "end-of-text tokens to the longest of the batch, which are read as text",
     )
-    positive_among_negatives: bool = field(
-        default=False, metadata={"help": "published: the contrastive loss counts a row's own text as a negative too"}
+    positive_among_negatives: bool = HfArg(
+        default=False, help="published: the contrastive loss counts a row's own text as a negative too"
     )
-    llm_dropout: bool = field(default=False, metadata={"help": "published: the frozen LLM drops out while training"})
-    all_lags: bool = field(
-        default=False, metadata={"help": "published: lag 0 and every lag's mirror seq_len-k are among the top 5 lags"}
+    llm_dropout: bool = HfArg(default=False, help="published: the frozen LLM drops out while training")
+    all_lags: bool = HfArg(
+        default=False, help="published: lag 0 and every lag's mirror seq_len-k are among the top 5 lags"
     )
-    float32_statistics: bool = field(
+    float32_statistics: bool = HfArg(
+        default=False, help="published: statistics in float32, whose rounding orders equal lags; default: smaller first"
+    )
+    patch_input_bf16: bool = HfArg(
         default=False,
-        metadata={"help": "published: statistics in float32, whose rounding orders equal lags; default: smaller first"},
+        help="published: the patch encoder's input is rounded to bfloat16 whatever the precision; --compat_official "
+        "does so with --precision bf16 only (the golden vectors are of float32)",
     )
-    patch_input_bf16: bool = field(
-        default=False,
-        metadata={
-            "help": "published: the patch encoder's input is rounded to bfloat16 whatever the precision; "
-            "--compat_official does so with --precision bf16 only (the golden vectors are of float32)"
-        },
-    )
-    compat_official: bool = field(
-        default=False, metadata={"help": f"turn on the published code's {', '.join(PUBLISHED)}, whatever they say"}
+    compat_official: bool = HfArg(
+        default=False, help=f"turn on the published code's {', '.join(PUBLISHED)}, whatever they say"
     )
 
     def __post_init__(self) -> None:
-        """ValueError for values that no BALM can be built with."""
+        """Validate the config."""
         super().__post_init__()
         if self.compat_official:
             for name, value in PUBLISHED.items():
@@ -147,36 +123,43 @@ class BALMConfig(LLMConfig):
         )
 
 
-class BALM(Forecaster):
-    """Patches and prompt of one channel's look-back, balanced, aligned and mapped to its horizon.
+@dataclass(frozen=True)
+class Encoding:
+    """Time tokens and text features of some rows; text is divided by `scale`. No text: --text_branch none."""
 
-    `llm` is the frozen LLM with its tokenizer; `--text_branch none` has none and needs only the LLM's `width`.
+    statistics: InstanceStatistics
+    time_tokens: Float[Tensor, "row patch d"]
+    text: TextFeatures | None
+    scale: Float[Tensor, "row d"] | None
+
+
+class BALM(Forecaster):
+    """Forecasts one channel's horizon from its look-back window and from a prompt about that window.
+
+    `backbone` is the frozen language model; `--text_branch none` has none and needs only its `width`.
     """
 
     Config = BALMConfig
     channel_independent = True
+    renamed_parameters: ClassVar = {
+        "learnable_prompt": "text_encoder.learnable_prompt",
+        "text_attention.": "text_encoder.",
+    }
 
-    def __init__(self, config: BALMConfig, spec: ForecastSpec, llm: LLM | None, *, width: int | None = None) -> None:
+    def __init__(
+        self, config: BALMConfig, spec: ForecastSpec, backbone: Backbone | None, *, width: int | None = None
+    ) -> None:
         super().__init__()
-        self.config, self.spec, self.llm = config, spec, llm
+        self.config, self.spec, self.backbone = config, spec, backbone
         self.num_patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
-        self.num_states = num_text_states(self.num_patches, spec) if llm is not None else 0
-        d = llm.model.config.n_embd if llm is not None else width or llm_width(config)
+        self.num_states = num_text_states(self.num_patches, spec) if backbone is not None else 0
+        d = backbone.width if backbone is not None else width or llm_width(config)
         self._check_fit(d)
         self.patch_embedding = PatchEmbedding(config.patch_len, config.d_model, config.dropout)
         self.mapping = nn.Linear(config.d_model, d)
         self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, spec.pred_len, config.dropout)
-        self.learnable_prompt: nn.Parameter | None = None
-        if llm is None:
-            return
-        if config.text_branch == "attention":
-            self.text_attention = TextAttention(llm.model)
-        else:
-            self.gpt2 = llm.model
-        if config.learnable_prompt:
-            self.learnable_prompt = nn.Parameter(torch.randn(self.num_states, d))
-            self.start_epoch(0)
-        if config.alignment_weight:
+        self.text_encoder: TextEncoder | None = self._text_encoder(backbone) if backbone is not None else None
+        if self.text_encoder is not None and config.alignment_weight:
             self.log_tau = nn.Parameter(torch.tensor(math.log(0.07)))
 
     @classmethod
@@ -187,8 +170,24 @@ class BALM(Forecaster):
         dtype = torch.float32 if config.text_branch == "attention" else spec.dtype
         return cls(config, spec, load_backbone(config, WORDS, dtype, random_weights=config.text_branch == "random_llm"))
 
+    def _text_encoder(self, backbone: Backbone) -> TextEncoder:
+        config = self.config
+        encoder = TEXT_ENCODERS[config.text_branch](
+            backbone,
+            PromptWriter(backbone.tokenizer, config.prompt_digits, config.all_lags, config.float32_statistics),
+            num_states=self.num_states,
+            d_ff=config.d_ff,
+            learnable_prompt=config.learnable_prompt,
+            padding=config.prompt_padding,
+            dropout=config.llm_dropout,
+            feature_dtype=DTYPES[config.text_state_dtype],
+        )
+        encoder.check_positions(encoder.writer.typical_length)
+        encoder.train_prompt(config.freeze_prompt_after != 0)
+        return encoder
+
     def forward(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Forecast:
-        """Forecasts from rows and their `prompt_inputs`, or their `cached_features` in place of these."""
+        """Forecasts from rows and their `prompt_inputs`, or `cached_features` in place of these."""
         with torch.autocast(look_back.device.type, enabled=False):
             encoding = self.encode(look_back, **prompt_inputs)
             values = encoding.statistics.denormalise(self.head(self.head_tokens(encoding))[:, :, None])
@@ -197,16 +196,16 @@ class BALM(Forecaster):
             return Forecast(values, {"alignment": self.config.alignment_weight * self._alignment_loss(encoding)})
 
     def encode(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Encoding:
-        """Both branches of every row, before they are joined."""
+        """Patch encoder, text encoder and scaling (paper, sections 3.1 to 3.3)."""
         statistics = InstanceStatistics.of(look_back)
         rows = statistics.normalise(look_back)[:, :, 0]
         if self.config.patch_input_bf16 or (self.config.compat_official and self.spec.dtype == torch.bfloat16):
             rows = rows.bfloat16().float()
         patches = cut_patches(rows, patch_len=self.config.patch_len, stride=self.config.stride)
         time_tokens = self.mapping(self.patch_embedding(patches))
-        if self.llm is None:
+        if self.text_encoder is None:
             return Encoding(statistics, time_tokens, None, None)
-        text = self._text(prompt_inputs)
+        text = self.text_encoder(prompt_inputs)
         scale = torch.ones_like(text.deviation)
         if self.config.scaling:
             scale = balancing_scale(text.deviation, token_deviation(time_tokens))
@@ -220,6 +219,7 @@ class BALM(Forecaster):
         return torch.cat([encoding.text.head / encoding.scale[:, None, : self.config.d_ff], time_tokens], dim=1)
 
     def _alignment_loss(self, encoding: Encoding) -> Float[Tensor, ""]:
+        """Contrastive alignment: each row's mean time token finds the mean of its own text (section 3.4)."""
         assert encoding.text is not None and encoding.scale is not None
         pairs = torch.stack([encoding.time_tokens.mean(dim=1), encoding.text.mean / encoding.scale], dim=1)
         queries, keys = (rows_of_all_processes(pairs) if self.config.gather_negatives else pairs).unbind(dim=1)
@@ -231,91 +231,30 @@ class BALM(Forecaster):
             group_rows=self.config.alignment_rows,
         )
 
-    def _text(self, prompt_inputs: dict[str, Tensor]) -> Text:
-        if "text_head" in prompt_inputs:
-            text = Text(*(prompt_inputs[f"text_{part}"].float() for part in ("head", "mean", "deviation")))
-        else:
-            text = self._summary(self.text_states(prompt_inputs["prompt_ids"], prompt_inputs["prompt_lengths"]))
-        if self.config.text_branch != "shuffled":
-            return text
-        shift = max(1, len(text.mean) // 2)
-        return Text(*(part.roll(shift, dims=0) for part in (text.head, text.mean, text.deviation)))
-
-    def _summary(self, states: Float[Tensor, "row state d"]) -> Text:
-        return Text(states[..., : self.config.d_ff], states.mean(dim=1), token_deviation(states))
-
-    def text_states(
-        self, prompt_ids: Integer[Tensor, "row width"], prompt_lengths: Integer[Tensor, "row"]
-    ) -> Float[Tensor, "row state d"]:
-        """The last states of the LLM on [learnable prompt; a row's tokens], float32."""
-        assert self.llm is not None
-        ids, lengths = prompt_ids.long(), prompt_lengths.long()
-        if self.config.text_branch == "attention":
-            return self.text_attention(self.learnable_prompt, ids, lengths, self.num_states)
-        return text_states(
-            self.gpt2,
-            self.learnable_prompt,
-            ids,
-            lengths,
-            self.num_states,
-            padding=self.config.prompt_padding,
-            pad_id=self.llm.pad_id,
-            dropout=self._llm_drops_out,
-        )
-
-    @property
-    def _llm_drops_out(self) -> bool:
-        if not (self.training and self.config.llm_dropout) or self.config.text_branch == "attention":
-            return False
-        rates = self.gpt2.config
-        return max(rates.embd_pdrop, rates.attn_pdrop, rates.resid_pdrop) > 0
-
-    def train(self, mode: bool = True) -> Self:
-        """As usual, but the frozen LLM stays in evaluation mode: dropout in it would make a row's text random."""
-        super().train(mode)
-        if self.llm is not None:
-            self.llm.model.eval()
-        return self
-
     def start_epoch(self, epoch: int) -> None:
         """Stops training the learnable prompt once `--freeze_prompt_after` epochs have passed."""
-        if self.learnable_prompt is not None:
+        if self.text_encoder is not None:
             freeze = self.config.freeze_prompt_after
-            self.learnable_prompt.requires_grad_(freeze is None or epoch < freeze)
+            self.text_encoder.train_prompt(freeze is None or epoch < freeze)
 
     def prompt_inputs(self, look_back: Float[Tensor, "row seq_len 1"]) -> dict[str, Tensor]:
-        """Every row's prompt as `prompt_ids` and `prompt_lengths`; ValueError when one exceeds the LLM's positions."""
-        if self.llm is None:
-            return {}
-        statistics = RowStatistics.of(
-            look_back[:, :, 0], all_lags=self.config.all_lags, float32=self.config.float32_statistics
-        )
-        texts = prompt_texts(statistics, self.config.prompt_digits)
-        # Without learnable prompt a text can be shorter than the states that are read of it (H=720).
-        min_tokens = 0 if self.config.learnable_prompt else self.num_states
-        ids, lengths = tokenise(self.llm.tokenizer, texts, min_tokens=min_tokens)
-        self._check_positions(ids.shape[1])
-        return {"prompt_ids": ids, "prompt_lengths": lengths}
+        """The tokens of each row's prompt; ValueError when one exceeds the LLM's positions."""
+        return {} if self.text_encoder is None else self.text_encoder.prompt_inputs(look_back[:, :, 0])
 
     @property
     def features_are_constant(self) -> bool:
         """Whether nothing trains before the text states and no row's depend on its batch."""
-        if self.llm is None or self.config.text_branch == "attention":
-            return False
-        trains = self.learnable_prompt is not None and self.learnable_prompt.requires_grad
-        return not trains and self.config.prompt_padding == "aligned" and not self.config.llm_dropout
+        return self.text_encoder is not None and self.text_encoder.features_are_constant
 
     @property
     def cache_key(self) -> int:
         """How often the learnable prompt has been written to, by training or by loading."""
-        return 0 if self.learnable_prompt is None else self.learnable_prompt._version
+        return 0 if self.text_encoder is None else self.text_encoder.prompt_version
 
-    @torch.no_grad()
     def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
-        """Text states as far as they are needed: `text_head`, `text_mean`, `text_deviation` in `--text_state_dtype`."""
-        text = self._summary(self.text_states(prompt_inputs["prompt_ids"], prompt_inputs["prompt_lengths"]))
-        dtype = torch.bfloat16 if self.config.text_state_dtype == "bf16" else torch.float32
-        return {f"text_{part}": getattr(text, part).to(dtype) for part in ("head", "mean", "deviation")}
+        """Text features of rows whose text no longer changes, in `--text_state_dtype`."""
+        assert self.text_encoder is not None
+        return self.text_encoder.cached_features(prompt_inputs)
 
     @torch.no_grad()
     def diagnostics(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> dict[str, Tensor]:
@@ -343,37 +282,25 @@ class BALM(Forecaster):
 
     def fingerprint(self) -> dict[str, Any]:
         """The LLM's name, depth and hashes."""
-        return {} if self.llm is None else dict(self.llm.fingerprint)
+        return {} if self.backbone is None else dict(self.backbone.fingerprint)
 
     def saved_state(self) -> dict[str, Tensor]:
         """Everything but the frozen LLM; a learnable prompt also after it was frozen."""
         state = super().saved_state()
-        return state if self.learnable_prompt is None else {**state, "learnable_prompt": self.learnable_prompt.detach()}
+        prompt = None if self.text_encoder is None else self.text_encoder.learnable_prompt
+        return state if prompt is None else {**state, "text_encoder.learnable_prompt": prompt.detach()}
 
     def _check_fit(self, d: int) -> None:
+        seq_len, pred_len, d_ff = self.spec.seq_len, self.spec.pred_len, self.config.d_ff
         _require(
-            self.spec.seq_len >= 2 * NUM_LAGS,
-            f"--seq_len must be at least {2 * NUM_LAGS} for BALM's {NUM_LAGS} lags, got {self.spec.seq_len}",
+            seq_len >= 2 * NUM_LAGS,
+            f"--seq_len must be at least {2 * NUM_LAGS} for BALM's {NUM_LAGS} lags, got {seq_len}",
         )
-        _require(
-            self.config.d_ff <= d, f"--d_ff must be at most the LLM's width {d}, got {self.config.d_ff}: lower --d_ff"
-        )
+        _require(d_ff <= d, f"--d_ff must be at most the LLM's width {d}, got {d_ff}: lower --d_ff")
         _require(
             self.num_states != 1 or not self.config.scaling,
-            f"--pred_len {self.spec.pred_len} at --seq_len {self.spec.seq_len} leaves BALM one text state, which has "
-            "no deviation to scale by: raise --pred_len, lower --seq_len, or give --no_scaling",
-        )
-        if self.llm is not None:
-            self._check_positions(len(self.llm.tokenizer.encode(TYPICAL).ids))
-
-    def _check_positions(self, num_text_tokens: int) -> None:
-        assert self.llm is not None
-        prefix = self.num_states if self.config.learnable_prompt else 0
-        positions = self.llm.model.config.n_positions
-        _require(
-            prefix + num_text_tokens <= positions,
-            f"--llm_model {self.config.llm_model} has {positions} positions, but a prompt needs {prefix} learnable and "
-            f"{num_text_tokens} text tokens: lower --pred_len, or choose an LLM with more",
+            f"--pred_len {pred_len} at --seq_len {seq_len} leaves BALM one text state, which has no deviation to scale "
+            "by: raise --pred_len, lower --seq_len, or give --no_scaling",
         )
 
 

@@ -48,6 +48,8 @@ class Forecaster(nn.Module):
     default_loss: ClassVar[str] = "mse"
     needs_time_features: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
+    # Names (or beginnings of names) of parameters in older checkpoints, and what they are called now.
+    renamed_parameters: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def build(cls, config: Any, spec: ForecastSpec) -> Self:
@@ -116,6 +118,7 @@ class Forecaster(nn.Module):
     def load_saved_state(self, state: dict[str, Tensor]) -> None:
         """Puts back what `saved_state` returned; names and shapes must match exactly (ValueError)."""
         expected = self.saved_state()
+        state = {self._present_name(name): tensor for name, tensor in state.items()}
         if set(state) != set(expected):
             difference = sorted(set(state) ^ set(expected))[:5]
             raise ValueError(f"the checkpoint's parameters are not this model's; they differ in {difference}")
@@ -125,3 +128,9 @@ class Forecaster(nn.Module):
                     f"the checkpoint's {name} has shape {list(tensor.shape)}, this model's {list(expected[name].shape)}"
                 )
         self.load_state_dict(state, strict=False)
+
+    def _present_name(self, name: str) -> str:
+        for old, new in self.renamed_parameters.items():
+            if name.startswith(old):
+                return new + name.removeprefix(old)
+        return name

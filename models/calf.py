@@ -13,7 +13,8 @@ from transformers import GPT2Model
 from transformers.hf_argparser import HfArg
 from transformers.pytorch_utils import Conv1D
 
-from layers.backbones import LLM, LLMConfig, load_backbone
+from layers.backbone_loading import LLMConfig, load_backbone
+from layers.backbones import Backbone
 from layers.cross_modal_match import CrossModalMatch
 from layers.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
 from layers.gpt2_features import frozen_twin, gpt2_features
@@ -83,7 +84,7 @@ class CALF(Forecaster):
     """Forecasts all channels of a window together: each channel's whole look-back is one token.
 
     `words` are the principal word embeddings, one a row; they are needed with a textual branch only. The LLM's large
-    matrices are shared with `llm`, not copied. `num_heads` (default: the LLM's), `feed_forward` and `dropout` are
+    matrices are shared with `backbone`, not copied. `num_heads` (default: the LLM's), `feed_forward` and `dropout` are
     those of the match module.
     """
 
@@ -97,40 +98,41 @@ class CALF(Forecaster):
         config: CALFConfig,
         spec: ForecastSpec,
         *,
-        llm: LLM,
+        backbone: Backbone,
         words: Float[Tensor, "word width"] | None,
         num_heads: int | None = None,
         feed_forward: int = 2048,
         dropout: float = 0.1,
     ):
         super().__init__()
-        self.config, self.spec, self.backbone_fingerprint = config, spec, llm.fingerprint
-        self.vocabulary_size, self.width = llm.model.config.vocab_size, llm.model.config.n_embd
-        self.num_positions = llm.model.config.n_positions
+        self.config, self.spec, self.backbone_fingerprint = config, spec, backbone.fingerprint
+        self.vocabulary_size, self.width = len(backbone.word_table()), backbone.width
+        self.num_positions = backbone.num_positions
         self._check_channels(spec.num_channels)
         if config.output_loss == "mase" and spec.season_length >= spec.seq_len:
             raise ValueError(
                 f"--output_loss mase needs a --seq_len above one season of {spec.season_length} steps, got "
                 f"{spec.seq_len}: choose a longer one, or --output_loss smooth_l1"
             )
-        with_text = config.has_textual_branch
+        with_text, gpt2 = config.has_textual_branch, backbone.model
+        assert isinstance(gpt2, GPT2Model)
         self.match = CrossModalMatch(
             spec.seq_len,
             self.width,
-            num_heads=num_heads or llm.model.config.n_head,
+            num_heads=num_heads or backbone.num_heads,
             feed_forward=feed_forward,
             dropout=dropout,
             with_text=with_text,
         )
-        self.temporal = _temporal_branch(llm.model, config)
-        self.textual = _textual_branch(llm.model) if with_text else None
+        self.temporal = _temporal_branch(gpt2, config)
+        self.textual = _textual_branch(gpt2) if with_text else None
         if with_text:
             assert words is not None, "the textual branch needs principal words"
             self.register_buffer("words", words)
         for module in self.modules():
             if isinstance(module, Conv1D):
                 module.to(spec.dtype)
-        num_features = llm.model.config.n_layer + 1 if config.has_projections else 0
+        num_features = backbone.num_blocks + 1 if config.has_projections else 0
         self.temporal_projections = self._projections(num_features)
         self.textual_projections = self._projections(num_features)
         self.head = nn.Linear(self.width, spec.pred_len)
@@ -138,16 +140,16 @@ class CALF(Forecaster):
     @classmethod
     def build(cls, config: CALFConfig, spec: ForecastSpec) -> Self:
         """CALF with its LLM loaded and the principal words computed or read from the user's cache."""
-        llm = load_backbone(config)
+        backbone = load_backbone(config)
         words = None
         if config.has_textual_branch:
             words = cached_word_embeddings(
-                llm.model.wte.weight,
+                backbone.word_table(),
                 config.num_components,
-                llm_sha256=llm.fingerprint["sha256"],
+                llm_sha256=backbone.fingerprint["sha256"],
                 directory=cache_directory(),
             ).T.contiguous()
-        return cls(config, spec, llm=llm, words=words)
+        return cls(config, spec, backbone=backbone, words=words)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         """The temporal branch's forecast, and in training mode the losses `output` and `feature` between both."""

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from layers.backbones import LLM, LLMConfig, load_backbone
+from layers.backbone_loading import LLMConfig, load_backbone
+from layers.backbones import Backbone
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
@@ -38,23 +39,23 @@ class GPT4TS(Forecaster):
     Config = GPT4TSConfig
     channel_independent = True
 
-    def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, llm: LLM) -> None:
+    def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, backbone: Backbone) -> None:
         super().__init__()
         self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, spec.dtype
-        self.backbone_fingerprint = llm.fingerprint
+        self.backbone_fingerprint = backbone.fingerprint
         patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
-        if patches > llm.model.config.n_positions:
+        if patches > backbone.num_positions:
             raise ValueError(
-                f"--seq_len {spec.seq_len} gives {patches} patches but the LLM has {llm.model.config.n_positions} "
+                f"--seq_len {spec.seq_len} gives {patches} patches but the LLM has {backbone.num_positions} "
                 "positions: raise --stride"
             )
-        self.gpt2 = llm.model
+        self.gpt2 = backbone.model
         self.gpt2.set_input_embeddings(nn.Identity())
         for name, parameter in self.gpt2.named_parameters():
             if name.startswith("wpe.") or ".ln_" in name or name.startswith("ln_f."):
                 parameter.data = parameter.data.float()
                 parameter.requires_grad_(True)
-        width = self.gpt2.config.n_embd
+        width = backbone.width
         self.embedding = nn.Linear(config.patch_len, width)
         self.head = FlattenHead(patches, width, spec.pred_len, dropout=0.0)
 

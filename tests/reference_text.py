@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2Model
 
 
-def small_gpt2(num_blocks: int = 3, *, seed: int = 0, width: int = 32) -> GPT2Model:
+def small_gpt2(num_blocks: int = 3, *, seed: int = 0, width: int = 32, **settings: Any) -> GPT2Model:
     """A frozen GPT-2 of 50 words and 40 positions whose every parameter matters."""
     config = GPT2Config(
-        n_embd=width, n_layer=num_blocks, n_head=4, vocab_size=50, n_positions=40, bos_token_id=0, eos_token_id=0
-    )
+        n_embd=width, n_layer=num_blocks, n_head=4, vocab_size=50, n_positions=40, bos_token_id=0, eos_token_id=0,
+        **settings,
+    )  # fmt: skip
     gpt2 = GPT2Model(config).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for parameter in gpt2.parameters():

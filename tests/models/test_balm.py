@@ -8,16 +8,17 @@ import pytest
 import torch
 from transformers import HfArgumentParser
 
-from layers.backbones import LLM, LLMConfig, load_backbone
+from layers.backbone_loading import LLMConfig, load_backbone
+from layers.backbones import Backbone
 from layers.prompt import WORDS
 from models import model_class
 from models.balm import BALM, PUBLISHED, BALMConfig, num_text_states
 from models.base import ForecastSpec
-from tests.models.small_balm import SHAPE, forecast, small_balm, walks
+from tests.models.small_balm import SHAPE, backbone_of, forecast, small_balm, walks
 
 
 @pytest.fixture(scope="module")
-def full_size_llm() -> LLM:
+def full_size_llm() -> Backbone:
     """GPT-2's 6 blocks of 768 with a word table of GPT-2's size, here without the seconds of initialising it."""
     llm = load_backbone(LLMConfig(llm_model="random"), WORDS)
     llm.model.resize_token_embeddings(50257, mean_resizing=False)
@@ -41,7 +42,7 @@ def test_trainable_parameters_are_as_many_as_published(full_size_llm, pred_len, 
 def test_exactly_these_parameters_train():
     model = small_balm()
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {
-        "learnable_prompt",
+        "text_encoder.learnable_prompt",
         "log_tau",
         "patch_embedding.convolution.weight",
         "mapping.weight",
@@ -108,7 +109,7 @@ def test_evaluation_is_deterministic_and_has_no_auxiliary_loss():
 def test_the_frozen_llm_stays_in_evaluation_mode_while_the_model_trains():
     model = small_balm().train()
     assert model.patch_embedding.training
-    assert not any(module.training for module in model.gpt2.modules())
+    assert not any(module.training for module in backbone_of(model).modules())
 
 
 def test_statistics_scaling_and_loss_stay_in_float32_under_autocast():
@@ -121,14 +122,14 @@ def test_statistics_scaling_and_loss_stay_in_float32_under_autocast():
 
 def test_the_llm_alone_is_kept_in_the_asked_precision():
     model = small_balm(dataclasses.replace(SHAPE, dtype=torch.bfloat16))
-    assert {p.dtype for p in model.gpt2.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in backbone_of(model).parameters()} == {torch.bfloat16}
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
 
 
 def test_the_same_seed_gives_the_same_trainable_start_whatever_the_llm():
     first, second = small_balm(), small_balm(llm_seed=1, llm_layers=1)
     assert torch.equal(first.head.linear.weight, second.head.linear.weight)
-    assert not torch.equal(first.gpt2.wte.weight, second.gpt2.wte.weight)
+    assert not torch.equal(backbone_of(first).wte.weight, backbone_of(second).wte.weight)
 
 
 def test_the_number_of_text_states_is_the_share_of_the_horizon_but_at_least_one_and_at_most_the_patches():
@@ -140,7 +141,7 @@ def test_the_number_of_text_states_is_the_share_of_the_horizon_but_at_least_one_
 def test_a_checkpoint_holds_all_but_the_llm_and_brings_the_forecast_back():
     model, rows = small_balm(), walks()
     state = {name: tensor.clone() for name, tensor in model.saved_state().items()}
-    assert not any(name.startswith("gpt2.") for name in state)
+    assert not any(name.startswith("text_encoder.llm.") for name in state)
     other = small_balm(seed=1)
     other.load_saved_state(state)
     assert torch.equal(forecast(model.eval(), rows), forecast(other.eval(), rows))

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-import layers.fast_gpt2.text_states
-from layers.backbones import LLMConfig, load_backbone
+from layers.backbone_loading import LLMConfig, load_backbone
 from layers.prompt import WORDS
 from models.balm import BALM
 from models.base import ForecastSpec
-from tests.models.small_balm import SHAPE, forecast, small_balm, walks
+from tests.models.small_balm import SHAPE, backbone_of, forecast, small_balm, walks
 
 
 def alignment_loss(model: BALM, rows: torch.Tensor) -> float:
@@ -43,10 +42,10 @@ def test_published_llm_dropout_makes_training_random_and_evaluation_not():
 
 
 def lags_of(model: BALM, rows: torch.Tensor) -> list[list[int]]:
-    assert model.llm is not None
+    assert model.backbone is not None
     constants = model.prompt_inputs(rows)
     texts = [
-        model.llm.tokenizer.decode(ids[:length])
+        model.backbone.tokenizer.decode(ids[:length])
         for ids, length in zip(constants["prompt_ids"].tolist(), constants["prompt_lengths"].tolist(), strict=True)
     ]
     return [[int(lag) for lag in text.split("[")[1].split("]")[0].split(",")] for text in texts]
@@ -91,7 +90,8 @@ def test_without_scaling_the_text_states_reach_the_head_as_they_are():
     scaled, unscaled = same_weights(scaling=False)
     constants = scaled.prompt_inputs(rows)
     encoding = unscaled.encode(rows, **constants)
-    states = unscaled.text_states(**constants)[..., :8]
+    assert unscaled.text_encoder is not None
+    states = unscaled.text_encoder.states(**constants)[..., :8]
     assert torch.equal(unscaled.head_tokens(encoding)[:, : unscaled.num_states], states)
     assert not torch.allclose(scaled.head_tokens(scaled.encode(rows, **constants))[:, : scaled.num_states], states)
 
@@ -114,7 +114,7 @@ def test_alignment_rows_contrast_within_groups():
 
 def test_without_learnable_prompt_nothing_precedes_the_text_and_the_states_are_constant():
     model, rows = small_balm(learnable_prompt=False), walks()
-    assert "learnable_prompt" not in dict(model.named_parameters())
+    assert "text_encoder.learnable_prompt" not in dict(model.named_parameters())
     assert model.features_are_constant
     assert model.num_states == small_balm().num_states
     assert forecast(model, rows).shape == (4, 24, 1)
@@ -138,7 +138,7 @@ def test_random_llm_keeps_everything_but_the_weights_of_the_llm(tmp_path):
     rows = walks()
     assert {n: p.shape for n, p in model.named_parameters()} == {n: p.shape for n, p in control.named_parameters()}
     assert torch.equal(model.prompt_inputs(rows)["prompt_ids"], control.prompt_inputs(rows)["prompt_ids"])
-    assert not torch.equal(model.gpt2.wte.weight, control.gpt2.wte.weight)
+    assert not torch.equal(backbone_of(model).wte.weight, backbone_of(control).wte.weight)
     assert (model.fingerprint()["random"], control.fingerprint()["random"]) == (False, True)
 
 
@@ -154,13 +154,13 @@ def test_without_text_branch_only_patches_are_read_and_nothing_of_the_llm_is_the
 
 def test_the_attention_control_trains_one_layer_in_the_llms_place():
     model, rows = small_balm(text_branch="attention").train(), walks()
-    assert not any(name.startswith("gpt2.") for name, _ in model.named_parameters())
+    assert not any(name.startswith("text_encoder.llm.") for name, _ in model.named_parameters())
     result = model(rows, **model.prompt_inputs(rows))
     (result.values.square().mean() + result.auxiliary_losses["alignment"]).backward()
     assert all(bool(p.grad.any()) for p in model.parameters() if p.requires_grad and p.grad is not None)
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == {
-        "text_attention.word_embedding.weight",
-        "text_attention.position_embedding.weight",
+        "text_encoder.word_embedding.weight",
+        "text_encoder.position_embedding.weight",
     }
     assert not model.features_are_constant
     alone = forecast(model.eval(), rows[:1])
@@ -176,22 +176,12 @@ def test_shuffled_prompts_are_those_of_the_row_half_a_batch_away():
     assert not torch.allclose(shuffled(rows, **constants).values, own(rows, **constants).values)
 
 
-def test_prompt_digits_shorten_prompts_and_equal_prompts_are_read_once(monkeypatch):
+def test_prompt_digits_shorten_prompts_and_leave_a_forecast_independent_of_its_batch():
     rows = walks(4)
     rows = torch.cat([rows, rows + 1e-5 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(1))])
     exact, rounded = small_balm().eval(), small_balm(prompt_digits=1).eval()
     assert rounded.prompt_inputs(rows)["prompt_lengths"].max() < exact.prompt_inputs(rows)["prompt_lengths"].min()
-    num_read = []
-    layout_of = layers.fast_gpt2.text_states.TextLayout.of
-
-    def counting(*arguments, **flags):
-        layout = layout_of(*arguments, **flags)
-        num_read.append(len(layout.text_of_row.unique()))
-        return layout
-
-    monkeypatch.setattr(layers.fast_gpt2.text_states.TextLayout, "of", counting)
     together = forecast(rounded, rows)
-    assert num_read == [4]
     for index in range(8):
         alone = forecast(rounded, rows[index : index + 1])
         torch.testing.assert_close(alone, together[index : index + 1], rtol=1e-5, atol=1e-5)
@@ -227,10 +217,13 @@ def test_freezing_stops_the_prompt_from_training_and_keeps_it_in_the_checkpoint(
     trained = []
     for epoch in range(4):
         later.start_epoch(epoch)
-        trained.append(later.get_parameter("learnable_prompt").requires_grad)
+        trained.append(later.get_parameter("text_encoder.learnable_prompt").requires_grad)
     assert trained == [True, True, False, False]
-    assert not never.get_parameter("learnable_prompt").requires_grad
-    assert "learnable_prompt" in never.saved_state() and "learnable_prompt" in later.saved_state()
+    assert not never.get_parameter("text_encoder.learnable_prompt").requires_grad
+    assert (
+        "text_encoder.learnable_prompt" in never.saved_state()
+        and "text_encoder.learnable_prompt" in later.saved_state()
+    )
     assert set(never.saved_state()) == set(small_balm().saved_state())
 
 

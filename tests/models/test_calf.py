@@ -10,27 +10,29 @@ from torch import nn
 from transformers import GPT2Config, GPT2Model
 
 import models.calf
-from layers.backbones import LLM
+from layers.backbones import Backbone
 from models.base import ForecastSpec
 from models.calf import CALF, CALFConfig
 
 SEQ_LEN, PRED_LEN, NUM_CHANNELS = 12, 4, 3
 
 
-def llm_of(**sizes) -> LLM:
+def llm_of(**sizes) -> Backbone:
     gpt2 = GPT2Model(GPT2Config(bos_token_id=0, eos_token_id=0, **sizes)).requires_grad_(False)
-    return LLM(gpt2, Tokenizer(BPE()), {"name": "tiny", "sha256": "0"}, is_random=True)
+    return Backbone(gpt2, Tokenizer(BPE()), {"name": "tiny", "sha256": "0"})
 
 
-def tiny_llm() -> LLM:
+def tiny_llm() -> Backbone:
     return llm_of(vocab_size=30, n_positions=8, n_embd=16, n_head=2, n_layer=2)
 
 
-def tiny_calf(*, season_length: int = 1, dtype: torch.dtype = torch.float32, llm: LLM | None = None, **flags) -> CALF:
+def tiny_calf(
+    *, season_length: int = 1, dtype: torch.dtype = torch.float32, llm: Backbone | None = None, **flags
+) -> CALF:
     torch.manual_seed(0)
     spec = ForecastSpec(SEQ_LEN, PRED_LEN, NUM_CHANNELS, season_length=season_length, dtype=dtype)
     words = torch.randn(5, 16)
-    model = CALF(CALFConfig(**flags), spec, llm=llm or tiny_llm(), words=words, feed_forward=32)
+    model = CALF(CALFConfig(**flags), spec, backbone=llm or tiny_llm(), words=words, feed_forward=32)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             # LoRA starts at zero, where half of its gradients vanish.
@@ -56,7 +58,7 @@ def without_dropout(model: CALF) -> CALF:
 def published_size() -> CALF:
     with torch.device("meta"):
         llm = llm_of(n_layer=6)
-        return CALF(CALFConfig(), ForecastSpec(96, 96, 7), llm=llm, words=torch.zeros(500, 768))
+        return CALF(CALFConfig(), ForecastSpec(96, 96, 7), backbone=llm, words=torch.zeros(500, 768))
 
 
 def test_the_parameter_counts_are_the_published_ones(published_size):
@@ -237,7 +239,7 @@ def test_dropout_is_silent_in_evaluation_unless_the_published_behaviour_is_asked
 def test_more_channels_than_positions_are_refused():
     shape = ForecastSpec(SEQ_LEN, PRED_LEN, 9)
     with pytest.raises(ValueError, match="has 8 positions, but --data has 9 channels: choose fewer with --columns"):
-        CALF(CALFConfig(), shape, llm=tiny_llm(), words=torch.randn(5, 16))
+        CALF(CALFConfig(), shape, backbone=tiny_llm(), words=torch.randn(5, 16))
 
 
 def test_a_target_with_another_number_of_channels_is_forecast():

@@ -15,16 +15,17 @@ from transformers import GPT2Config, GPT2Model
 
 from layers.alignment import info_nce_logits, token_deviation
 from layers.backbones import wrap_backbone
-from layers.fast_gpt2.text_states import text_states
+from layers.instance_norm import InstanceStatistics
 from layers.patching import cut_patches
-from layers.statistics import RowStatistics
+from layers.statistics import RowStatistics, circular_autocorrelation
 from layers.tokenizer import END_OF_TEXT
 from models.balm import BALM, BALMConfig
 from models.base import ForecastSpec
 from tests.parity.comparison import RELATIVE_TOLERANCE, Golden, Quantity
 
 RENAMED = (
-    ("llm_model.", "gpt2."),
+    ("llm_model.", "text_encoder.llm."),
+    ("learnable_prompt", "text_encoder.learnable_prompt"),
     ("patch_embedding.value_embedding.tokenConv.", "patch_embedding.convolution."),
     ("output_projection.", "head."),
     ("tsprojection.", "mapping."),
@@ -89,16 +90,23 @@ def quantities(golden: Golden) -> Iterator[Quantity]:
     for name, value in ours.items():
         published = torch.from_numpy(golden[name])
         tolerance = ROUNDED_INPUT_TOLERANCE if name == "alt/pred_input_rounded_bf16" else RELATIVE_TOLERANCE
-        yield Quantity(name, value, _as_compared(name, published), relative_tolerance=tolerance)
+        yield Quantity(name, value, _as_compared(name, published, golden), relative_tolerance=tolerance)
     for variant in ("after3", "after3_onecycle"):
         yield from _after_three_steps(golden, variant)
 
 
-def _as_compared(name: str, published: Tensor) -> Tensor:
-    """The order of equal lags is rounding, and of the trend only the sign is read."""
+def _as_compared(name: str, published: Tensor, golden: Golden) -> Tensor:
+    """Of the trend only the sign is read, and of lags only how strong they are."""
     if name == "mid/lags":
-        return published.sort(dim=1).values
+        return _strengths(published, golden)
     return published > 0 if name == "mid/trends" else published
+
+
+def _strengths(lags: Tensor, golden: Golden) -> Tensor:
+    """Autocorrelation at each lag, strongest first. A lag and its mirror are equal: rounding picks one of them."""
+    rows = _batch(golden, 0)[0].double()
+    correlation = circular_autocorrelation(InstanceStatistics.of(rows).normalise(rows)[:, :, 0])
+    return correlation.gather(1, lags.long()).sort(dim=1, descending=True).values
 
 
 def _under(golden: Golden, prefix: str) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def _statistics(golden: Golden) -> dict[str, Tensor]:
         "mid/max_values": statistics.maximum[:, None],
         "mid/medians": statistics.median[:, None],
         "mid/trends": statistics.upward[:, None],
-        "mid/lags": statistics.lags.sort(dim=1).values,
+        "mid/lags": _strengths(statistics.lags, golden),
     }
 
 
@@ -136,15 +144,16 @@ def _statistics(golden: Golden) -> dict[str, Tensor]:
 def _intermediates(model: BALM, golden: Golden) -> dict[str, Tensor]:
     look_back, constants, target = _batch(golden, 0)
     encoding = model.encode(look_back, **constants)
-    assert encoding.scale is not None and model.learnable_prompt is not None and model.llm is not None
+    encoder = model.text_encoder
+    assert encoding.scale is not None and encoder is not None and encoder.learnable_prompt is not None
     x_norm = encoding.statistics.normalise(look_back)
     patches = cut_patches(x_norm[:, :, 0], patch_len=model.config.patch_len, stride=model.config.stride)
     ids, lengths = constants["prompt_ids"], constants["prompt_lengths"]
-    num_positions = len(model.learnable_prompt) + ids.shape[1]
-    all_states = text_states(
-        model.gpt2, model.learnable_prompt, ids, lengths, num_positions, padding="published", pad_id=model.llm.pad_id
-    )
-    states = model.text_states(ids, lengths)
+    states = encoder.states(ids, lengths)
+    encoder.num_states, padding = len(encoder.learnable_prompt) + ids.shape[1], encoder.padding
+    encoder.padding = "published"
+    all_states = encoder.states(ids, lengths)
+    encoder.num_states, encoder.padding = model.num_states, padding
     scaled = states / encoding.scale[:, None]
     tokens = model.head_tokens(encoding)
     pred_norm = model.head(tokens)

@@ -12,7 +12,7 @@ from tokenizers.models import BPE
 from torch import Tensor
 from transformers import GPT2Config, GPT2Model
 
-from layers.backbones import LLM
+from layers.backbones import Backbone
 from layers.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
 from models.base import ForecastSpec
@@ -68,7 +68,7 @@ def build(golden: Golden) -> CALF:
     model = CALF(
         config,
         ForecastSpec(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=cfg["N"]),
-        llm=LLM(gpt2, Tokenizer(BPE()), {"name": "golden"}, is_random=True),
+        backbone=Backbone(gpt2, Tokenizer(BPE()), {"name": "golden"}),
         words=torch.from_numpy(golden["word_embedding"].T.copy()),
         num_heads=cfg["enc_heads"],
         feed_forward=cfg["enc_dim_feedforward"],

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 import run
 from exp.exp_predict import load_forecaster
 from exp.predict.forecaster import FittedForecaster
-from layers.backbones import LLMConfig, load_backbone
+from layers.backbone_loading import LLMConfig, load_backbone
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, TINY_LLM, predict, table, train
 from utils.conformal import conformal_rank
 

@@ -1,0 +1,49 @@
+"""What can stand in the text encoder's place, to see what the language model adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from layers.text_encoder import TextEncoder, TextFeatures
+
+
+class ShuffledTextEncoder(TextEncoder):
+    """Control: each row gets the text of the row half a batch away."""
+
+    def forward(self, inputs: dict[str, Tensor]) -> TextFeatures:
+        features = super().forward(inputs)
+        return features.rolled(max(1, len(features.mean) // 2))
+
+
+class AttentionTextEncoder(TextEncoder):
+    """Control: one trainable causal attention layer over GPT-2's frozen embeddings, in place of its blocks."""
+
+    def add_network(self) -> None:
+        gpt2: Any = self.backbone.model
+        self.word_embedding, self.position_embedding = gpt2.wte, gpt2.wpe
+        width = self.backbone.width
+        self.packed = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+
+    @property
+    def features_are_constant(self) -> bool:
+        """Never: the layer trains."""
+        return False
+
+    def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
+        """Self-attention with residual and layer norm; what stands behind a row's end is not seen."""
+        tokens = self.word_embedding(ids)
+        if self.learnable_prompt is not None:
+            tokens = torch.cat([self.learnable_prompt.expand(len(ids), -1, -1), tokens], dim=1)
+            lengths = lengths + len(self.learnable_prompt)
+        tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]
+        num_heads = self.backbone.num_heads
+        query, key, value = self.packed(tokens).unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+        read = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.tail(self.norm(tokens + self.output(read.transpose(1, 2).flatten(2))), lengths)
