@@ -14,6 +14,7 @@ from benchmarks.apart import run_apart
 from benchmarks.cases import CaseConfig, batches_of, build
 from benchmarks.tables import publish
 from data_provider.demo import DEMO_PATH
+from layers.text_encoder import TextEncoder
 from models.balm import BALM
 
 SMALL = [
@@ -91,8 +92,8 @@ def test_the_exact_way_learns_what_the_plain_one_learns(monkeypatch):
 
     def ours(config, _way):
         model = build(config, "plain_without_dropout")
-        monkeypatch.setattr(type(model), "text_states", BALM.text_states)
-        monkeypatch.setattr(type(model), "_llm_drops_out", False)
+        assert isinstance(model, BALM) and model.text_encoder is not None
+        model.text_encoder.__class__ = TextEncoder
         return model
 
     monkeypatch.setattr(epoch, "build", ours)
