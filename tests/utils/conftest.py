@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save_file
 
+from utils.checkpoint import save_checkpoint
 from utils.run_folder import FORMAT
 
 WriteRun = Callable[..., Path]
@@ -146,13 +148,9 @@ def write_forecasts(
 def write_intervals(folder: Path, levels: tuple[float, ...], *, num_channels: int, pred_len: int) -> None:
     """Half widths in scaled units that are their level, of every channel and step; infinite for levels above 0.9."""
     bounds = np.stack([np.full((num_channels, pred_len), level if level <= 0.9 else np.inf) for level in levels])
-    header = {"levels": levels, "num_errors": 20, "unit": "scaled units"}
     (folder / "checkpoint").mkdir()
-    save_file(
-        {"bounds": bounds.astype(np.float32)},
-        folder / "checkpoint" / "intervals.safetensors",
-        metadata={"json": json.dumps(header)},
-    )
+    header = {"levels": levels, "num_errors": 20, "unit": "scaled units"}
+    save_checkpoint(folder / "checkpoint" / "intervals.safetensors", {"bounds": torch.from_numpy(bounds)}, header)
 
 
 def write_alignment(folder: Path, generator: np.random.Generator, num_rows: int = 24, width: int = 8) -> None:

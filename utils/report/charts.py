@@ -49,8 +49,6 @@ def figure(traces: Sequence[Trace], *, height: int = 250, x: Any = None, y: Any 
             "height": height,
             "font": {"family": "system-ui, sans-serif", "size": 12},
             "margin": {"l": 45, "r": 12, "t": 34, "b": 40},
-            "paper_bgcolor": "transparent",
-            "plot_bgcolor": "transparent",
             "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "transparent"},
             "xaxis": axis | {"showgrid": False, "spikecolor": GREY, "spikethickness": 1} | (x or {}),
             "yaxis": axis | (y or {}),
@@ -62,7 +60,7 @@ def figure(traces: Sequence[Trace], *, height: int = 250, x: Any = None, y: Any 
 def line_figure(traces: Sequence[Trace], *, x_title: str, num_points: int) -> Figure:
     """Lines over whole numbers (epochs, steps); the values of all of them are shown under the pointer."""
     x = {"title": {"text": x_title}, "hoverformat": "d"} | ({"dtick": 1} if num_points <= 10 else {})
-    return figure(traces, x=x, y={"hoverformat": ".4g"}, hovermode="x unified", showlegend=True)
+    return figure(traces, x=x, y={"hoverformat": ".4~g"}, hovermode="x unified", showlegend=True)
 
 
 def bar_figure(names: Sequence[str], values: Sequence[float], colour: str) -> Figure:
@@ -75,7 +73,7 @@ def bar_figure(names: Sequence[str], values: Sequence[float], colour: str) -> Fi
         "x": packed(values),
         "y": places,
         "marker": {"color": colour},
-        "texttemplate": "%{x:.4g}",
+        "texttemplate": "%{x:.4~g}",
         "textposition": "outside",
         "cliponaxis": False,
         "hovertext": [plain(name) for name in names],
@@ -83,7 +81,7 @@ def bar_figure(names: Sequence[str], values: Sequence[float], colour: str) -> Fi
     }
     # Names are labels of numbered places: as values of the axis, "1" or "2018-01" would be a number and a date.
     ticks = {"tickmode": "array", "tickvals": places, "ticktext": [plain(name) for name in shown], "showgrid": False}
-    x = {"rangemode": "tozero", "hoverformat": ".4g", "nticks": 5, "showgrid": True}
+    x = {"rangemode": "tozero", "hoverformat": ".4~g", "nticks": 5, "showgrid": True}
     margin = {"l": 10, "r": 55, "t": 28, "b": 30}
     return figure([bars], height=80 + 22 * len(names), x=x, y=ticks | {"autorange": "reversed"}, margin=margin)
 
@@ -105,6 +103,6 @@ def box_figure(names: Sequence[str], quartiles: Sequence[Sequence[float]], colou
         for name, (low, middle, high), colour in zip(names, quartiles, colours, strict=True)
     ]
     margin = {"l": 10, "r": 15, "t": 28, "b": 30}
-    x = {"type": "log", "hoverformat": ".4g", "nticks": 5, "tickangle": 0, "tickformat": ".3~g"}
+    x = {"type": "log", "hoverformat": ".4~g", "nticks": 5, "tickangle": 0, "tickformat": ".3~g"}
     y = {"type": "category", "autorange": "reversed"}
     return figure(boxes, height=80 + 26 * len(names), x=x, y=y, margin=margin)

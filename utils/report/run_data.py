@@ -40,7 +40,7 @@ def _entry(name: str, run: Run, named_runs: Sequence[tuple[str, Run]], shown: Sh
     def readable(part: str, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (UnusableRun, KeyError, IndexError, ValueError) as error:
+        except (UnusableRun, OSError, KeyError, IndexError, ValueError) as error:
             problems.append(f"{part} ({error})")
 
     rivals = _rivals(name, run, named_runs)

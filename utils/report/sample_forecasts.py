@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from utils.checkpoint import load_checkpoint
 from utils.finished_runs import Run, read_arrays
 from utils.plotting import shown_interval
 from utils.report.charts import BLUE, FAINT, GREY, ORANGE, Figure, Trace, figure, line
@@ -37,8 +38,8 @@ def interval_of(run: Run) -> Interval | None:
     series = run.config.get("series")
     if series is None or not run.folder.intervals.is_file():
         return None
-    arrays, header = read_arrays(run.folder.intervals)
-    found = shown_interval(json.loads(header["json"])["levels"], arrays["bounds"])
+    tensors, header = load_checkpoint(run.folder.intervals)
+    found = shown_interval(header["levels"], tensors["bounds"].numpy())
     if found is None:
         return None
     scale = np.asarray(series["scaler"]["scale"])[series["target_channels"]]

@@ -5,9 +5,12 @@ const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["zoom2d
 
 function draw(place, figure) {
   const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
+  const font = figure.layout.font, panel = colour("--panel");
   const theme = {
-    font: { ...figure.layout.font, color: colour("--muted") },
-    hoverlabel: { bgcolor: colour("--panel"), bordercolor: colour("--rule"), namelength: -1, font: { color: colour("--ink") } },
+    font: { ...font, color: colour("--muted") },
+    paper_bgcolor: panel,
+    plot_bgcolor: panel,
+    hoverlabel: { bgcolor: panel, bordercolor: colour("--rule"), namelength: -1, font: { ...font, color: colour("--ink") } },
     modebar: { bgcolor: "transparent", color: colour("--rule"), activecolor: colour("--muted") },
   };
   Plotly.react(place, figure.data, { ...figure.layout, ...theme }, CONFIG);

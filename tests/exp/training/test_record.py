@@ -1,0 +1,40 @@
+"""What a finished run leaves beside its metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from exp.training import record
+from tests.exp.runs import flags, run_folder, run_here
+from utils.conformal import LEVELS
+from utils.finished_runs import read_run
+from utils.report.sample_forecasts import interval_of
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The arguments of every forecast plot."""
+    calls = []
+    monkeypatch.setattr(record, "plot_forecast", lambda _, **options: calls.append(options))
+    return calls
+
+
+def test_the_90_percent_interval_of_a_run_is_in_its_plots_and_its_page_in_original_units(tmp_path, drawn):
+    assert run_here(flags(tmp_path)) == 0
+    run = read_run(run_folder(tmp_path))
+    scale = run.config.get("series", {})["scaler"]["scale"]
+    bounds = load_file(run.folder.intervals)["bounds"][LEVELS.index(0.9)]
+    interval = interval_of(run)
+    assert interval and interval[0] == 0.9 and len(drawn) == 3
+    np.testing.assert_allclose(interval[1], bounds * np.array(scale)[:, None], rtol=1e-6)
+    for options in drawn:
+        np.testing.assert_allclose(options["half_width"], interval[1].T, rtol=1e-6)
+        assert options["half_width_label"] == "90 % prediction interval"
+
+
+def test_no_interval_is_drawn_for_zero_shot_targets(tmp_path, drawn):
+    assert run_here(flags(tmp_path, "--task_name", "zero_shot_forecast", "--target_data", "demo")) == 0
+    assert interval_of(read_run(run_folder(tmp_path))) is None
+    assert drawn and all(options["half_width"] is None for options in drawn)
