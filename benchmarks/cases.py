@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +20,14 @@ from benchmarks.timing import Work
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider
 from data_provider.demo import synthetic_table
+from data_provider.loader import Loader
 from data_provider.series import load_series
 from data_provider.windows import Batch
+from exp.training.step import TrainingStep
 from layers.backbone_loading import RANDOM, LLMConfig
 from models.balm import BALM, BALMConfig
-from models.base import Forecaster, ForecastSpec
+from models.base import Forecast, Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig
-from utils.losses import LOSSES
 
 NUM_BATCHES = 4
 SEED = 2021
@@ -72,10 +74,9 @@ def synthetic_data(config: CaseConfig, place: Path, num_rows: int, num_channels:
     return DataConfig(data="custom", data_path=str(path), seq_len=config.seq_len, pred_len=config.pred_len)
 
 
-def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
-    """Training batches with the row constants that `model` declares."""
+def loader_of(config: CaseConfig, model: Forecaster) -> Loader:
+    """The loader of the training rows, with the prompt inputs that `model` declares."""
     data = data_config(config)
-    has_constants = type(model).prompt_inputs is not Forecaster.prompt_inputs
     _, loader = data_provider(
         load_series(data),
         "train",
@@ -84,9 +85,14 @@ def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
         batch_size=config.batch_size,
         seed=SEED,
         device=config.device,
-        constants=model.prompt_inputs if has_constants else None,
+        prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
     )
-    return [batch for batch, _ in zip(loader, range(NUM_BATCHES), strict=False)]
+    return loader
+
+
+def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
+    """The first training batches with their prompt inputs."""
+    return list(loader_of(config, model).first_steps(NUM_BATCHES))
 
 
 def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
@@ -122,64 +128,54 @@ def build(config: CaseConfig, way: str) -> Forecaster:
 
 
 def training_step(config: CaseConfig, way: str) -> Work:
-    """A step with forward, losses, backward and Adam on the next batch; in plain ways it makes its prompts itself."""
+    """A training step with Adam on the next batch; in plain ways it makes its prompts itself."""
     model = build(config, way).train()
     batches = batches_of(config, model)
-    optimizer = torch.optim.Adam(model.parameter_groups(1e-4))
-    inputs = _inputs_by_batch(model, batches, way)
-    following = cycle(zip(batches, inputs, strict=True))
-    loss_name = model.default_loss
-
-    def step() -> Tensor:
-        batch, make_inputs = next(following)
-        with _autocast(config, way):
-            forecast = model(batch.look_back, **make_inputs())
-        losses = [LOSSES[loss_name](forecast.values.float(), batch.target), *forecast.auxiliary_losses.values()]
-        loss = torch.stack([value.float() for value in losses]).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
+    step = TrainingStep(
+        model,
+        torch.optim.Adam(model.parameter_groups(1e-4)),
+        model.default_loss,
+        forward=_forward(config, model, way),
+        keep_targets=lambda values: values,
+    )
+    following = cycle(_with_inputs(model, batches, way))
+    return lambda: step(next(following)())
 
 
 def inference_batch(config: CaseConfig, way: str) -> Work:
     """A forecast of the next batch in evaluation mode."""
     model = build(config, way).eval()
-    batches = batches_of(config, model)
-    following = cycle(zip(batches, _inputs_by_batch(model, batches, way), strict=True))
+    forward = _forward(config, model, way)
+    following = cycle(_with_inputs(model, batches_of(config, model), way))
 
     @torch.no_grad()
     def infer() -> Tensor:
-        batch, make_inputs = next(following)
-        with _autocast(config, way):
-            return model(batch.look_back, **make_inputs()).values
+        batch = next(following)()
+        return forward(batch.look_back, **batch.inputs).values
 
     return infer
 
 
-def _inputs_by_batch(model: Forecaster, batches: list[Batch], way: str) -> list[Callable[[], dict[str, Tensor]]]:
-    """How each batch gets what its rows need: made in the step (plain), or once before (ours)."""
-    if not batches[0].constants:
-        return [dict for _ in batches]
-    if way.startswith("plain"):
-        device = batches[0].look_back.device
+def _with_inputs(model: Forecaster, batches: list[Batch], way: str) -> list[Callable[[], Batch]]:
+    """Each batch as a function that returns it with its inputs: made in the step (plain), or once before (ours)."""
 
-        def made_now(batch: Batch) -> Callable[[], dict[str, Tensor]]:
-            def make() -> dict[str, Tensor]:
-                return {name: value.to(device) for name, value in model.prompt_inputs(batch.look_back.cpu()).items()}
+    def with_prompts_made_now(batch: Batch) -> Batch:
+        made = model.prompt_inputs(batch.look_back.cpu())
+        return replace(batch, inputs={name: value.to(batch.look_back.device) for name, value in made.items()})
 
-            return make
-
-        return [made_now(batch) for batch in batches]
-    with torch.no_grad():
-        kept = [
-            model.cached_features(**batch.constants) if model.features_are_constant else batch.constants
-            for batch in batches
-        ]
-    return [lambda found=found: copy.copy(found) for found in kept]
+    if model.has_prompt_inputs and way.startswith("plain"):
+        return [partial(with_prompts_made_now, batch) for batch in batches]
+    if model.features_are_constant:
+        with torch.no_grad():
+            batches = [replace(batch, inputs=model.cached_features(**batch.inputs)) for batch in batches]
+    return [partial(copy, batch) for batch in batches]
 
 
-def _autocast(config: CaseConfig, way: str) -> torch.autocast:
-    return torch.autocast(config.device, torch.bfloat16, enabled=way == "bf16")
+def _forward(config: CaseConfig, model: Forecaster, way: str) -> Callable[..., Forecast]:
+    """`model` in the precision of `way`."""
+
+    def forward(look_back: Tensor, **inputs: Tensor) -> Forecast:
+        with torch.autocast(config.device, torch.bfloat16, enabled=way == "bf16"):
+            return model(look_back, **inputs)
+
+    return forward

@@ -73,7 +73,7 @@ def train_here(config: EpochConfig, way: str) -> dict[str, Any]:
     device = torch.device(config.device)
     rate = matmul_rate(torch.float32, device)
     work = ShortTraining(build(config, way), replace(data_config(config), percent=config.percent), train)
-    training, validation = work.split("train"), work.split("validation", steps=config.validation_batches)
+    training, validation = work.loader("train"), work.loader("validation").first_steps(config.validation_batches)
     found = work.fit(training, validation)
     return {**asdict(found), "rows": len(training.windows), "rate": 2 * rate / 1e9}
 

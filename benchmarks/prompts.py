@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     """Counts and prints."""
     (config,) = parse_flags([PromptsConfig], arguments, belongs_to={}, prog="python -m benchmarks.prompts")
     data = data_config(config)
-    windows = Windows(load_series(data), "train", config=data, channel_independent=True)
+    windows = load_series(data).windows("train", config=data, channel_independent=True)
     rows = [_row(config, windows, digits) for digits in [*config.digits, None]]
     publish(
         f"Prompts of all {len(windows):,} training rows of {config.data}, look-back {config.seq_len}, horizon "

@@ -75,9 +75,13 @@ def _table(what: str, sizes: list[int], seconds: list[float]) -> str:
 def _by_rows(config: ScalingConfig) -> tuple[list[int], list[float]]:
     """The training of an epoch of so many steps, with a row store that is still empty."""
     work = _on_synthetic(config, channels=7)
-    validation = work.split("validation", steps=1)
-    work.fit(work.split("train", steps=config.steps[0]), validation)  # warms up
-    trainings = [work.fit(work.split("train", steps=steps), validation).training[0] for steps in config.steps]
+    validation = work.loader("validation").first_steps(1)
+
+    def seconds_of(steps: int) -> float:
+        return work.fit(work.loader("train").first_steps(steps), validation).training[0]
+
+    seconds_of(config.steps[0])  # warms up
+    trainings = [seconds_of(steps) for steps in config.steps]
     return [steps * config.batch_size for steps in config.steps], trainings
 
 
@@ -86,11 +90,11 @@ def _by_channels(config: ScalingConfig) -> tuple[list[int], list[float]]:
     seconds = []
     for channels in (config.channels[0], *config.channels):
         work = _on_synthetic(config, channels=channels)
-        test = work.split("test")
-        rows = test.rows_of_windows(list(range(config.windows)))
+        test = work.loader("test")
+        rows = test.windows.rows_of_windows(range(config.windows))
         began = time.perf_counter()
         for part in rows.split(config.batch_size):
-            forecast_batch(work.runtime, work.model.eval(), test, test.provider.batch(part))
+            forecast_batch(work.runtime, work.model.eval(), test.windows, test.batch(part))
         synchronise(work.runtime.device)
         seconds.append(time.perf_counter() - began)
     return config.channels, seconds[1:]

@@ -99,7 +99,7 @@ def _balm_multiply_adds(config: StepConfig) -> dict[str, float]:
     """By formula, of the text branch: as published, and with the learnable prompt read once."""
     model = build(config, "fp32")
     assert isinstance(model, BALM)
-    lengths = torch.cat([batch.constants["prompt_lengths"] for batch in batches_of(config, model)]).float()
+    lengths = torch.cat([batch.inputs["prompt_lengths"] for batch in batches_of(config, model)]).float()
     work = TextWork(
         rows=config.batch_size,
         tokens=lengths.mean().item(),

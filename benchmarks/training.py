@@ -5,15 +5,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_provider.config import DataConfig
+from data_provider.loader import Loader
 from data_provider.series import load_series
 from data_provider.splits import Split
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
-from exp.training.data import FirstSteps, SplitData
+from exp.training.data import split_loader
 from exp.training.evaluation import split_errors
 from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
@@ -40,24 +41,18 @@ class ShortTraining:
         self.runtime = Runtime(train, TrackConfig())
         self.series = load_series(data)
 
-    def split(self, split: Split, *, steps: int = 0) -> SplitData:
-        """A split, or its first steps only."""
+    def loader(self, split: Split) -> Loader:
+        """The loader of a split."""
         settings = Settings(
             "long_term_forecast", "", type(self.model), self.data, self.model.config, self.train, TrackConfig()
         )
-        whole = SplitData.of(self.runtime, self.model, self.series, split, settings=settings)
-        return self.first_steps(whole, steps) if steps else whole
+        return split_loader(self.runtime, self.model, self.series, split, settings=settings)
 
-    @staticmethod
-    def first_steps(split: SplitData, steps: int) -> SplitData:
-        """The first steps of each pass over a split."""
-        return replace(split, loader=FirstSteps(split.provider, steps))
-
-    def errors(self, split: SplitData) -> ErrorSums:
+    def errors(self, loader: Loader) -> ErrorSums:
         """The model's errors on a split."""
-        return split_errors(self.runtime, self.model, split, label="evaluation")
+        return split_errors(self.runtime, self.model, loader, label="evaluation")
 
-    def fit(self, training: SplitData, validation: SplitData, *, trained: Callable[[], None] = lambda: None) -> Found:
+    def fit(self, training: Loader, validation: Loader, *, trained: Callable[[], None] = lambda: None) -> Found:
         """Trains to the end; `trained` is called between an epoch's last step and its validation."""
         found, began = Found(), time.perf_counter()
 
@@ -79,7 +74,7 @@ class ShortTraining:
                 self.runtime,
                 self.model,
                 self.train,
-                split=training,
+                loader=training,
                 validate=validate,
                 folder=folder,
                 tracking=tracking,

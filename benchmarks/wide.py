@@ -19,11 +19,12 @@ from transformers.hf_argparser import HfArg
 from benchmarks.apart import run_apart
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data
 from benchmarks.machine import describe
-from benchmarks.memory import forget_peak, held, peak
+from benchmarks.memory import GIB
 from benchmarks.tables import markdown, publish
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from utils.flags import parse_flags
+from utils.memory import held_bytes, recent_peak_bytes, reset_peak
 
 COLUMNS = {
     "data": "the data, GiB",
@@ -102,20 +103,20 @@ def measure_here(config: WideConfig, number: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         data = synthetic_data(config, Path(place), rows, channels)
         work = ShortTraining(build(replace(config, batch_size=batch_size), config.precision), data, train)
-    found = {"batch_size": batch_size, "data": work.series.values.nbytes / 2**30, "built": held(device)}
-    training = work.split("train", steps=config.training_steps)
-    forget_peak(device)
+    found = {"batch_size": batch_size, "data": work.series.values.nbytes / GIB, "built": held_bytes(device) / GIB}
+    training = work.loader("train").first_steps(config.training_steps)
+    reset_peak(device)
 
     def note_training() -> None:
-        found["trained"] = peak(device)
-        forget_peak(device)
+        found["trained"] = recent_peak_bytes(device) / GIB
+        reset_peak(device)
 
-    work.fit(training, work.split("validation", steps=1), trained=note_training)
-    test = work.split("test")
+    work.fit(training, work.loader("validation").first_steps(1), trained=note_training)
+    test = work.loader("test")
     for name, steps in (("evaluated", config.evaluation_steps), ("longer", 4 * config.evaluation_steps)):
-        forget_peak(device)
-        work.errors(work.first_steps(test, steps))
-        found[name] = peak(device)
+        reset_peak(device)
+        work.errors(test.first_steps(steps))
+        found[name] = recent_peak_bytes(device) / GIB
     return {**found, "peak": max(found[name] for name in ("trained", "evaluated", "longer"))}
 
 

@@ -6,11 +6,17 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from data_provider.m4_windows import M4Windows
+from data_provider.scaling import Standardizer
+from data_provider.series_info import WindowSource
+from data_provider.splits import Split
 from data_provider.table import sha256_of
 
 MISSING = ("", "NA", "NaN")
@@ -39,19 +45,68 @@ FREQUENCIES: dict[str, Frequency] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class M4Data:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class M4Data(WindowSource):
     """The series of one frequency in original units; `train` holds arrays of different lengths.
 
-    The last horizon of each training series is the validation target. `fingerprint` is the SHA-256 of both files.
+    The last horizon of each training series is the validation target. Scaled units are multiples of each series' own
+    scale, so `scaler` does nothing. `fingerprint` is the SHA-256 of both files.
     """
 
-    name: str
     frequency: Frequency
     ids: list[str]
     train: list[ndarray]
     test: Float[ndarray, "series horizon"]
-    fingerprint: str
+
+    @classmethod
+    def of(
+        cls, name: str, frequency: Frequency, *, ids: list[str], train: list[ndarray], test: ndarray, fingerprint: str
+    ) -> Self:
+        """The series of the frequency called `name`."""
+        return cls(
+            name=f"M4-{name}",
+            columns=["value"],
+            target_channels=[0],
+            time_step=frequency.time_step,
+            season_length=frequency.season_length,
+            scaler=Standardizer(np.zeros(1), np.ones(1)),
+            fingerprint=fingerprint,
+            frequency=frequency,
+            ids=ids,
+            train=train,
+            test=test,
+        )
+
+    @property
+    def scales(self) -> Float[ndarray, "series"]:
+        """Each series' mean absolute value before its validation target.
+
+        Neither SMAPE nor MASE depends on such a factor, and models without instance normalisation can learn.
+        """
+        known = [np.abs(series[: -self.frequency.horizon]).mean() for series in self.train]
+        return np.array([scale if scale > 0 else 1.0 for scale in known])
+
+    def windows(self, split: Split, *, device: torch.device | str = "cpu", **_: Any) -> M4Windows:
+        """The windows of a split, all series together; the look-back is twice the horizon.
+
+        Training rows are all windows within the frequency's reach whose target ends before the last horizon of the
+        training series; validation rows are that last horizon, test rows the test series, one a series in the order of
+        the file.
+        """
+        horizon = self.frequency.horizon
+        if split == "test":
+            series = [np.concatenate(pair) for pair in zip(self.train, self.test, strict=True)]
+        else:
+            series = [values[:-horizon] if split == "train" else values for values in self.train]
+        if max(map(len, series)) <= horizon:
+            raise ValueError(f"no series of {self.name} is long enough for a window before its last {horizon} steps")
+        return M4Windows(
+            [values / scale for values, scale in zip(series, self.scales, strict=True)],
+            seq_len=2 * horizon,
+            pred_len=horizon,
+            reach=int(self.frequency.reach * horizon) if split == "train" else 1,
+            device=device,
+        )
 
 
 def check_frequencies(root_path: Path, names: Sequence[str]) -> None:
@@ -82,9 +137,9 @@ def load_m4(root_path: Path, name: str) -> M4Data:
             if len(values) < shortest or (series is test and len(values) > shortest):
                 count = f"at least {shortest}" if series is train else str(shortest)
                 raise ValueError(f"{path}: series {key} must have {count} values, found {len(values)}")
-    return M4Data(
-        name=name,
-        frequency=frequency,
+    return M4Data.of(
+        name,
+        frequency,
         ids=list(train),
         train=list(train.values()),
         test=np.stack(list(test.values())),

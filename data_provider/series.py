@@ -3,48 +3,63 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, M4, Benchmark
 from data_provider.dates import gaps, infer_time_step, season_of_step
 from data_provider.scaling import Standardizer
-from data_provider.splits import Borders, borders_by_fraction, parse_split
+from data_provider.series_info import WindowSource
+from data_provider.splits import Borders, Split, borders_by_fraction, parse_split, rows_of_split
 from data_provider.table import Table, read_table, sha256_of
+from data_provider.time_features import time_features
+from data_provider.windows import Windows
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A multivariate series in original units, with everything that cutting and scaling it needs.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Series(WindowSource):
+    """A multivariate series: `values` in original units, float64 [time, channel], and where its splits end.
 
-    `values` is float64 [time, channel]; `target_channels` are the channels that are evaluated; `time_step` is a pandas
-    offset string, `season_length` the strongest natural cycle in time steps; `notes` are sentences about the file that
-    belong in the log; `fingerprint` is the SHA-256 of the file.
+    `notes` are sentences about the file for the log.
     """
 
-    name: str
-    columns: list[str]
     dates: pd.DatetimeIndex
     values: np.ndarray
     borders: Borders
-    scaler: Standardizer
-    target_channels: list[int]
-    time_step: str
-    season_length: int
-    notes: list[str]
-    is_demo: bool
-    fingerprint: str
+    notes: list[str] = field(default_factory=list)
 
-    @property
-    def num_channels(self) -> int:
-        """Channels that a model reads."""
-        return len(self.columns)
+    def windows(
+        self,
+        split: Split,
+        *,
+        config: DataConfig,
+        channel_independent: bool,
+        needs_time_features: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> Windows:
+        """The windows of a split in scaled units; single channels are evaluated on the target channels only."""
+        rows = rows_of_split(
+            self.borders, split, seq_len=config.seq_len, pred_len=config.pred_len, percent=config.percent
+        )
+        dates = self.dates[rows.start : rows.stop]
+        return Windows(
+            self.scaler.transform(self.values[rows.start : rows.stop]),
+            seq_len=config.seq_len,
+            pred_len=config.pred_len,
+            channel_independent=channel_independent,
+            target_channels=self.target_channels,
+            row_channels=None if split == "train" else self.target_channels,
+            dates=dates,
+            time_features=time_features(dates, self.time_step) if needs_time_features else None,
+            device=device,
+        )
 
 
 def load_series(config: DataConfig) -> Series:
@@ -180,8 +195,6 @@ def _series(config: DataConfig, table: Table, borders: Borders, *, time_step: st
         target_channels=target_channels,
         time_step=time_step,
         season_length=season_of_step(time_step),
-        notes=[],
-        is_demo=False,
         fingerprint="",
     )
 

@@ -3,74 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from typing import Self
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int64
+from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import Dataset
-
-from data_provider.config import DataConfig
-from data_provider.series import Series
-from data_provider.splits import Split, num_windows, rows_of_split
-from data_provider.time_features import time_features
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a split in scaled units; `rows` (on the CPU) are their numbers, `constants` what else belongs to them.
+    """Rows of a split in scaled units, with their numbers (`rows`, on the CPU).
 
-    `num_global_rows` counts the rows of the whole global batch over all processes, so that uneven slices can be
-    weighted: the mean over the global batch is the sum over processes divided by it.
+    `inputs` are the model's further keyword arguments: prompt inputs, cached features, time features.
+    `num_global_rows` is the size of the batch over all ranks, so that ranks with unequal shares can weight their mean
+    loss: the mean over the global batch is the sum over ranks divided by it.
     """
 
     rows: Int64[Tensor, "row"]
     look_back: Float[Tensor, "row seq_len channel"]
     target: Float[Tensor, "row pred_len target_channel"]
-    constants: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
     num_global_rows: int = 0
 
 
 class Windows(Dataset[Batch]):
-    """The windows (stride 1) of one split as rows: `windows[rows]` gathers a whole batch at once.
+    """All windows (stride 1) of a stretch of scaled values as rows: `windows[rows]` gathers a whole batch at once.
 
-    Channel-independent: row = window * len(row_channels) + position of the channel, so the channel runs fastest, and a
-    row has one channel. Otherwise a row is a window with all channels, and its target has only `target_channels`.
-    `row_channels` are the series' channels that make rows, `target_channels` those that are evaluated. Memory is one
-    copy of the split's values, however many channels and windows there are.
+    Channel-independent: a row is one channel of one window, numbered window * len(row_channels) + position, so the
+    channel runs fastest. Otherwise a row is a window with all channels, and its target has only `target_channels`.
+    `row_channels` are the channels that make rows, `target_channels` those that are evaluated (each all by default).
+    Memory is one copy of the values, however many windows there are.
     """
 
     def __init__(
         self,
-        series: Series,
-        split: Split,
+        scaled: Float[ndarray, "time channel"],
         *,
-        config: DataConfig,
+        seq_len: int,
+        pred_len: int,
         channel_independent: bool,
+        target_channels: Sequence[int] | None = None,
+        row_channels: Sequence[int] | None = None,
+        dates: pd.DatetimeIndex | None = None,
+        time_features: Float[ndarray, "time feature"] | None = None,
         device: torch.device | str = "cpu",
-        needs_time_features: bool = False,
     ) -> None:
-        self.series = series
-        self.split: Split = split
+        num_steps, self.num_channels = scaled.shape
+        self.seq_len, self.pred_len = seq_len, pred_len
+        self.num_windows = num_steps - seq_len - pred_len + 1
         self.channel_independent = channel_independent
-        self.seq_len, self.pred_len = config.seq_len, config.pred_len
-        span = rows_of_split(
-            series.borders, split, seq_len=self.seq_len, pred_len=self.pred_len, percent=config.percent
-        )
-        self.first_time = span.start
-        self.num_windows = num_windows(span, seq_len=self.seq_len, pred_len=self.pred_len)
-        self.target_channels = series.target_channels
-        evaluates_target_only = channel_independent and split != "train"
-        self.row_channels = series.target_channels if evaluates_target_only else list(range(series.num_channels))
-        scaled = torch.from_numpy(series.scaler.transform(series.values[span.start : span.stop])).float()
+        self.target_channels = list(range(self.num_channels) if target_channels is None else target_channels)
+        self.row_channels = list(range(self.num_channels) if row_channels is None else row_channels)
+        self.dates = dates
+        values = torch.from_numpy(scaled).float()
         # Each mode keeps the axis contiguous along which it reads.
-        self._on_cpu = scaled.T.contiguous() if channel_independent else scaled.contiguous()
+        self._on_cpu = values.T.contiguous() if channel_independent else values.contiguous()
         self._values = self._on_cpu.to(device)
-        self._time_features = None
-        if needs_time_features:
-            features = time_features(series.dates[span.start : span.stop], series.time_step)
-            self._time_features = torch.from_numpy(features).to(device)
+        self._time_features = None if time_features is None else torch.from_numpy(time_features).to(device)
 
     @property
     def device(self) -> torch.device:
@@ -78,7 +73,7 @@ class Windows(Dataset[Batch]):
         return self._values.device
 
     def __len__(self) -> int:
-        """Rows of the split."""
+        """Number of rows."""
         return self.num_windows * (len(self.row_channels) if self.channel_independent else 1)
 
     def __getitem__(self, rows: Sequence[int] | Int64[Tensor, "row"]) -> Batch:
@@ -86,41 +81,56 @@ class Windows(Dataset[Batch]):
         numbers = torch.as_tensor(rows, dtype=torch.int64, device="cpu").reshape(-1)
         length = self.seq_len + self.pred_len
         both = self._gather(self._values, numbers, length)
-        target = both[:, self.seq_len :]
-        if not self.channel_independent and len(self.target_channels) < self.series.num_channels:
-            target = target[..., self.target_channels]
-        constants = {}
+        inputs = {}
         if self._time_features is not None:
             window, _ = self._window_and_position(numbers.to(self.device))
-            constants["time_features"] = self._time_features[_spans(window, length)]
-        return Batch(numbers, both[:, : self.seq_len], target, constants, len(numbers))
+            inputs["time_features"] = self._time_features[_spans(window, length)]
+        return Batch(numbers, both[:, : self.seq_len], self.keep_targets(both[:, self.seq_len :]), inputs, len(numbers))
+
+    @property
+    def num_training_rows(self) -> int:
+        """Rows that a training epoch visits."""
+        return len(self)
+
+    def training_rows(self, *, seed: int, epoch: int) -> Int64[Tensor, "row"]:
+        """The rows of a training epoch in the order of their visit, determined by (seed, epoch) alone."""
+        return permutation(len(self), seed=seed, epoch=epoch)
 
     def look_back_on_cpu(self, rows: Int64[Tensor, "row"]) -> Float[Tensor, "row seq_len channel"]:
         """The look-back windows of these rows from a copy on the CPU, bit for bit those of the batch."""
         return self._gather(self._on_cpu, rows, self.seq_len)
 
+    def rows_of_windows(self, windows: Sequence[int]) -> Int64[Tensor, "row"]:
+        """The rows that belong to these windows, window by window, channels in order."""
+        numbers = torch.tensor(windows)
+        if not self.channel_independent:
+            return numbers
+        num_channels = len(self.row_channels)
+        return (numbers[:, None] * num_channels + torch.arange(num_channels)).flatten()
+
     def window_and_channel(self, rows: Int64[Tensor, "row"]) -> tuple[Int64[Tensor, "row"], Int64[Tensor, "row"]]:
-        """Of each row its window (0 is the oldest) and the series' channel; channel-independent rows only."""
+        """Each row's window (0 is the oldest) and channel; channel-independent rows only."""
         if not self.channel_independent:
             raise ValueError("a row of whole windows has no single channel")
         window, position = self._window_and_position(rows)
         return window, torch.as_tensor(self.row_channels, device=rows.device)[position]
 
-    def keep_targets(self, forecast: Float[Tensor, "row pred_len channel"]) -> Float[Tensor, "row pred_len target"]:
-        """The channels of a forecast that stand beside `Batch.target`."""
-        if self.channel_independent or len(self.target_channels) == self.series.num_channels:
-            return forecast
-        return forecast[..., self.target_channels]
-
-    def look_back_dates(self, window: int) -> pd.DatetimeIndex:
-        """The dates of a window's look-back."""
-        start = self.first_time + window
-        return self.series.dates[start : start + self.seq_len]
+    def keep_targets(self, values: Float[Tensor, "row time channel"]) -> Float[Tensor, "row time target_channel"]:
+        """The evaluated channels of `values`, which have a row's channels."""
+        if self.channel_independent or len(self.target_channels) == self.num_channels:
+            return values
+        return values[..., self.target_channels]
 
     def target_dates(self, window: int) -> pd.DatetimeIndex:
         """The dates of a window's horizon."""
-        start = self.first_time + window + self.seq_len
-        return self.series.dates[start : start + self.pred_len]
+        assert self.dates is not None
+        return self.dates[window + self.seq_len : window + self.seq_len + self.pred_len]
+
+    def without_time_features(self) -> Self:
+        """The same windows (sharing memory) for a model that reads no dates."""
+        windows = copy(self)
+        windows._time_features = None
+        return windows
 
     def _window_and_position(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         if not self.channel_independent:
@@ -134,6 +144,13 @@ class Windows(Dataset[Batch]):
             return values[times]
         channel = torch.as_tensor(self.row_channels, device=values.device)[position]
         return values[channel[:, None], times][..., None]
+
+
+def permutation(num_rows: int, *, seed: int, epoch: int) -> Int64[Tensor, "{num_rows}"]:
+    """A random order of `num_rows` rows, drawn without touching the global generator."""
+    # SeedSequence mixes the two numbers, so that (seed, epoch + 1) and (seed + 1, epoch) give different orders.
+    mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return torch.randperm(num_rows, generator=torch.Generator().manual_seed(mixed))
 
 
 def _spans(window: Int64[Tensor, "row"], length: int) -> Int64[Tensor, "row length"]:

@@ -8,23 +8,57 @@ same shapes as the pretrained one, without a download). Each model is measured i
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import multiprocessing
+import statistics
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from exp.command_line import COMMON
-from exp.efficiency_measure import Efficiency, measure
+from data_provider.loader import Loader
+from data_provider.windows import Batch
+from exp.command_line import COMMON, parse_command
+from exp.exp_long_term_forecast import LongTermForecast
+from exp.training.evaluation import forecast_batch
+from exp.training.runtime import cpu_name
+from exp.training.step import TrainingStep
 from models import model_class
 from utils.files import replace_file
 from utils.flags import flag_names
+from utils.memory import held_bytes, recent_peak_bytes, reset_peak
 from utils.report.published_numbers import published_efficiency
 from utils.report.quantities import bytes_text, count_text, figures_text
 from utils.report.table import Cell, Table, to_markdown
+
+WARM_UP = 2
+LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """One model's costs. Memory in bytes, seconds are medians per iteration; None where nothing is trained.
+
+    `memory` is what torch held on the GPU at most or, on a CPU, by how much the process grew from before the model was
+    built to its largest size while it forecast.
+    """
+
+    model: str
+    total: int
+    trainable: int
+    inference: int
+    rows: int
+    windows: float
+    memory: int
+    seconds: float
+    training_seconds: float | None
+    device: str
+    precision: str
 
 
 def arguments_of_models(models: Sequence[str], words: Sequence[str]) -> dict[str, list[str]]:
@@ -45,6 +79,70 @@ def arguments_of_models(models: Sequence[str], words: Sequence[str]) -> dict[str
         model: ["--model", model, *(word for words in flags if _name(words) in names for word in words)]
         for model, names in known.items()
     }
+
+
+def measure(arguments: Sequence[str], num_iterations: int) -> Efficiency:
+    """Builds the model of `arguments` (the flags of run.py) and measures it; call it in a process of its own.
+
+    Inference is timed over different batches of the test split, each row for the first time, so that what is computed
+    once per row (a prompt's tokens) counts. Training is timed over whole training steps with Adam. Raises ValueError
+    and FileNotFoundError as run.py does.
+    """
+    before = held_bytes(torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = LongTermForecast(parse_command([*arguments, "--output_dir", folder]))
+    runtime, model, test = experiment.runtime, experiment.model, experiment.test
+    model.eval()
+    reset_peak(runtime.device)
+    seconds, num_rows = _seconds_per_iteration(
+        test, lambda batch: forecast_batch(runtime, model, test.windows, batch), num_iterations
+    )
+    on_gpu = runtime.device.type == "cuda"
+    channels = experiment.series.num_channels if model.channel_independent else 1
+    return Efficiency(
+        model=experiment.settings.model_name,
+        **model.count_parameters(),
+        rows=num_rows,
+        windows=num_rows / channels,
+        memory=recent_peak_bytes(runtime.device) - (0 if on_gpu else before),
+        seconds=seconds,
+        training_seconds=_training_seconds(experiment, num_iterations),
+        device=torch.cuda.get_device_name(runtime.device) if on_gpu else cpu_name(),
+        precision=experiment.settings.train.precision,
+    )
+
+
+def _training_seconds(experiment: LongTermForecast, num_iterations: int) -> float | None:
+    runtime, model, loader = experiment.runtime, experiment.model, experiment.train
+    groups = [group for group in model.parameter_groups(LEARNING_RATE) if group["params"]]
+    if not groups:
+        return None
+    wrapped = runtime.wrap(model)
+    wrapped.train()
+    step = TrainingStep(
+        model,
+        torch.optim.Adam(groups),
+        model.default_loss,
+        forward=wrapped,
+        keep_targets=loader.windows.keep_targets,
+        backward=runtime.backward,
+    )
+    return _seconds_per_iteration(loader, step, num_iterations)[0]
+
+
+def _seconds_per_iteration(loader: Loader, work: Callable[[Batch], object], num_iterations: int) -> tuple[float, int]:
+    """Median seconds from asking for a batch to the end of its work, and rows in a batch."""
+    times, num_rows = [], 0
+    began = time.perf_counter()
+    for batch in loader.first_steps(WARM_UP + num_iterations):
+        work(batch)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        times.append(now - began)
+        began, num_rows = now, max(num_rows, len(batch.rows))
+    # A short split may have no more batches than the warm-up takes.
+    return statistics.median(times[WARM_UP:] or times), num_rows
 
 
 def efficiency_table(found: Sequence[Efficiency], title: str) -> Table:
@@ -132,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         replace_file(options.output / "efficiency.md", text.encode())
-        frame = pd.DataFrame([dataclasses.asdict(entry) for entry in found])
+        frame = pd.DataFrame([asdict(entry) for entry in found])
         replace_file(options.output / "efficiency.csv", frame.to_csv(index=False).encode())
     return 0
 

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from data_provider.series import Series, load_series
+from data_provider.loader import Loader
+from data_provider.series import load_series
+from data_provider.series_info import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from exp.exp_basic import Experiment, Settings, run_id
-from exp.training.data import SplitData
+from exp.training.data import split_loader
 from exp.training.evaluation import split_errors
 from exp.training.intervals import calibrate, new_errors, save_intervals
 from exp.training.loop import TrainingLoop
@@ -41,7 +43,7 @@ class LongTermForecast(Experiment):
         self.model = settings.model_class.build(settings.model, self.spec_of(self.series))
         self.model.to(self.runtime.device)
         self.train, self.validation, self.test = (
-            self.split_of(self.series, split) for split in ("train", "validation", "test")
+            self.loader_of(self.series, split) for split in ("train", "validation", "test")
         )
         self.best_mse = math.inf
         self.best_errors: AbsoluteErrors | None = None
@@ -52,7 +54,7 @@ class LongTermForecast(Experiment):
         data, fingerprint = self.series.name, self.series.fingerprint
         self.folder = self.folder_for(run_id(settings, data=data, fingerprint=fingerprint, determinants=determinants))
 
-    def load(self) -> Series:
+    def load(self) -> WindowSource:
         """The series that the flags name."""
         return load_series(self.settings.data)
 
@@ -85,9 +87,9 @@ class LongTermForecast(Experiment):
             self.best_errors = None
         return loop.summary()
 
-    def shown_split(self) -> SplitData:
-        """The split whose forecasts are drawn."""
-        return self.test
+    def shown_test(self) -> tuple[SeriesInfo, Loader]:
+        """The series whose test forecasts are saved and drawn."""
+        return self.series, self.test
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """A table of test errors, then how the run went and where its files are."""
@@ -107,7 +109,7 @@ class LongTermForecast(Experiment):
         ]
         return "\n".join(f"  {line}" for line in lines)
 
-    def spec_of(self, series: Series) -> ForecastSpec:
+    def spec_of(self, series: SeriesInfo) -> ForecastSpec:
         """What a model must know of the task on this series."""
         return ForecastSpec(
             seq_len=self.settings.data.seq_len,
@@ -118,20 +120,19 @@ class LongTermForecast(Experiment):
             dtype=self.runtime.dtype,
         )
 
-    def split_of(self, series: Series, split: Split) -> SplitData:
-        """Windows, loader and row inputs of a split."""
-        return SplitData.of(self.runtime, self.model, series, split, settings=self.settings)
+    def loader_of(self, series: WindowSource, split: Split) -> Loader:
+        """The loader of a split."""
+        return split_loader(self.runtime, self.model, series, split, settings=self.settings)
 
-    def summary_of(self, sums: ErrorSums, series: Series) -> dict[str, Any]:
+    def summary_of(self, sums: ErrorSums, series: SeriesInfo) -> dict[str, Any]:
         """Errors with the names and scales of the evaluated channels."""
-        channels = series.target_channels
-        columns = [series.columns[channel] for channel in channels]
-        summary = sums.summary(columns=columns, scale=series.scaler.scale[channels].tolist())
+        summary = sums.summary(
+            columns=series.target_columns, scale=series.scaler.scale[series.target_channels].tolist()
+        )
         return {"measures": ["mse", "mae"], **summary}
 
     def _record(self) -> dict[str, Any]:
         """What config.json and every checkpoint say of the run, so that a checkpoint can be used alone."""
-        series = self.series
         return {
             "format": FORMAT,
             **self.settings.record(),
@@ -139,15 +140,7 @@ class LongTermForecast(Experiment):
             "backbone_fingerprint": self.model.fingerprint(),
             "model_defaults": asdict(type(self.settings.model)()),
             "labels": self._labels(),
-            "series": {
-                "name": series.name,
-                "columns": series.columns,
-                "target_channels": series.target_channels,
-                "time_step": series.time_step,
-                "season_length": series.season_length,
-                "scaler": series.scaler.to_dict(),
-                "fingerprint": series.fingerprint,
-            },
+            "series": self.series.to_record(),
             **self.runtime.describe(),
         }
 
@@ -181,7 +174,7 @@ class LongTermForecast(Experiment):
             self.runtime,
             self.model,
             self.settings.train,
-            split=self.train,
+            loader=self.train,
             validate=self._validate,
             folder=self.folder,
             tracking=self.tracking,
@@ -232,7 +225,8 @@ class LongTermForecast(Experiment):
             states = {**pack("before", before), **pack("after", self._diagnostics())}
             save_checkpoint(self.folder.alignment, states, {"split": "validation"})
         data = self.settings.data
-        samples = save_forecasts(self.folder, self.runtime, self.model, self.shown_split())
+        series, loader = self.shown_test()
+        samples = save_forecasts(self.folder, self.runtime, self.model, loader, series)
         save_plots(
             self.folder,
             samples,

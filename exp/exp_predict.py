@@ -122,8 +122,8 @@ class Predict(CheckpointTask):
             half_width=self.half_width,
             half_width_label=f"{self.config.interval:g} interval" if self.config.interval else "",
             first_date=str(last.dates[-1][0]),
-            time_step=forecaster.series["time_step"],
-            title=f"{header['model']} trained on {forecaster.series['name']}: after {last.made_at[-1]}",
+            time_step=forecaster.series.time_step,
+            title=f"{header['model']} trained on {forecaster.series.name}: after {last.made_at[-1]}",
             label=", ".join(header["labels"]) or None,
         )
 

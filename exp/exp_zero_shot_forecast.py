@@ -9,10 +9,11 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
+from data_provider.loader import Loader
 from data_provider.series import load_series
+from data_provider.series_info import SeriesInfo
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
-from exp.training.data import SplitData
 from exp.training.evaluation import split_errors
 from exp.training.loop import TrainingLoop
 from exp.training.naive import naive_errors
@@ -56,22 +57,23 @@ class ZeroShotForecast(LongTermForecast):
         for name, series in self.targets.items():
             if series.num_channels != self.series.num_channels:
                 self._allow_other_channels(name, series.num_channels)
-        self.target_splits = {name: self.split_of(series, "test") for name, series in self.targets.items()}
+        self.target_loaders = {name: self.loader_of(series, "test") for name, series in self.targets.items()}
         self.source = self._source_weights() if self.config.source_run else None
 
     def test_entries(self) -> dict[str, Any]:
         """`tests` of metrics.json, an entry per target."""
         tests = {}
         for name, series in self.targets.items():
-            split = self.target_splits[name]
-            sums = split_errors(self.runtime, self.model, split, label=f"test on {name}")
-            naive = naive_errors(self.runtime, split, self.spec_of(series))
+            loader = self.target_loaders[name]
+            sums = split_errors(self.runtime, self.model, loader, label=f"test on {name}")
+            naive = naive_errors(self.runtime, loader, self.spec_of(series))
             tests[name] = {**self.summary_of(sums, series), "naive": naive}
         return {"tests": tests}
 
-    def shown_split(self) -> SplitData:
-        """Forecasts of the first target are drawn; the source's test split is not read."""
-        return next(iter(self.target_splits.values()))
+    def shown_test(self) -> tuple[SeriesInfo, Loader]:
+        """The first target: the source's test split is not read."""
+        name, series = next(iter(self.targets.items()))
+        return series, self.target_loaders[name]
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Trains on the source, or takes the weights of the run that was named."""

@@ -9,21 +9,14 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from data_provider.data_factory import BatchLoader
+from data_provider.loader import Loader
 from data_provider.m4 import M4Data
-from data_provider.m4_windows import M4Windows, OneWindowPerSeries, m4_scales, m4_series
-from data_provider.row_batches import RowBatches
-from data_provider.row_store import RowStore
-from data_provider.series import Series
 from data_provider.splits import Split
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.m4_scores import ForecastTable, M4Reference, score_table
-from exp.training.data import DEV_RUN_STEPS, FirstSteps, SplitData
 from exp.training.evaluation import split_errors
-from exp.training.feature_cache import FeatureCache
 from exp.training.loop import TrainingLoop
-from models.base import Forecaster
 from utils.checkpoint import pack, save_checkpoint
 from utils.files import replace_file
 from utils.plotting import plot_forecast, plot_training_curves
@@ -50,30 +43,9 @@ class FrequencyForecast(LongTermForecast):
             )
         )
 
-    def load(self) -> Series:
-        """What the series of the frequency have in common."""
-        return m4_series(self.data)
-
-    def split_of(self, series: Series, split: Split) -> SplitData:  # noqa: ARG002
-        """Rows of single series; each training epoch visits every series once."""
-        train, runtime = self.settings.train, self.runtime
-        windows = M4Windows(self.data, split, device=runtime.device)
-        share = {"process_index": runtime.process_index, "num_processes": runtime.num_processes, "seed": train.seed}
-        if split == "train":
-            order: RowBatches = OneWindowPerSeries(windows, batch_size=train.batch_size, **share)
-        else:
-            order = RowBatches(len(windows), batch_size=train.rows_per_evaluation_batch, shuffle=False, **share)
-        has_constants = type(self.model).prompt_inputs is not Forecaster.prompt_inputs
-        loader = BatchLoader(
-            windows,
-            order,
-            constants=self.model.prompt_inputs if has_constants else None,
-            store=RowStore(len(windows), budget=runtime.row_memory) if has_constants else None,
-        )
-        steps = FirstSteps(loader, DEV_RUN_STEPS) if train.fast_dev_run else loader
-        return SplitData(
-            windows, steps, FeatureCache(self.model, num_rows=len(windows), budget=runtime.row_memory), loader
-        )
+    def load(self) -> M4Data:
+        """The series of the frequency."""
+        return self.data
 
     def test_entries(self) -> dict[str, Any]:
         """The competition's scores of the test series; every forecast is left in the run folder as CSV."""
@@ -92,20 +64,20 @@ class FrequencyForecast(LongTermForecast):
         _, scores = self._scores(self.validation, "validation")
         return {name: scores[name] for name in (*MEASURES, "mse", "mae")}
 
-    def _scores(self, split: SplitData, name: Split) -> tuple[ForecastTable, dict[str, Any]]:
+    def _scores(self, loader: Loader, name: Split) -> tuple[ForecastTable, dict[str, Any]]:
         """The table of forecasts in scaled units; scores in original ones, `mse` and `mae` in scaled units."""
         if name not in self.references:
             self.references[name] = M4Reference.of(self.data, name)
         table = ForecastTable(
             num_series=len(self.data.ids), horizon=self.data.frequency.horizon, device=self.runtime.device
         )
-        sums = split_errors(self.runtime, self.model, split, label=name, observers=[table])
+        sums = split_errors(self.runtime, self.model, loader, label=name, observers=[table])
         table.reduce(self.runtime.sum_over_processes)
         scores = self.references[name].scores(self._original(table), table.seen())
         return table, {**scores, "mse": sums.mse, "mae": sums.mae, "num_rows": sums.num_rows}
 
     def _original(self, table: ForecastTable) -> np.ndarray:
-        return table.values.cpu().numpy() * m4_scales(self.data)[:, None]
+        return table.values.cpu().numpy() * self.data.scales[:, None]
 
     def _save_forecasts(self, values: Float[np.ndarray, "series horizon"]) -> None:
         """In the competition's own layout (a row a series: id, F1, F2, ...), and a picture of a few of them."""

@@ -40,7 +40,8 @@ class Forecaster(nn.Module):
     `forward(look_back [row, seq_len, channel], **prompt_inputs) -> Forecast(values [row, pred_len, channel])`. A
     channel-independent model is fed one channel of one window a row (channel = 1); any other model all channels of a
     window together. Values in and out are in scaled units. `needs_fixed_channels`: the weights fit only the number of
-    channels that they were trained with.
+    channels that they were trained with. `losses_read_target`: in training, `forward` also gets `target=` (scaled,
+    [row, pred_len, target_channel]) for the auxiliary losses.
     """
 
     Config: ClassVar[type]
@@ -48,6 +49,7 @@ class Forecaster(nn.Module):
     default_loss: ClassVar[str] = "mse"
     needs_time_features: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
+    losses_read_target: ClassVar[bool] = False
     # Names (or beginnings of names) of parameters in older checkpoints, and what they are called now.
     renamed_parameters: ClassVar[dict[str, str]] = {}
 
@@ -63,6 +65,11 @@ class Forecaster(nn.Module):
         tensor has one entry per row; a further axis may differ in length from call to call and is padded with zeros.
         """
         return {}
+
+    @property
+    def has_prompt_inputs(self) -> bool:
+        """Whether the model defines `prompt_inputs`."""
+        return type(self).prompt_inputs is not Forecaster.prompt_inputs
 
     @property
     def features_are_constant(self) -> bool:

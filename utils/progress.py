@@ -15,7 +15,9 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 60.0
 
 
-def progress(items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True) -> Iterator[Item]:
+def progress_bar(
+    items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True
+) -> Iterator[Item]:
     """Passes `items` on while showing how many of `total` are done and the time left."""
     if not shown:
         yield from items

@@ -16,18 +16,18 @@ from numpy import ndarray
 from torch import Tensor
 
 from data_provider.config import DataConfig
-from data_provider.data_factory import BatchLoader, data_provider
 from data_provider.dates import continue_dates
+from data_provider.loader import Loader
 from data_provider.row_store import MemoryBudget
-from data_provider.scaling import Standardizer
-from data_provider.series import Series
-from data_provider.splits import Borders
+from data_provider.series_info import SeriesInfo
+from data_provider.time_features import time_features
+from data_provider.windows import Windows
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
 from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.intervals import load_intervals
 from exp.training.runtime import DTYPES
 from models.base import Forecaster
-from utils.progress import progress
+from utils.progress import progress_bar
 from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -50,15 +50,14 @@ class FittedForecaster:
         self.checkpoint, self.header, self.device = checkpoint, header, device
         self.model = model.to(device).eval()
         self.data = replace(DataConfig(**header["data_config"]), percent=100)
-        self.series: dict[str, Any] = header["series"]
-        self.scaler = Standardizer.from_dict(self.series["scaler"])
-        self.columns: list[str] = self.series["columns"]
-        self.target_channels: list[int] = self.series["target_channels"]
+        self.series = SeriesInfo.from_record(header["series"])
+        self.scaler, self.columns = self.series.scaler, self.series.columns
+        self.target_channels = self.series.target_channels
 
     @property
     def target_columns(self) -> list[str]:
         """The columns that are forecast: under `--features MS` the target alone."""
-        return [self.columns[channel] for channel in self.target_channels]
+        return self.series.target_columns
 
     @property
     def folder(self) -> RunFolder:
@@ -84,7 +83,7 @@ class FittedForecaster:
         """The rows that are read (all of them when rolling), found fit; notes on them are logged."""
         read = last_rows(input_table, self.data.seq_len)
         read = input_table if rolling else read
-        notes = [*read.notes, *check_input_table(read, self.columns, time_step=self.series["time_step"])]
+        notes = [*read.notes, *check_input_table(read, self.columns, time_step=self.series.time_step)]
         for note in notes:
             logger.info("%s: %s", read.source, note)
         return replace(read, notes=notes)
@@ -109,13 +108,13 @@ class FittedForecaster:
         """Forecasts of every window of `input_table`, some windows at a time, oldest first."""
         loader = self._loader(input_table)
         windows = loader.windows
-        rows_per_window = len(windows.row_channels) if self.model.channel_independent else 1
+        rows_per_window = len(windows) // windows.num_windows
         at_once = max(1, ROWS_PER_BATCH // rows_per_window)
         mean, scale = self.scaler.mean[self.target_channels], self.scaler.scale[self.target_channels]
         steps = range(0, windows.num_windows, at_once)
-        for first in progress(steps, total=len(steps), label="forecast", shown=len(steps) > 1):
+        for first in progress_bar(steps, total=len(steps), label="forecast", shown=len(steps) > 1):
             numbers = range(first, min(first + at_once, windows.num_windows))
-            rows = torch.arange(numbers.start * rows_per_window, numbers.stop * rows_per_window)
+            rows = windows.rows_of_windows(numbers)
             values = torch.cat([self._forward(loader, part) for part in rows.split(ROWS_PER_BATCH)])
             if self.model.channel_independent:
                 values = values.reshape(len(numbers), rows_per_window, -1).transpose(1, 2)
@@ -142,48 +141,37 @@ class FittedForecaster:
         return pd.DataFrame(table)
 
     @torch.no_grad()
-    def _forward(self, loader: BatchLoader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
+    def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
         batch = loader.batch(rows)
         precision = DTYPES[self.header["precision"]]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32):
-            values = self.model(batch.look_back, **batch.constants).values
+            values = self.model(batch.look_back, **batch.inputs).values
         return loader.windows.keep_targets(values.float())
 
-    def _loader(self, input_table: InputTable) -> BatchLoader:
+    def _loader(self, input_table: InputTable) -> Loader:
         """Windows over the rows and an unknown horizon after them, cut and scaled as in training."""
-        time_step, pred_len = self.series["time_step"], self.data.pred_len
+        time_step, pred_len = self.series.time_step, self.data.pred_len
         last_date: Any = input_table.dates[-1]
-        future = continue_dates(last_date, time_step, pred_len)
-        unknown = np.full((pred_len, len(self.columns)), np.nan)
-        # A test split that begins with the first row: every window of the file is one of its windows.
-        first = self.data.seq_len
-        series = Series(
-            name=self.series["name"],
-            columns=self.columns,
-            dates=pd.DatetimeIndex(input_table.dates.append(future)),
-            values=np.concatenate([input_table.values, unknown]),
-            borders=Borders(first, first, len(input_table.dates) + pred_len),
-            scaler=self.scaler,
-            target_channels=self.target_channels,
-            time_step=time_step,
-            season_length=self.series["season_length"],
-            notes=[],
-            is_demo=False,
-            fingerprint="",
-        )
-        has_constants = type(self.model).prompt_inputs is not Forecaster.prompt_inputs
-        _, loader = data_provider(
-            series,
-            "test",
-            config=self.data,
+        dates = pd.DatetimeIndex(input_table.dates.append(continue_dates(last_date, time_step, pred_len)))
+        unknown = np.full((pred_len, self.series.num_channels), np.nan)
+        windows = Windows(
+            self.scaler.transform(np.concatenate([input_table.values, unknown])),
+            seq_len=self.data.seq_len,
+            pred_len=pred_len,
             channel_independent=self.model.channel_independent,
-            batch_size=ROWS_PER_BATCH,
+            target_channels=self.target_channels,
+            row_channels=self.target_channels,
+            dates=dates,
+            time_features=time_features(dates, time_step) if self.model.needs_time_features else None,
             device=self.device,
-            constants=self.model.prompt_inputs if has_constants else None,
-            constants_budget=MemoryBudget(0),
-            needs_time_features=self.model.needs_time_features,
         )
-        return loader
+        return Loader(
+            windows,
+            batch_size=ROWS_PER_BATCH,
+            shuffle=False,
+            prompt_inputs=self.model.prompt_inputs if self.model.has_prompt_inputs else None,
+            memory=MemoryBudget(0),
+        )
 
 
 def load_forecaster(

@@ -17,12 +17,12 @@ def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remar
         lines.append(f"not a serious forecast: {', '.join(header['labels'])}")
     lines += remarks
     tests = folder.read_metrics()["tests"] if folder.is_finished else {}
-    test: Any = tests.get(forecaster.series["name"])
+    test: Any = tests.get(forecaster.series.name)
     if test is None or "per_channel" not in test:
         return "\n".join([*lines, f"its test errors are not known: {folder.metrics} holds none"])
     lines += [
         "",
-        f"errors on {test['num_windows']} test windows of {forecaster.series['name']}, over all "
+        f"errors on {test['num_windows']} test windows of {forecaster.series.name}, over all "
         f"{forecaster.data.pred_len} steps, in the units of the column",
         _table(test["per_channel"], forecaster),
         "",

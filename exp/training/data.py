@@ -1,94 +1,109 @@
-"""A split as an experiment uses it: its windows, the loader over them, and what each row brings along."""
+"""The loader of a split for one model, with the cache of features that are constant during training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, Self
+import hashlib
 
 import torch
 from torch import Tensor
 
-from data_provider.data_factory import BatchLoader, data_provider
-from data_provider.row_store import MemoryBudget
-from data_provider.series import Series
+from data_provider.data_factory import data_provider
+from data_provider.loader import Loader
+from data_provider.row_store import MemoryBudget, RowStore
+from data_provider.series_info import WindowSource
 from data_provider.splits import Split
-from data_provider.windows import Batch, Windows
+from data_provider.windows import Batch
 from exp.exp_basic import Settings
-from exp.training.feature_cache import FeatureCache
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 
 DEV_RUN_STEPS = 2
 
 
-@dataclass(frozen=True)
-class SplitData:
-    """Windows, loader and row inputs of one split for one model."""
-
-    windows: Windows
-    loader: Any
-    feature_cache: FeatureCache
-    provider: BatchLoader
-
-    @classmethod
-    def of(cls, runtime: Runtime, model: Forecaster, series: Series, split: Split, *, settings: Settings) -> Self:
-        """The split of `series` cut as `model` reads it."""
-        train = settings.train
-        has_constants = type(model).prompt_inputs is not Forecaster.prompt_inputs
-        windows, loader = data_provider(
-            series,
-            split,
-            config=settings.data,
-            channel_independent=model.channel_independent,
-            batch_size=train.batch_size if split == "train" else train.rows_per_evaluation_batch,
-            seed=train.seed,
-            device=runtime.device,
-            process_index=runtime.process_index,
-            num_processes=runtime.num_processes,
-            constants=model.prompt_inputs if has_constants else None,
-            constants_budget=runtime.row_memory,
-            needs_time_features=model.needs_time_features,
-        )
-        feature_cache = FeatureCache(model, num_rows=len(windows), budget=runtime.row_memory)
-        steps = FirstSteps(loader, DEV_RUN_STEPS) if train.fast_dev_run else loader
-        return cls(windows, steps, feature_cache, loader)
-
-    def for_model(self, model: Forecaster) -> SplitData:
-        """The same rows for a model without row constants (the naive forecasts)."""
-        provider = BatchLoader(self.windows, self.provider.row_batches)
-        steps = FirstSteps(provider, len(self.loader)) if isinstance(self.loader, FirstSteps) else provider
-        return replace(
-            self, loader=steps, provider=provider, feature_cache=FeatureCache(model, num_rows=0, budget=MemoryBudget(0))
-        )
-
-    def rows_of_windows(self, windows: list[int]) -> Tensor:
-        """The rows that belong to these windows, window by window, channels in order."""
-        if not self.windows.channel_independent:
-            return torch.tensor(windows)
-        num_channels = len(self.windows.row_channels)
-        return (torch.tensor(windows)[:, None] * num_channels + torch.arange(num_channels)).flatten()
+def split_loader(
+    runtime: Runtime, model: Forecaster, series: WindowSource, split: Split, *, settings: Settings
+) -> Loader:
+    """The split of `series` cut as `model` reads it; its batches bring all inputs of `model`."""
+    train = settings.train
+    windows, loader = data_provider(
+        series,
+        split,
+        config=settings.data,
+        channel_independent=model.channel_independent,
+        batch_size=train.batch_size if split == "train" else train.rows_per_evaluation_batch,
+        seed=train.seed,
+        device=runtime.device,
+        rank=runtime.process_index,
+        num_processes=runtime.num_processes,
+        prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
+        memory=runtime.row_memory,
+        needs_time_features=model.needs_time_features,
+    )
+    if model.has_prompt_inputs:
+        loader.features = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory)
+    return loader.first_steps(DEV_RUN_STEPS) if train.fast_dev_run else loader
 
 
-class FirstSteps:
-    """The first steps of each pass over a loader (`--fast_dev_run`)."""
+class FeatureCache:
+    """Called with a batch: its inputs, or in their place the model's cached features while those are constant.
 
-    def __init__(self, loader: BatchLoader, num_steps: int):
-        self.loader, self.num_steps, self.first = loader, num_steps, 0
+    Features are kept per row, within a memory budget; rows beyond it are computed again each time. Rows with equal
+    inputs (equal prompts) share one computation.
+    """
 
-    def __len__(self) -> int:
-        return min(self.num_steps, len(self.loader))
+    def __init__(self, model: Forecaster, *, num_rows: int, memory: MemoryBudget):
+        self.model = model
+        self.store = RowStore(num_rows=num_rows, budget=memory)
+        self.cache_key: int | None = None
+        self._first_row: dict[bytes, int] = {}
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the permutation of the next pass."""
-        self.loader.set_epoch(epoch)
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Keyword arguments for `forward`, on the device of the batch."""
+        if not batch.inputs or not self.model.features_are_constant:
+            return batch.inputs
+        if self.cache_key != self.model.cache_key:
+            self.store.clear()
+            self._first_row.clear()
+            self.cache_key = self.model.cache_key
+        features = self.store.get(batch.rows, lambda missing: self._features(batch, missing))
+        return {name: value.to(batch.look_back.device, non_blocking=True) for name, value in features.items()}
 
-    def start_at(self, step: int) -> None:
-        """Lets the next pass begin at this step."""
-        self.first = step
-        self.loader.start_at(step)
+    def _features(self, batch: Batch, missing: Tensor) -> dict[str, Tensor]:
+        """Features of the batch's rows `missing`: each different one is computed once, or taken from an equal row."""
+        chosen = torch.isin(batch.rows, missing)
+        inputs = {name: value[chosen.to(value.device)] for name, value in batch.inputs.items()}
+        digests = _digests(inputs)
+        known: dict[bytes, int] = {}
+        new: dict[bytes, int] = {}
+        for index, digest in enumerate(digests):
+            row = self._first_row.get(digest)
+            if row is not None and self.store.is_kept(row):
+                known[digest] = row
+            else:
+                new.setdefault(digest, index)
+        parts: list[dict[str, Tensor]] = []
+        if new:
+            index = torch.tensor(list(new.values()))
+            different = {name: value[index.to(value.device)] for name, value in inputs.items()}
+            with torch.no_grad():
+                parts.append(self.model.cached_features(**different))
+        if known:
+            parts.append(self.store.get(torch.tensor(list(known.values())), _never))
+        position = {digest: place for place, digest in enumerate([*new, *known])}
+        order = torch.tensor([position[digest] for digest in digests])
+        for digest, index in new.items():
+            self._first_row[digest] = int(missing[index])
+        return {name: torch.cat([part[name].cpu() for part in parts])[order] for name in parts[0]}
 
-    def __iter__(self) -> Iterator[Batch]:
-        first, self.first = self.first, 0
-        return islice(iter(self.loader), max(len(self) - first, 0))
+
+def _digests(inputs: dict[str, Tensor]) -> list[bytes]:
+    """One digest per row, the same for equal inputs however wide the batch had padded them."""
+    columns = [value.cpu().contiguous().numpy() for _, value in sorted(inputs.items())]
+    return [
+        hashlib.blake2b(b"|".join(column[row].tobytes().rstrip(b"\0") for column in columns), digest_size=16).digest()
+        for row in range(len(columns[0]))
+    ]
+
+
+def _never(missing: Tensor) -> dict[str, Tensor]:
+    raise AssertionError(f"rows {missing.tolist()} were said to be kept")

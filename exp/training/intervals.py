@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exp.training.data import SplitData
+from data_provider.loader import Loader
 from exp.training.evaluation import evaluate
 from exp.training.runtime import Runtime
 from models.base import Forecaster
@@ -12,7 +12,7 @@ from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.conformal import AbsoluteErrors, Intervals
 
 
-def new_errors(runtime: Runtime, validation: SplitData) -> AbsoluteErrors:
+def new_errors(runtime: Runtime, validation: Loader) -> AbsoluteErrors:
     """An observer of a pass over the validation split that intervals can be made of."""
     windows = validation.windows
     return AbsoluteErrors(
@@ -24,7 +24,7 @@ def new_errors(runtime: Runtime, validation: SplitData) -> AbsoluteErrors:
 
 
 def calibrate(
-    runtime: Runtime, model: Forecaster, validation: SplitData, errors: AbsoluteErrors | None = None
+    runtime: Runtime, model: Forecaster, validation: Loader, errors: AbsoluteErrors | None = None
 ) -> Intervals:
     """The intervals of `model`, the same in every process: from `errors` seen before, or one more validation pass."""
     if errors is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exp.training.data import SplitData
+from data_provider.loader import Loader
 from exp.training.evaluation import split_errors
 from exp.training.runtime import Runtime
 from models import model_class
@@ -11,11 +11,11 @@ from models.base import ForecastSpec
 NAIVE = ("LastValue", "SeasonalNaive")
 
 
-def naive_errors(runtime: Runtime, split: SplitData, shape: ForecastSpec) -> dict[str, dict[str, float]]:
+def naive_errors(runtime: Runtime, loader: Loader, shape: ForecastSpec) -> dict[str, dict[str, float]]:
     """MSE and MAE in scaled units of each naive forecast over the split."""
     errors = {}
     for name in NAIVE:
         model = model_class(name).build(model_class(name).Config(), shape)
-        sums = split_errors(runtime, model, split.for_model(model), label=name)
+        sums = split_errors(runtime, model, loader.without_inputs(), label=name)
         errors[name] = {"mse": sums.mse, "mae": sums.mae}
     return errors

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from exp.training.data import SplitData
+from data_provider.loader import Loader
+from data_provider.series_info import SeriesInfo
 from exp.training.evaluation import forecast_batch, series_of_batch
 from exp.training.intervals import load_intervals
 from exp.training.runtime import Runtime
@@ -26,12 +27,14 @@ NUM_SAMPLE_CHANNELS = 32
 NUM_DIAGNOSED_ROWS = 256
 
 
-def save_forecasts(folder: RunFolder, runtime: Runtime, model: Forecaster, split: SplitData) -> dict[str, Any]:
+def save_forecasts(
+    folder: RunFolder, runtime: Runtime, model: Forecaster, loader: Loader, series: SeriesInfo
+) -> dict[str, Any]:
     """Writes forecasts of a few windows, evenly spread over the split, in original units.
 
     Returns them, and `interval`: level and half widths [channel, pred_len] of the prediction interval, or None.
     """
-    windows, series = split.windows, split.windows.series
+    windows = loader.windows
     chosen = np.unique(np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int)).tolist()
     channels = windows.target_channels[-NUM_SAMPLE_CHANNELS:]
     first = len(windows.target_channels) - len(channels)
@@ -39,15 +42,14 @@ def save_forecasts(folder: RunFolder, runtime: Runtime, model: Forecaster, split
     arrays: dict[str, list[np.ndarray]] = {"look_back": [], "target": [], "forecast": []}
     model.eval()
     for window in chosen:
-        batch = split.provider.batch(split.rows_of_windows([window]))
-        values = forecast_batch(runtime, model, split, batch)
+        batch = loader.batch(windows.rows_of_windows([window]))
+        values = forecast_batch(runtime, model, windows, batch)
         _, channel = series_of_batch(windows, batch)
         order = channel.flatten().argsort()[first:]
-        for name, rows in (("target", batch.target), ("forecast", values)):
+        look_back = windows.keep_targets(batch.look_back)
+        for name, rows in (("look_back", look_back), ("target", batch.target), ("forecast", values)):
             by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
             arrays[name].append(by_channel * scale + mean)
-        start = windows.first_time + window
-        arrays["look_back"].append(series.values[start : start + windows.seq_len, channels])
     tensors = {name: torch.from_numpy(np.stack(value)).float().contiguous() for name, value in arrays.items()}
     columns = [series.columns[channel] for channel in channels]
     first_dates = [windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen]
@@ -96,16 +98,16 @@ def save_plots(
 
 
 @torch.no_grad()
-def diagnostics(model: Forecaster, split: SplitData, runtime: Runtime) -> dict[str, Tensor]:
+def diagnostics(model: Forecaster, loader: Loader, runtime: Runtime) -> dict[str, Tensor]:
     """The model's diagnostics on rows spread evenly over the split; empty where the model has none."""
     if type(model).diagnostics is Forecaster.diagnostics:
         return {}
-    count = min(NUM_DIAGNOSED_ROWS, len(split.windows))
-    rows = torch.from_numpy(np.linspace(0, len(split.windows) - 1, count).astype(np.int64))
+    count = min(NUM_DIAGNOSED_ROWS, len(loader.windows))
+    rows = torch.from_numpy(np.linspace(0, len(loader.windows) - 1, count).astype(np.int64))
     model.eval()
-    batch = split.provider.batch(rows)
+    batch = loader.batch(rows, with_features=False)
     with runtime.autocast():
-        found = model.diagnostics(batch.look_back, **batch.constants)
+        found = model.diagnostics(batch.look_back, **batch.inputs)
     return {name: value.float().cpu() for name, value in found.items()}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from exp.training.loss_guard import check_weights
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.checkpoint import (
@@ -29,7 +29,11 @@ ROWS = "number of rows"
 
 @dataclass
 class Progress:
-    """Finished epochs, steps of the current one, and their records. `sums` and `rows` are those of this rank."""
+    """Epochs done, steps done in the current one, and what was recorded.
+
+    `sums` (of each loss over rows) and `rows` are those of the current epoch on this rank; `total_steps`, `total_rows`
+    and `seconds` count training from its beginning over all ranks.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -40,6 +44,27 @@ class Progress:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     timing: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rows_per_second(self) -> float:
+        """Training speed of the last finished epoch."""
+        before = self.timing[-2] if len(self.timing) > 1 else {"rows": 0, "seconds": 0.0}
+        last = self.timing[-1]
+        return (last["rows"] - before["rows"]) / max(last["seconds"] - before["seconds"], 1e-9)
+
+    def count_step(self, num_rows: int, num_global_rows: int) -> None:
+        """Counts a training step and its rows, on this rank and on all ranks."""
+        self.step += 1
+        self.total_steps += 1
+        self.rows += num_rows
+        self.total_rows += num_global_rows
+
+    def finish_epoch(self, record: dict[str, Any]) -> None:
+        """Moves on to the next epoch, keeping the losses and errors of this one (`record`)."""
+        self.epoch += 1
+        self.history.append(record)
+        self.timing.append({"epoch": self.epoch, "seconds": self.seconds, "rows": self.total_rows})
+        self.step, self.rows, self.sums = 0, 0, {}
 
 
 @dataclass
@@ -74,7 +99,7 @@ class TrainingState:
 
     def _write(self, path: Path, header: dict[str, Any], own: list[dict[str, float]]) -> None:
         model = self.model.saved_state()
-        check_weights(model)
+        _check_finite(model)
         tensors, groups = optimizer_state(self.optimizer)
         state = {
             "progress": {**asdict(self.progress), "sums": {}, "rows": 0},
@@ -104,6 +129,16 @@ def load_weights(path: Path, model: Forecaster) -> dict[str, Any]:
     with _errors_naming(path):
         model.load_saved_state(unpack("model", tensors))
     return header
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    """Refuses to save weights that are not finite (FloatingPointError)."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FloatingPointError(
+                f"{name} is no longer finite although the loss was: lower --learning_rate; the last good state is kept "
+                "in the run folder"
+            )
 
 
 @contextmanager

@@ -41,17 +41,15 @@ def test_a_good_table_is_described_and_its_horizons_are_named(csv: Path, capsys:
 
 
 def test_the_longest_horizon_it_names_is_the_longest_that_training_takes(csv: Path):
-    from data_provider.windows import Windows
-
     for pred_len, fits in ((12, True), (13, False)):
         config = config_of(csv, seq_len=36, pred_len=pred_len)
         series = load_series(config)
         splits = ("train", "validation", "test")
         if fits:
-            assert min(len(Windows(series, split, config=config, channel_independent=False)) for split in splits) == 1
+            assert min(len(series.windows(split, config=config, channel_independent=False)) for split in splits) == 1
         else:
             with pytest.raises(ValueError, match="validation split has"):
-                Windows(series, "validation", config=config, channel_independent=False)
+                series.windows("validation", config=config, channel_independent=False)
 
 
 def test_every_defect_is_named_in_plain_words(csv: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture):

@@ -9,7 +9,6 @@ from data_provider.config import DataConfig
 from data_provider.datasets import DATASETS
 from data_provider.demo import DEMO_PATH, demo_table, main, synthetic_table, write_csv
 from data_provider.series import load_series
-from data_provider.windows import Windows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +32,7 @@ def test_a_linear_forecast_beats_repeating_yesterday_clearly():
     series = load_series(config)
     arrays = {}
     for split in ("train", "test"):
-        windows = Windows(series, split, config=config, channel_independent=True)
+        windows = series.windows(split, config=config, channel_independent=True)
         batch = windows[range(len(windows))]
         look_back, target = batch.look_back[..., 0].numpy(), batch.target[..., 0].numpy()
         mean = look_back.mean(axis=1, keepdims=True)

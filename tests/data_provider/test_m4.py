@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from data_provider.loader import Loader
 from data_provider.m4 import FREQUENCIES, Frequency, M4Data, check_frequencies, load_m4
-from data_provider.m4_windows import M4Windows, OneWindowPerSeries, m4_scales
 
 HORIZON = 4
 
@@ -35,9 +35,9 @@ def data() -> M4Data:
     """Series of lengths 30, 9 and 8 whose values are their series and step: 1000 x (series + 1) + step."""
     lengths = (30, 9, 8)
     whole = [1000.0 * (number + 1) + np.arange(length + HORIZON) for number, length in enumerate(lengths)]
-    return M4Data(
-        name="Weekly",
-        frequency=Frequency(horizon=HORIZON, season_length=1, time_step="W", reach=2.5),
+    return M4Data.of(
+        "Weekly",
+        Frequency(horizon=HORIZON, season_length=1, time_step="W", reach=2.5),
         ids=["W1", "W2", "W3"],
         train=[series[:-HORIZON] for series in whole],
         test=np.stack([series[-HORIZON:] for series in whole]),
@@ -46,7 +46,7 @@ def data() -> M4Data:
 
 
 def original(values: torch.Tensor, data: M4Data, series: list[int]) -> np.ndarray:
-    return values[..., 0].double().numpy() * m4_scales(data)[series][:, None]
+    return values[..., 0].double().numpy() * data.scales[series][:, None]
 
 
 def test_the_empty_cells_that_fill_up_a_row_are_left_out(tmp_path):
@@ -114,26 +114,26 @@ def test_the_real_files_have_the_competitions_numbers_of_series(shared):
 
 
 def test_a_test_row_is_the_test_series_behind_the_end_of_the_training_series(data):
-    batch = M4Windows(data, "test")[[0, 1, 2]]
+    batch = data.windows("test")[[0, 1, 2]]
     np.testing.assert_allclose(original(batch.target, data, [0, 1, 2]), data.test, rtol=1e-6)
     np.testing.assert_allclose(original(batch.look_back, data, [0, 1, 2])[0], data.train[0][-8:], rtol=1e-6)
 
 
 def test_a_validation_row_is_the_last_horizon_of_the_training_series(data):
-    batch = M4Windows(data, "validation")[torch.tensor([2, 0])]
+    batch = data.windows("validation")[torch.tensor([2, 0])]
     expected = np.stack([data.train[2][-HORIZON:], data.train[0][-HORIZON:]])
     np.testing.assert_allclose(original(batch.target, data, [2, 0]), expected, rtol=1e-6)
     np.testing.assert_allclose(original(batch.look_back, data, [2, 0])[1], data.train[0][-12:-4], rtol=1e-6)
 
 
 def test_a_look_back_longer_than_the_series_is_filled_up_with_its_first_value(data):
-    batch = M4Windows(data, "validation")[[1]]
+    batch = data.windows("validation")[[1]]
     expected = np.concatenate([[2000.0] * 3, 2000.0 + np.arange(5)])
     np.testing.assert_allclose(original(batch.look_back, data, [1])[0], expected, rtol=1e-6)
 
 
 def test_training_rows_are_the_windows_within_reach_that_end_before_the_validation_target(data):
-    windows = M4Windows(data, "train")
+    windows = data.windows("train")
     # Series 0 has 26 steps before validation: targets begin at 13 ... 22 (2.5 horizons); series 1 has 5: at 1 only;
     # series 2 has 4: no step would be left to look back on.
     assert windows.num_starts.tolist() == [10, 1, 0]
@@ -146,55 +146,40 @@ def test_training_rows_are_the_windows_within_reach_that_end_before_the_validati
 
 
 def test_the_copy_on_the_cpu_gives_the_same_look_back(data):
-    windows = M4Windows(data, "train")
+    windows = data.windows("train")
     rows = torch.tensor([3, 10, 0])
     assert torch.equal(windows.look_back_on_cpu(rows), windows[rows].look_back)
 
 
 def test_scaled_units_know_nothing_of_the_validation_and_test_values(data):
-    scales = m4_scales(data)
+    scales = data.scales
     data.train[0][-HORIZON:] = 1e9
     data.test[:] = 1e9
-    np.testing.assert_array_equal(m4_scales(data), scales)
+    np.testing.assert_array_equal(data.scales, scales)
 
 
 def test_an_epoch_visits_every_usable_series_once_at_windows_that_change(data):
-    windows = M4Windows(data, "train")
-    order = OneWindowPerSeries(windows, batch_size=1, seed=3)
-    visits = []
-    for epoch in range(6):
-        order.set_epoch(epoch)
-        visits.append(sorted(int(rows[0]) for rows, _ in order))
+    windows = data.windows("train")
+    assert windows.num_training_rows == 2
+    visits = [sorted(windows.training_rows(seed=3, epoch=epoch).tolist()) for epoch in range(6)]
     for epoch in visits:
         assert len(epoch) == 2
         assert epoch[0] < 10 and epoch[1] == 10
     assert len({epoch[0] for epoch in visits}) > 2
-    again = OneWindowPerSeries(windows, batch_size=1, seed=3)
-    again.set_epoch(4)
-    assert sorted(int(rows[0]) for rows, _ in again) == visits[4]
+    assert sorted(windows.training_rows(seed=3, epoch=4).tolist()) == visits[4]
 
 
 def test_two_processes_share_an_epoch(data):
-    windows = M4Windows(data, "train")
-    alone = [rows.tolist() for rows, _ in OneWindowPerSeries(windows, batch_size=2, seed=0)]
+    windows = data.windows("train")
+    alone = [batch.rows.tolist() for batch in Loader(windows, batch_size=2, shuffle=True)]
     shared_out = [
-        [
-            rows.tolist()
-            for rows, _ in OneWindowPerSeries(windows, batch_size=1, seed=0, process_index=p, num_processes=2)
-        ]
-        for p in range(2)
+        [batch.rows.tolist() for batch in Loader(windows, batch_size=1, shuffle=True, rank=rank, num_processes=2)]
+        for rank in range(2)
     ]
     assert [first + second for first, second in zip(*shared_out, strict=True)] == alone
 
 
 def test_series_without_any_training_window_are_an_error(data):
-    short = M4Data(
-        name="Weekly",
-        frequency=data.frequency,
-        ids=["W3"],
-        train=data.train[2:],
-        test=data.test[2:],
-        fingerprint="",
-    )
-    with pytest.raises(ValueError, match="no series of M4 Weekly is long enough"):
-        M4Windows(short, "train")
+    short = M4Data.of("Weekly", data.frequency, ids=["W3"], train=data.train[2:], test=data.test[2:], fingerprint="")
+    with pytest.raises(ValueError, match="no series of M4-Weekly is long enough"):
+        short.windows("train")

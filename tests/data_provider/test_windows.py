@@ -16,7 +16,7 @@ from tests.data_provider.conftest import config_of
 def windows_of(
     series: Series, config: DataConfig, split: Split = "train", *, channel_independent: bool, **changes
 ) -> Windows:
-    return Windows(series, split, config=config, channel_independent=channel_independent, **changes)
+    return series.windows(split, config=config, channel_independent=channel_independent, **changes)
 
 
 def scaled(series: Series) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_a_row_is_the_same_alone_and_in_any_batch(series: Series, config: DataCo
         alone = windows[[row]]
         assert torch.equal(alone.look_back[0], together.look_back[position])
         assert torch.equal(alone.target[0], together.target[position])
-        assert torch.equal(alone.constants["time_features"][0], together.constants["time_features"][position])
+        assert torch.equal(alone.inputs["time_features"][0], together.inputs["time_features"][position])
 
 
 def test_no_window_of_a_split_reads_a_row_of_a_later_one(csv: Path, table, config: DataConfig, series: Series):
@@ -110,13 +110,12 @@ def test_ms_trains_single_channels_on_all_and_evaluates_the_target_only(csv: Pat
 
 def test_time_features_belong_to_look_back_and_horizon(series: Series, config: DataConfig):
     windows = windows_of(series, config, "test", channel_independent=True, needs_time_features=True)
-    features = windows[[4]].constants["time_features"]  # window 1 begins at row 89, which is 17:00
+    features = windows[[4]].inputs["time_features"]  # window 1 begins at row 89, which is 17:00
     assert features.shape == (1, 12, 4)
     expected = [(hour % 24) / 23 - 0.5 for hour in range(89, 101)]
     np.testing.assert_allclose(features[0, :, 0], expected, atol=1e-6)
 
 
-def test_dates_of_a_window_are_those_of_its_rows(series: Series, config: DataConfig):
+def test_dates_of_a_window_are_those_of_its_horizon(series: Series, config: DataConfig):
     windows = windows_of(series, config, "test", channel_independent=False)
-    assert list(windows.look_back_dates(2)) == list(series.dates[90:98])
     assert list(windows.target_dates(2)) == list(series.dates[98:102])

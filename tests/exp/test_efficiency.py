@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exp.efficiency import arguments_of_models, efficiency_table, main, published_table
-from exp.efficiency_measure import measure
+from exp.efficiency import arguments_of_models, efficiency_table, main, measure, published_table
 
 TINY = ["--data", "demo", "--seq_len", "24", "--pred_len", "8", "--batch_size", "4", "--device", "cpu"]
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from utils import progress as module
-from utils.progress import duration, progress
+from utils.progress import duration, progress_bar
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def clock(monkeypatch):
 
 def lines_of(caplog, **options) -> list[str]:
     with caplog.at_level(logging.INFO):
-        assert list(progress(range(10), total=10, label="epoch 1/2", **options)) == list(range(10))
+        assert list(progress_bar(range(10), total=10, label="epoch 1/2", **options)) == list(range(10))
     return [record.getMessage() for record in caplog.records]
 
 
@@ -34,7 +34,7 @@ def test_without_a_terminal_there_is_a_line_a_minute_with_the_time_left(caplog):
 @pytest.mark.usefixtures("clock")
 def test_a_resumed_pass_counts_from_where_it_goes_on(caplog):
     with caplog.at_level(logging.INFO):
-        list(progress(range(6), total=10, label="epoch 1/2", start=4))
+        list(progress_bar(range(6), total=10, label="epoch 1/2", start=4))
     assert caplog.records[0].getMessage() == "epoch 1/2: step 6 of 10, about 2 min 00 s left"
 
 

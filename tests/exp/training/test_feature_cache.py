@@ -10,7 +10,7 @@ from torch import Tensor
 
 from data_provider.row_store import MemoryBudget
 from data_provider.windows import Batch
-from exp.training.feature_cache import FeatureCache
+from exp.training.data import FeatureCache
 from models.base import Forecaster
 
 
@@ -51,12 +51,12 @@ def batch(rows: list[int], numbers: list[int], width: int = 1) -> Batch:
 
 
 def inputs(model: Doubling, budget: int = 10_000) -> Any:
-    return FeatureCache(model, num_rows=10, budget=MemoryBudget(budget))
+    return FeatureCache(model, num_rows=10, memory=MemoryBudget(budget))
 
 
 def test_a_row_is_computed_once_and_in_the_order_asked() -> None:
     model = Doubling()
-    of = inputs(model).of
+    of = inputs(model)
     assert of(batch([3, 1], [30, 10]))["state"].flatten().tolist() == [60, 20]
     assert of(batch([1, 2, 3], [10, 20, 30]))["state"].flatten().tolist() == [20, 40, 60]
     assert model.asked == [[30, 10], [20]]
@@ -64,7 +64,7 @@ def test_a_row_is_computed_once_and_in_the_order_asked() -> None:
 
 def test_equal_rows_share_one_computation_in_a_batch_and_across_batches_of_other_padding() -> None:
     model = Doubling()
-    of = inputs(model).of
+    of = inputs(model)
     assert of(batch([0, 1, 2], [7, 8, 7]))["state"].flatten().tolist() == [14, 16, 14]
     assert of(batch([5, 6, 4], [8, 9, 7], width=3))["state"].flatten().tolist() == [16, 18, 14]
     assert [sorted(rows) for rows in model.asked] == [[7, 8], [9]]
@@ -73,17 +73,17 @@ def test_equal_rows_share_one_computation_in_a_batch_and_across_batches_of_other
 def test_a_changed_version_forgets_all_and_no_constancy_hands_the_constants_through() -> None:
     model = Doubling()
     feature_cache = inputs(model)
-    feature_cache.of(batch([0], [7]))
+    feature_cache(batch([0], [7]))
     model.version = 1
-    feature_cache.of(batch([0], [7]))
+    feature_cache(batch([0], [7]))
     assert model.asked == [[7], [7]]
     model.constant = False
-    assert set(feature_cache.of(batch([0], [7]))) == {"number"}
+    assert set(feature_cache(batch([0], [7]))) == {"number"}
 
 
 def test_rows_beyond_the_budget_are_right_and_computed_again() -> None:
     model = Doubling()
-    of = inputs(model, budget=8).of
+    of = inputs(model, budget=8)
     for _ in range(2):
         assert of(batch([0, 8, 9], [1, 2, 3]))["state"].flatten().tolist() == [2, 4, 6]
     assert model.asked[0] == [1, 2, 3] and sorted(model.asked[1]) == [2, 3]

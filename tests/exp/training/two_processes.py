@@ -40,7 +40,7 @@ def with_negatives(folder: Path, *more: str) -> list[str]:
 def loop_of(built: LongTermForecast) -> TrainingLoop:
     """The training loop of an experiment."""
     return TrainingLoop(
-        built.runtime, built.model, built.settings.train, split=built.train, validate=built._validate,
+        built.runtime, built.model, built.settings.train, loader=built.train, validate=built._validate,
         folder=built.folder, tracking=built.tracking, header={},
     )  # fmt: skip
 
@@ -49,11 +49,9 @@ def gradients(arguments: list[str], *, step: int) -> dict[str, list[float]]:
     """Gradients of the global batch number `step` of the first epoch at the initial weights."""
     built = experiment(arguments)
     loop = loop_of(built)
-    loop.loader.set_epoch(0)
-    loop.loader.start_at(step)
     loop.wrapped.train()
     loop.state.optimizer.step = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
-    loop._step(next(iter(loop.loader)))
+    loop.step(next(loop.loader.epoch(0, first_step=step)))
     return {
         name: parameter.grad.flatten().tolist()
         for name, parameter in built.model.named_parameters()
@@ -64,8 +62,8 @@ def gradients(arguments: list[str], *, step: int) -> dict[str, list[float]]:
 def rows_seen(arguments: list[str]) -> dict[str, list[int]]:
     """The rows that this process is given in a pass over each split."""
     built = experiment(arguments)
-    splits = {"train": built.train, "validation": built.validation, "test": built.test}
-    return {name: [row for batch in split.loader for row in batch.rows.tolist()] for name, split in splits.items()}
+    loaders = {"train": built.train, "validation": built.validation, "test": built.test}
+    return {name: [row for batch in loader for row in batch.rows.tolist()] for name, loader in loaders.items()}
 
 
 def run_and_listen(arguments: list[str]) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""One training step, and the check that its losses are finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from data_provider.windows import Batch
+from models.base import Forecast, Forecaster
+from utils.losses import LOSSES
+from utils.schedules import Schedule
+
+SUM = "loss"
+NUM_SHOWN_ROWS = 16
+ADVICE = (
+    "lower --learning_rate, try --precision fp32, or look at these rows in the data; the last good state is kept in "
+    "the run folder"
+)
+
+
+@dataclass
+class TrainingStep:
+    """Forward pass, losses, backward pass and update of the weights on one batch.
+
+    `forward` calls the model as it is wrapped for precision and ranks. `keep_targets` picks the evaluated channels of a
+    forecast. The criterion `loss_name` (of `utils.losses`) and the model's auxiliary losses are added with weight 1.
+    """
+
+    model: Forecaster
+    optimizer: torch.optim.Optimizer
+    loss_name: str
+    forward: Callable[..., Forecast]
+    keep_targets: Callable[[Tensor], Tensor]
+    backward: Callable[[Tensor], None] = Tensor.backward
+    schedule: Schedule | None = None
+    num_processes: int = 1
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Trains on `batch`; returns each loss by its name and their sum as `loss`, detached."""
+        losses = self._losses(batch)
+        total = torch.stack([value.float() for value in losses.values()]).sum()
+        # Ranks may hold unequal shares of the last global batch: each row must weigh the same in the mean gradient.
+        weight = len(batch.rows) * self.num_processes / batch.num_global_rows
+        self.optimizer.zero_grad()
+        self.backward(total * weight if weight != 1 else total)
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.after_step()
+        return {name: value.detach().float() for name, value in losses.items()} | {SUM: total.detach()}
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        target = {"target": batch.target} if self.model.losses_read_target else {}
+        forecast = self.forward(batch.look_back, **batch.inputs, **target)
+        values = self.keep_targets(forecast.values.float())
+        return {self.loss_name: LOSSES[self.loss_name](values, batch.target), **forecast.auxiliary_losses}
+
+
+class _Unchecked(NamedTuple):
+    epoch: int
+    step: int
+    rows: Tensor
+    learning_rate: float
+    losses: dict[str, Tensor]
+
+
+@dataclass
+class LossGuard:
+    """Raises FloatingPointError for a loss that is not finite, with the step, rows and learning rate that led to it.
+
+    Losses are read `steps_at_once` steps at a time: reading them makes a GPU wait.
+    """
+
+    steps_at_once: int
+    unchecked: list[_Unchecked] = field(default_factory=list)
+
+    def watch(self, losses: dict[str, Tensor], *, epoch: int, step: int, rows: Tensor, learning_rate: float) -> None:
+        """Takes in the losses of a step (`epoch` and `step` from 1)."""
+        self.unchecked.append(_Unchecked(epoch, step, rows, learning_rate, losses))
+        if len(self.unchecked) >= self.steps_at_once:
+            self.check()
+
+    def check(self) -> None:
+        """Checks all steps that were taken in and not checked yet."""
+        unchecked, self.unchecked = self.unchecked, []
+        for step in unchecked:
+            broken = [name for name, value in step.losses.items() if not math.isfinite(value.item())]
+            if broken:
+                terms = ", ".join(name for name in broken if name != SUM) or SUM
+                shown = step.rows[:NUM_SHOWN_ROWS].tolist()
+                more = f" and {len(step.rows) - len(shown)} more" if len(step.rows) > len(shown) else ""
+                raise FloatingPointError(
+                    f"the loss is no longer a finite number in epoch {step.epoch}, step {step.step}: term {terms}, "
+                    f"learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
+                )
