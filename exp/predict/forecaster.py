@@ -25,7 +25,7 @@ from data_provider.windows import Windows
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
 from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.intervals import load_intervals
-from exp.training.runtime import DTYPES
+from exp.training.runtime import dtype_of
 from models.base import Forecaster
 from utils.progress import progress_bar
 from utils.run_folder import RunFolder
@@ -143,7 +143,7 @@ class FittedForecaster:
     @torch.no_grad()
     def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
         batch = loader.batch(rows)
-        precision = DTYPES[self.header["precision"]]
+        precision = dtype_of(self.header["precision"], on_cpu=self.device.type == "cpu")
         with torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32):
             values = self.model(batch.look_back, **batch.inputs).values
         return loader.windows.keep_targets(values.float())

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from exp.training.runtime import DTYPES
+from exp.training.runtime import dtype_of
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.checkpoint import load_checkpoint, unpack
@@ -63,7 +63,7 @@ def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None])
         num_channels=len(series["columns"]),
         season_length=series["season_length"],
         time_step=series["time_step"],
-        dtype=DTYPES[header["precision"]],
+        dtype=dtype_of(header["precision"], on_cpu=not torch.accelerator.is_available()),
     )
     with torch.random.fork_rng(devices=[]):
         # What is frozen and random, and so not in the checkpoint, comes from the run's seed as it did in training.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ from exp.training.processes import StoppedElsewhere
 from models.base import Forecaster
 from utils.tracking import TrackConfig
 
+logger = logging.getLogger(__name__)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -34,10 +37,12 @@ class Runtime:
         if train.deterministic:
             # cuBLAS reads it when it is first used; without it torch refuses matrix products on a GPU.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        on_cpu = train.device == "cpu" or not torch.accelerator.is_available()
+        self.dtype = dtype_of(train.precision, on_cpu=on_cpu)
         self.accelerator = Accelerator(
             # Where there is no GPU a launcher's processes find each other only when accelerate is told so.
-            cpu=train.device == "cpu" or not torch.accelerator.is_available(),
-            mixed_precision="bf16" if train.precision == "bf16" else "no",
+            cpu=on_cpu,
+            mixed_precision="bf16" if self.dtype == torch.bfloat16 else "no",
             log_with=track.track if track.track != "none" else None,
             project_dir=train.output_dir if track.track != "none" else None,
             # A model may freeze a part of itself during training, or leave one out of its loss. Buffers that change
@@ -45,7 +50,6 @@ class Runtime:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=True)],
         )
         self.device = self.accelerator.device
-        self.dtype = DTYPES[train.precision]
         self.num_processes = self.accelerator.num_processes
         self.process_index = self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
@@ -132,6 +136,28 @@ class Runtime:
             "precision": "bf16" if self.dtype == torch.bfloat16 else "fp32",
             "num_processes": self.num_processes,
         }
+
+
+def dtype_of(precision: str, *, on_cpu: bool) -> torch.dtype:
+    """The dtype of the large matrix products; float32, with a line in the log, for bf16 on a CPU that has none."""
+    if precision == "bf16" and on_cpu and not cpu_multiplies_bfloat16():
+        logger.info("--precision bf16: this CPU has no bfloat16 products, so it computes in float32 and is no faster")
+        return torch.float32
+    return DTYPES[precision]
+
+
+@functools.cache
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether oneDNN has a bfloat16 product for this CPU. Without one torch loops, a hundred times slower than float32.
+
+    torch has no public question for it, so a product of two elements is tried. Nothing else calls this operator.
+    """
+    probe = torch.zeros(2, 2, dtype=torch.bfloat16)
+    try:
+        torch.ops.mkldnn._linear_pointwise(probe, probe, None, "none", [], "")
+    except (AttributeError, RuntimeError):
+        return False
+    return True
 
 
 def cpu_name() -> str:

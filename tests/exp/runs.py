@@ -21,7 +21,11 @@ from utils.checkpoint import load_checkpoint
 
 SEQ_LEN, PRED_LEN = 96, 24
 TINY_LLM = ["--llm_model", "random", "--llm_layers", "1", "--llm_width", "48", "--llm_heads", "4"]
-MODELS = {"DLinear": [], "BALM": [*TINY_LLM, "--d_ff", "8", "--d_model", "8", "--dropout", "0.2"]}
+MODELS = {
+    "DLinear": [],
+    "BALM": [*TINY_LLM, "--d_ff", "8", "--d_model", "8", "--dropout", "0.2"],
+    "CALF": [*TINY_LLM, "--num_components", "8"],
+}
 # What depends on the clock, the machine's memory or how often a run was interrupted.
 NOT_THE_RESULT = ("seconds", "rows_per_second", "seconds_per_step", "peak_memory_bytes")
 
