@@ -201,6 +201,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def upgrade_header(header: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's header with the names of the current format (format 1: `model_identity`)."""
+    return {("backbone_fingerprint" if name == "model_identity" else name): value for name, value in header.items()}
+
+
 def _in_this_format(path: Path, upgrade: Any) -> dict[str, Any]:
     """The JSON object in `path`, brought to the current format."""
     value = read_json(path)
@@ -226,7 +231,7 @@ def _upgrade_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
-    return {"flag_roles": _FORMAT_1_FLAG_ROLES, **config}
+    return {"flag_roles": _FORMAT_1_FLAG_ROLES, **upgrade_header(config)}
 
 
 def _check(value: dict[str, Any], schema: Any, path: Path) -> Any:

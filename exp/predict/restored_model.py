@@ -13,7 +13,7 @@ from exp.training.runtime import dtype_of
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.checkpoint import load_checkpoint, unpack
-from utils.run_folder import READABLE_FORMATS, RunFolder
+from utils.run_folder import READABLE_FORMATS, RunFolder, upgrade_header
 
 NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
 
@@ -25,6 +25,7 @@ def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | Non
     the weights that it had in training. Raises FileNotFoundError or ValueError in one line.
     """
     tensors, header = load_checkpoint(path)
+    header = upgrade_header(header)
     if header.get("format") not in READABLE_FORMATS or not set(NEEDED) <= set(header):
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
     model = _build(header, path, {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer})

@@ -1,5 +1,6 @@
 """Loading the LLM: what is kept, what is refused, and what randomness touches."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_the_fingerprint_is_the_same_in_every_precision_and_another_for_another_
     }
     assert len(hashes) == 4
     assert load_backbone(random_config()).fingerprint == load_backbone(random_config()).fingerprint
+
+
+@pytest.mark.parametrize("setting", [{"scale_attn_weights": False}, {"scale_attn_by_inverse_layer_idx": True}], ids=str)
+def test_the_fingerprint_tells_gpt2s_of_another_attention_scale_apart(checkpoint, setting):
+    config = LLMConfig(llm_model=str(checkpoint), llm_layers=1)
+    before = load_backbone(config).fingerprint["sha256"]
+    settings = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**settings, **setting}))
+    changed = load_backbone(config)
+    assert changed.fingerprint["sha256"] != before
+    assert {name: getattr(changed.model.config, name) for name in setting} == setting
 
 
 def test_random_weights_leave_the_global_random_state_alone_and_do_not_depend_on_it():
