@@ -17,10 +17,11 @@ from transformers.hf_argparser import HfArg
 from benchmarks.apart import run_apart
 from benchmarks.cases import ROUNDED_DIGITS, SEED, CaseConfig, build, data_config
 from benchmarks.machine import describe, matmul_rate
-from benchmarks.tables import markdown, publish
+from benchmarks.tables import publish
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from utils.flags import parse_flags
+from utils.report.table import markdown
 
 BALM_WAYS = {
     "plain": "published algorithm, float32",

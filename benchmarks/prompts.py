@@ -15,13 +15,14 @@ from transformers.hf_argparser import HfArg
 
 from benchmarks.cases import CaseConfig, data_config
 from benchmarks.machine import describe
-from benchmarks.tables import markdown, publish
+from benchmarks.tables import publish
 from data_provider.series import load_series
 from data_provider.windows import Windows
 from layers.prompt import WORDS, prompt_texts, tokenise
 from layers.statistics import RowStatistics
 from layers.tokenizer import byte_level_tokenizer, find_tokenizer
 from utils.flags import parse_flags
+from utils.report.table import markdown
 
 ROWS_AT_ONCE = 1024
 

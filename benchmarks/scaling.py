@@ -18,12 +18,13 @@ from transformers.hf_argparser import HfArg
 
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data, training_step
 from benchmarks.machine import describe
-from benchmarks.tables import markdown, publish
+from benchmarks.tables import publish
 from benchmarks.timing import synchronise, time_in_turn
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from exp.training.evaluation import forecast_batch
 from utils.flags import parse_flags
+from utils.report.table import markdown
 
 DATA_ROWS = 8_000
 

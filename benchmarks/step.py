@@ -19,10 +19,11 @@ from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, tra
 from benchmarks.counting import TextWork, multiply_adds
 from benchmarks.machine import describe, matmul_rate
 from benchmarks.memory import memory_of_steps
-from benchmarks.tables import markdown, publish
+from benchmarks.tables import publish
 from benchmarks.timing import Work, ratio, time_in_turn
 from models.balm import BALM
 from utils.flags import parse_flags
+from utils.report.table import markdown
 
 TRAINING = {
     "BALM": ["plain", "plain_without_dropout", "fp32", "bf16", "frozen_prompt"],

@@ -1,4 +1,4 @@
-"""Markdown tables of figures, with the machine and the command that they came from."""
+"""Pages of measured tables, with the machine and the command that they were measured with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,8 @@ from pathlib import Path
 from utils.files import replace_file
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows])
-
-
 def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str], output: str) -> None:
-    """Prints a page of tables and, where `output` names a file, writes it there too."""
+    """Print a page of Markdown tables and, if `output` names a file, write it there too."""
     command = " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *_portable(sys.argv[1:])])
     parts = [f"# {title}", f"Measured on {machine}.", f"Command: `{command}`", *notes, *tables]
     page = "\n\n".join(parts) + "\n"
@@ -28,7 +22,7 @@ def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str
 
 
 def _portable(words: Sequence[str]) -> list[str]:
-    """The words of a command without what holds on one machine only: folders have no name, the output none at all."""
+    """The words of a command without what is particular to one machine: folder names and --output."""
     kept: list[str] = []
     for flag, word in pairwise(["", *words]):
         if flag in ("--root_path", "--llm_tokenizer"):

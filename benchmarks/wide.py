@@ -20,11 +20,12 @@ from benchmarks.apart import run_apart
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data
 from benchmarks.machine import describe
 from benchmarks.memory import GIB
-from benchmarks.tables import markdown, publish
+from benchmarks.tables import publish
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from utils.flags import parse_flags
 from utils.memory import held_bytes, recent_peak_bytes, reset_peak
+from utils.report.table import markdown
 
 COLUMNS = {
     "data": "the data, GiB",

@@ -32,9 +32,8 @@ from models import model_class
 from utils.files import replace_file
 from utils.flags import flag_names
 from utils.memory import held_bytes, recent_peak_bytes, reset_peak
-from utils.report.published_numbers import published_efficiency
-from utils.report.quantities import bytes_text, count_text, figures_text
-from utils.report.table import Cell, Table, to_markdown
+from utils.report.comparison_tables import published_efficiency
+from utils.report.table import Cell, Table, bytes_text, count_text, figures_text, to_markdown
 
 WARM_UP = 2
 LEARNING_RATE = 1e-4
@@ -170,15 +169,17 @@ def efficiency_table(found: Sequence[Efficiency], title: str) -> Table:
 
 
 def published_table(data: str, pred_len: int) -> Table | None:
-    """What papers say for the same data set and horizon; None where they say nothing."""
+    """Figures of papers for the same data set and horizon; None if there are none."""
+    found = published_efficiency()
+    found = found[(found["dataset"] == data) & (found["pred_len"] == str(pred_len))]
+    found = found[found["total_params_millions"] != ""]
     rows, sources = [], []
-    for entry in published_efficiency():
-        if (entry["dataset"], entry["pred_len"]) == (data, str(pred_len)) and entry["total_params_millions"]:
-            total, trained = float(entry["total_params_millions"]), float(entry["trainable_params_millions"])
-            memory, seconds = entry["inference_gpu_memory_mib"] or "-", entry["inference_seconds_per_iteration"] or "-"
-            texts = [f"{total:.2f} M", f"{trained:.2f} M", f"{100 * trained / total:.2f} %", f"{memory} MiB", seconds]
-            rows.append(([entry["model"]], [Cell(text) for text in texts]))
-            sources.append(f"Source: {entry['source']}; hardware: {entry['hardware'] or 'not said'}.")
+    for _, entry in found.iterrows():
+        total, trained = float(entry["total_params_millions"]), float(entry["trainable_params_millions"])
+        memory, seconds = entry["inference_gpu_memory_mib"] or "-", entry["inference_seconds_per_iteration"] or "-"
+        texts = [f"{total:.2f} M", f"{trained:.2f} M", f"{100 * trained / total:.2f} %", f"{memory} MiB", seconds]
+        rows.append(([entry["model"]], [Cell(text) for text in texts]))
+        sources.append(f"Source: {entry['source']}; hardware: {entry['hardware'] or 'not said'}.")
     columns = [("parameters", part) for part in ("total", "trained", "share trained")]
     columns += [("inference", "GPU memory"), ("inference", "s/iteration")]
     notes = list(dict.fromkeys(sources))

@@ -8,25 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from utils.files import replace_file
 from utils.finished_runs import Run, read_runs
-from utils.report.comparison_tables import against_published, published_table, significance_table
+from utils.report.comparison_tables import against_published, published_accuracy, published_table, significance_table
 from utils.report.page import page
-from utils.report.published_numbers import published_accuracy
-from utils.report.result_groups import Track, tracks
-from utils.report.result_rows import Row, naive_rows, result_rows
+from utils.report.result_groups import ResultGroup, result_groups
+from utils.report.result_rows import Frame, measures_of, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table, cost_table
 from utils.report.table import Table, to_markdown
 
 
 @dataclass(frozen=True)
 class Results:
-    """What the run folders hold: runs, tidy rows, tables in reading order, and what was left out and why."""
+    """What the run folders hold: runs, a row per run and test set, tables in reading order, and what was left out."""
 
     runs: list[Run]
-    rows: list[Row]
+    rows: Frame
     tables: list[Table]
     skipped: dict[str, str]
     problems: list[str] = field(default_factory=list)
@@ -35,31 +32,31 @@ class Results:
 def collect(root: Path, compare: Sequence[str] = ()) -> Results:
     """All tables of the runs under `root`; `compare` names two models as the tables do.
 
-    FileNotFoundError if `root` is no folder, ValueError if `compare` names a model that no run has.
+    Raises FileNotFoundError if `root` is no folder, ValueError if `compare` names a model that no run has.
     """
     runs, unusable = read_runs(root)
     skipped = {str(folder): reason for folder, reason in unusable.items()}
     rows, repeated = result_rows(runs)
-    if not rows:
+    if rows.empty:
         return Results([], rows, [], skipped)
-    names = sorted({row["name"] for row in rows})
+    names = sorted(set(rows["name"]))
     unknown = sorted(set(compare) - set(names))
     if unknown:
         raise ValueError(f"--compare {unknown[0]}: no run of that name; there are {', '.join(names)}")
-    tables, problems = _tables(tracks(rows, naive_rows(runs)), runs, compare)
+    tables, problems = _tables(result_groups(rows, naive_rows(runs), measures_of(runs)), runs, compare)
     if compare and not any(" against " in table.title for table in tables) and not problems:
         problems.append(f"--compare: {' and '.join(compare)} share no data set, horizon, look-back and seed")
     return Results(runs, rows, tables, skipped | repeated, problems)
 
 
 def write_results(results: Results, output: Path, root: Path) -> list[Path]:
-    """Writes results.csv, results.md and results.html into `output`; returns their paths."""
+    """Write results.csv, results.md and results.html into `output`; returns their paths."""
     left_out = left_out_lines(results)
     markdown = [f"# Results of {root.name or root}\n", *map(to_markdown, results.tables)]
     if left_out:
         markdown.append("## Left out\n\n" + "\n".join(f"- {line}" for line in left_out) + "\n")
     contents = {
-        "results.csv": pd.DataFrame(results.rows).to_csv(index=False),
+        "results.csv": results.rows.to_csv(index=False),
         "results.md": "\n".join(markdown),
         "results.html": page(f"Results of {root.name or root}", results.tables, left_out=left_out),
     }
@@ -74,18 +71,18 @@ def left_out_lines(results: Results) -> list[str]:
     return [f"{Path(folder).name}: {reason}" for folder, reason in results.skipped.items()] + results.problems
 
 
-def _tables(of_tracks: list[Track], runs: list[Run], compare: Sequence[str]) -> tuple[list[Table], list[str]]:
+def _tables(groups: list[ResultGroup], runs: list[Run], compare: Sequence[str]) -> tuple[list[Table], list[str]]:
     published = published_accuracy()
     tables: list[Table | None] = []
     problems: list[str] = []
-    for track in of_tracks:
-        tables += [accuracy_table(track), *ablation_tables(track), against_published(track, published)]
-        tables.append(against_published(track, published, own_look_back=True))
+    for group in groups:
+        tables += [accuracy_table(group), *ablation_tables(group), against_published(group, published)]
+        tables.append(against_published(group, published, own_look_back=True))
         if compare:
-            table, untested = significance_table(track, compare[0], compare[1], runs)
+            table, untested = significance_table(group, compare[0], compare[1], runs)
             tables.append(table)
             problems += untested
-        tables += [published_table(track, published), cost_table(track)]
+        tables += [published_table(group, published), cost_table(group)]
     return [table for table in tables if table], problems
 
 

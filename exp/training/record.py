@@ -115,16 +115,16 @@ def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: st
     """The middle sample forecast, and the test errors by channel and by step, as rows for a tracker."""
     tests = metrics["tests"]
     by_channel = [
-        {"data": name, "channel": column, "mse": mse, "mae": mae}
+        {"data": name, "channel": column, **errors}
         for name, test in tests.items()
-        for column, mse, mae in zip(
-            test["per_channel"]["columns"], test["per_channel"]["mse"], test["per_channel"]["mae"], strict=True
+        for column, errors in zip(
+            test["per_channel"]["columns"], _errors(test["per_channel"], test["measures"]), strict=True
         )
     ]
     by_step = [
-        {"data": name, "step": step, "mse": mse, "mae": mae}
+        {"data": name, "step": step, **errors}
         for name, test in tests.items()
-        for step, (mse, mae) in enumerate(zip(test["per_step"]["mse"], test["per_step"]["mae"], strict=True), start=1)
+        for step, errors in enumerate(_errors(test["per_step"], test["measures"]), start=1)
     ]
     number = len(samples["first_dates"]) // 2
     dates = pd.date_range(samples["first_dates"][number], periods=samples["target"].shape[1], freq=time_step)
@@ -139,3 +139,8 @@ def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: st
         for step, date in enumerate(dates)
     ]
     return {"forecasts": forecasts, "error_by_channel": by_channel, "error_by_step": by_step}
+
+
+def _errors(values: dict[str, list[float]], measures: list[str]) -> list[dict[str, float]]:
+    """Lists of errors by measure as one dict per channel or step."""
+    return pd.DataFrame({name: values[name] for name in measures if name in values}).to_dict("records")

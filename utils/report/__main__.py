@@ -16,7 +16,7 @@ from utils.results import Results, collect, left_out_lines
 
 def report_page(results: Results, title: str, shown: Shown) -> str:
     """The page's text: tables, then one run at a time with forecasts, curves, errors and alignment."""
-    by_folder = {row["folder"]: row["name"] for row in results.rows}
+    by_folder = dict(zip(results.rows["folder"], results.rows["name"], strict=True))
     named = [(by_folder[str(run.folder.path)], run) for run in results.runs if str(run.folder.path) in by_folder]
     named.sort(key=lambda item: (bool(item[1].labels), item[1].data, item[1].metrics["pred_len"], item[0].lower()))
     entries = run_entries(named, shown)
@@ -25,9 +25,9 @@ def report_page(results: Results, title: str, shown: Shown) -> str:
 
 def _summary(results: Results) -> str:
     rows = results.rows
-    models, data = sorted({row["name"] for row in rows}), sorted({row["data"] for row in rows})
-    num_labelled = sum(bool(row["labels"]) for row in rows)
-    text = f"{len({row['folder'] for row in rows})} runs of {', '.join(models)} on {', '.join(data)}."
+    models, data = sorted(rows["name"].unique()), sorted(rows["data"].unique())
+    num_labelled = (rows["labels"] != "").sum()
+    text = f"{rows['folder'].nunique()} runs of {', '.join(models)} on {', '.join(data)}."
     return text + (f" {num_labelled} of {len(rows)} results are no paper results." if num_labelled else "")
 
 

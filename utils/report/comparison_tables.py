@@ -1,106 +1,123 @@
-"""Our results beside published numbers, and two of our models beside each other with a paired test."""
+"""Our results beside published ones, and two of our models beside each other with a paired test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from utils.finished_runs import Run, UnusableRun, read_arrays
-from utils.report.published_numbers import PublishedAccuracy
-from utils.report.result_groups import AVERAGE, Horizon, Track
-from utils.report.result_rows import grouped
+from utils.report.result_groups import AVERAGE, ResultGroup
+from utils.report.result_rows import Frame
+from utils.report.result_tables import score_cell
 from utils.report.significance import MIN_BLOCKS, PairedTest, holm, paired_test
-from utils.report.table import Cell, Table
+from utils.report.table import MISSING, Cell, Table
 
-MISSING = Cell("-", missing=True)
-# What a published number has for a look-back where it is that of the model's own repository.
+PUBLISHED = Path(__file__).parent / "published"
+# The look-back of published figures that each model's own repository made with a look-back of its own.
 OWN = "own"
 FEW = 3
 # What papers average over; the second one for ILI.
 PUBLISHED_HORIZONS = ({96, 192, 336, 720}, {24, 36, 48, 60})
 
 
-def against_published(
-    track: Track, published: Sequence[PublishedAccuracy], *, own_look_back: bool = False
-) -> Table | None:
-    """Ours, the published number and the difference, for every model that has published numbers of this track.
+def published_accuracy() -> Frame:
+    """Published test errors in scaled units, each with its source; `seq_len` may be "own", `pred_len` "avg"."""
+    figures = pd.read_csv(PUBLISHED / "accuracy.csv", dtype={"seq_len": str, "pred_len": str})
+    return figures.rename(columns={"dataset": "data", "pred_len": "horizon"}).fillna({"note": ""})
 
-    None where there are none; never for runs with a label, for other features than M, or across look-backs, but with
-    `own_look_back` beside the numbers (and only them) that were run with the look-back of each model's own repository.
+
+def published_efficiency() -> Frame:
+    """Published parameter counts, memory and time as texts; an empty text is a figure that the paper does not give."""
+    return pd.read_csv(PUBLISHED / "efficiency.csv", dtype=str, keep_default_na=False)
+
+
+def against_published(group: ResultGroup, published: Frame, *, own_look_back: bool = False) -> Table | None:
+    """Ours, the published figure and the difference, for every model that has published figures for this group.
+
+    None if there are none; never for runs with a label, for other features than M, or across look-backs, except with
+    `own_look_back` beside the figures (and only them) made with the look-back of each model's own repository.
     """
-    figures = _of_track(track, published, str(OWN if own_look_back else track.seq_len))
-    averaged = _averaged(track)
-    models = {row["name"]: row["model"] for row in track.rows}
+    models = group.rows.groupby("name")["model"].first().loc[group.main_names].reset_index()
+    pairs = _published_cells(group).merge(models, how="cross")
+    pairs = pairs.merge(_figures_of(group, published, OWN if own_look_back else str(group.seq_len)))
     rows, used = [], []
-    for data, horizon in track.cells:
-        if horizon == AVERAGE and data not in averaged:
-            continue
-        for name in track.main_names:
-            for figure in figures:
-                place = (figure.data, figure.pred_len, figure.model)
-                if place == (data, str(horizon), models[name]) and track.score(data, horizon, name, "mse"):
-                    rows.append(([data, str(horizon), name], _beside(track, data, horizon, name, figure)))
-                    used.append(figure)
+    for place, figure in enumerate(pairs.itertuples()):
+        heads = [figure.data, figure.horizon, figure.name]
+        ours = {measure: group.score_by_cell.get((*heads, measure)) for measure in ("mse", "mae")}
+        if ours["mse"]:
+            beside = [_beside(score, getattr(figure, measure)) for measure, score in ours.items()]
+            rows.append((heads, [cell for cells in beside for cell in cells]))
+            used.append(place)
     if not rows:
         return None
     columns = [(measure, part) for measure in ("MSE", "MAE") for part in ("ours", "published", "difference")]
     notes = [
         "difference = ours - published, and in percent of the published number: negative is better than published."
     ]
-    notes += _sources(used)
     what = "published numbers of the models' own look-backs" if own_look_back else "published numbers"
-    return Table(f"Beside {what}: {track.title}", ["data", "horizon", "model"], columns, rows, notes)
+    title = f"Beside {what}: {group.title}"
+    return Table(title, ["data", "horizon", "model"], columns, rows, notes + _sources(pairs.iloc[used]))
 
 
-def published_table(track: Track, published: Sequence[PublishedAccuracy]) -> Table | None:
-    """All published numbers of this track's data sets and horizons, models side by side; None where there are none."""
-    averaged = _averaged(track)
-    wanted = [(data, str(horizon)) for data, horizon in track.cells if horizon != AVERAGE or data in averaged]
-    figures = _of_track(track, published, str(track.seq_len))
-    figures = [figure for figure in figures if (figure.data, figure.pred_len) in wanted]
-    names = list(dict.fromkeys(figure.model for figure in figures))
-    rows = []
-    for data, horizon in wanted:
-        of_cell = {figure.model: figure for figure in figures if (figure.data, figure.pred_len) == (data, horizon)}
-        if of_cell:
-            cells = [_published_cell(of_cell, name, measure) for name in names for measure in ("mse", "mae")]
-            rows.append(([data, horizon], cells))
-    if not rows:
+def published_table(group: ResultGroup, published: Frame) -> Table | None:
+    """All published figures for this group's data sets and horizons, models side by side; None if there are none."""
+    cells = _published_cells(group)
+    figures = _figures_of(group, published, str(group.seq_len))
+    figures = figures[pd.MultiIndex.from_frame(figures[["data", "horizon"]]).isin(pd.MultiIndex.from_frame(cells))]
+    if figures.empty:
         return None
-    columns = [(name, measure) for name in names for measure in ("MSE", "MAE")]
+    names = list(figures["model"].unique())
+    values = figures.melt(["data", "horizon", "model"], ["mse", "mae"], "measure").drop_duplicates(
+        ["data", "horizon", "model", "measure"], keep="last"
+    )
+    values["rank"] = values.groupby(["data", "horizon", "measure"])["value"].rank("dense")
+    texts = {
+        tuple(key): MISSING if np.isnan(value) else Cell(f"{value:.3f}", int(rank) if rank <= 2 else 0)
+        for *key, value, rank in values.itertuples(index=False)
+    }
+    given = set(zip(figures["data"], figures["horizon"], strict=True))
+    columns = [(name, measure) for name in names for measure in ("mse", "mae")]
+    rows = [
+        ([data, horizon], [texts.get((data, horizon, *column), MISSING) for column in columns])
+        for data, horizon in cells.itertuples(index=False)
+        if (data, horizon) in given
+    ]
     notes = ["Copied from papers, not run here; best bold, second underlined.", *_sources(figures)]
-    return Table(f"Published: {track.title}", ["data", "horizon"], columns, rows, notes)
+    titles = [(name, measure.upper()) for name, measure in columns]
+    return Table(f"Published: {group.title}", ["data", "horizon"], titles, rows, notes)
 
 
 def significance_table(
-    track: Track, first: str, second: str, runs: Sequence[Run], *, measure: str = "mse"
+    group: ResultGroup, first: str, second: str, runs: Sequence[Run], *, measure: str = "mse"
 ) -> tuple[Table | None, list[str]]:
     """Paired test of two models (names as in the tables) over the window errors of the seeds that both have.
 
-    Returns the table (None where the two share no cell of this track) and what could not be tested, with its reason.
+    Returns the table (None if the two share no cell of this group) and what could not be tested, with its reason.
     """
     by_folder = {str(run.folder.path): run for run in runs}
     tests: list[tuple[str, int, int, PairedTest]] = []
     problems: list[str] = []
-    for (data, horizon), rows in grouped(track.trained_rows, ["data", "pred_len"]):
-        folders = [{row["seed"]: row["folder"] for row in rows if row["name"] == name} for name in (first, second)]
-        seeds = sorted(folders[0].keys() & folders[1].keys())
-        if not seeds:
+    for (data, horizon), rows in group.trained_rows.groupby(["data", "pred_len"]):
+        folders = rows.pivot(index="seed", columns="name", values="folder").reindex(columns=[first, second]).dropna()
+        if folders.empty:
             continue
         try:
-            first_errors, second_errors = (
-                np.mean([_window_errors(by_folder[of_seed[seed]], data, measure) for seed in seeds], axis=0)
-                for of_seed in folders
-            )
-            tests.append((data, horizon, len(seeds), paired_test(first_errors, second_errors, horizon=horizon)))
+            errors = [
+                np.mean([_window_errors(by_folder[folder], data, measure) for folder in folders[name]], axis=0)
+                for name in (first, second)
+            ]
+            tests.append((data, horizon, len(folders), paired_test(*errors, horizon=horizon)))
         except (UnusableRun, ValueError) as error:
             problems.append(f"{first} and {second} on {data}, horizon {horizon}: {error}")
-    return (_significance(track, first, second, measure, tests) if tests else None), problems
+    return (_significance(group, first, second, measure, tests) if tests else None), problems
 
 
 def _significance(
-    track: Track, first: str, second: str, measure: str, tests: Sequence[tuple[str, int, int, PairedTest]]
+    group: ResultGroup, first: str, second: str, measure: str, tests: Sequence[tuple[str, int, int, PairedTest]]
 ) -> Table:
     corrected = holm([test.p_bootstrap for *_, test in tests])
     rows = []
@@ -120,8 +137,8 @@ def _significance(
         f"-: fewer than {MIN_BLOCKS} blocks, too few for a test. The tests are about the windows of this test split; "
         "the scatter between seeds is in the accuracy table.",
     ]
-    title = f"{first} against {second}: {track.title}"
-    return Table(title, ["data", "horizon"], columns, rows, notes, track.warning)
+    title = f"{first} against {second}: {group.title}"
+    return Table(title, ["data", "horizon"], columns, rows, notes, group.warning)
 
 
 def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
@@ -136,44 +153,36 @@ def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
     return errors
 
 
-def _of_track(track: Track, published: Sequence[PublishedAccuracy], look_back: str) -> list[PublishedAccuracy]:
-    if track.labelled or track.features != "M":
-        return []
-    return [figure for figure in published if (figure.seq_len, figure.percent) == (look_back, track.percent)]
+def _figures_of(group: ResultGroup, published: Frame, look_back: str) -> Frame:
+    if group.labelled or group.features != "M":
+        return published[:0]
+    return published[(published["seq_len"] == look_back) & (published["percent"] == group.percent)]
 
 
-def _averaged(track: Track) -> set[str]:
-    """The data sets whose average here is over the same horizons as that of the papers."""
-    return {data for data, horizons in track.horizons.items() if set(horizons) in PUBLISHED_HORIZONS}
+def _published_cells(group: ResultGroup) -> Frame:
+    """The cells of the group without averages over other horizons than those of the papers."""
+    averaged = {data for data, horizons in group.horizons.items() if set(horizons) in PUBLISHED_HORIZONS}
+    cells = [(data, horizon) for data, horizon in group.cells if horizon != AVERAGE or data in averaged]
+    return pd.DataFrame(cells, columns=["data", "horizon"])
 
 
-def _beside(track: Track, data: str, horizon: Horizon, name: str, figure: PublishedAccuracy) -> list[Cell]:
-    cells = []
-    for measure, published in (("mse", figure.mse), ("mae", figure.mae)):
-        score = track.score(data, horizon, name, measure)
-        cells += [score.cell() if score else MISSING, MISSING if published is None else Cell(f"{published:.3f}")]
-        if score and score.complete and published is not None:
-            difference = score.mean - published
-            cells.append(Cell(f"{difference:+.3f} ({100 * difference / published:+.1f} %)"))
-        else:
-            cells.append(MISSING)
-    return cells
+def _beside(score: Any, published: float) -> list[Cell]:
+    """Our score (None if there is no run), the published figure (may be NaN) and the difference."""
+    cells = [MISSING if score is None else score_cell(score)]
+    if np.isnan(published):
+        return [*cells, MISSING, MISSING]
+    cells.append(Cell(f"{published:.3f}"))
+    if score is None or not score.complete:
+        return [*cells, MISSING]
+    difference = score.mean - published
+    return [*cells, Cell(f"{difference:+.3f} ({100 * difference / published:+.1f} %)")]
 
 
-def _published_cell(of_cell: dict[str, PublishedAccuracy], name: str, measure: str) -> Cell:
-    values = {model: getattr(figure, measure) for model, figure in of_cell.items()}
-    value = values.get(name)
-    if value is None:
-        return MISSING
-    best = sorted({value for value in values.values() if value is not None})[:2]
-    return Cell(f"{value:.3f}", best.index(value) + 1 if value in best else 0)
-
-
-def _sources(figures: Sequence[PublishedAccuracy]) -> list[str]:
-    notes = [f"Source: {source}." for source in dict.fromkeys(figure.source for figure in figures)]
-    for note in dict.fromkeys(figure.note for figure in figures if figure.note):
-        noted = [f"{f.model} on {f.data}, horizon {f.pred_len}" for f in figures if f.note == note]
-        notes.append(f"{'; '.join(noted) if len(noted) <= FEW else f'{len(noted)} of these figures'}: {note}.")
+def _sources(figures: Frame) -> list[str]:
+    notes = [f"Source: {source}." for source in figures["source"].unique()]
+    for note, noted in figures[figures["note"] != ""].groupby("note", sort=False):
+        which = [f"{figure.model} on {figure.data}, horizon {figure.horizon}" for figure in noted.itertuples()]
+        notes.append(f"{'; '.join(which) if len(which) <= FEW else f'{len(which)} of these figures'}: {note}.")
     return notes
 
 

@@ -1,69 +1,65 @@
-"""Runs as tidy rows: one a run and test set, with everything that a table or another program may want."""
+"""Finished runs as tidy tables: a row per run and test set, with everything that a table may show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import pandas as pd
 
 from utils.finished_runs import Run
 from utils.report.variants import variants
 
-Row = dict[str, Any]
-CELL = ("labels", "task_name", "features", "seq_len", "percent", "data", "pred_len", "name")
-MEASURES = ("mse", "mae", "smape", "mase", "owa")
+# A pandas DataFrame; Any, because pyright cannot follow the type hints of pandas through indexing and grouping.
+Frame = Any
+# Rows that agree in these are results of one model in one cell of a table; they differ in their seed.
+CELL = ["labels", "task_name", "features", "seq_len", "percent", "data", "pred_len", "name"]
+# The seed of a naive forecast, which has none.
 NO_SEED = -1
 
 
-def result_rows(runs: Sequence[Run]) -> tuple[list[Row], dict[str, str]]:
-    """A row per run and test set, and run folder -> reason for a run left out because its seed is there already.
+def measures_of(runs: Sequence[Run]) -> list[str]:
+    """The measures that the runs were tested with, in the order in which they recorded them."""
+    return list(dict.fromkeys(name for run in runs for test in run.tests.values() for name in test["measures"]))
 
-    `name` is the model with its variant, `labels` the comma-separated reasons why a run is no paper result. Of several
-    runs of one cell and seed the newest is used.
+
+def result_rows(runs: Sequence[Run]) -> tuple[Frame, dict[str, str]]:
+    """A row per run and test set, and run folder -> reason for each run that is not used.
+
+    `name` is the model with its variant, `labels` the comma-separated reasons why a run is no paper result. If several
+    runs have the same cell and seed, the newest is used.
     """
-    texts = variants(runs)
-    newest_first = sorted(runs, key=lambda run: run.folder.metrics.stat().st_mtime, reverse=True)
-    rows: dict[tuple, Row] = {}
-    left_out: dict[str, str] = {}
-    for run in newest_first:
-        for row in _rows_of(run, texts[run]):
-            other = rows.setdefault((*key_of(row, CELL), row["seed"]), row)
-            if other is not row:
-                left_out[str(run.folder.path)] = (
-                    f"{other['run_id']} has the same settings and seed {row['seed']} and is newer: that one is used"
-                )
-    order = {str(run.folder.path): place for place, run in enumerate(runs)}
-    return sorted(rows.values(), key=lambda row: order[row["folder"]]), left_out
+    names = variants(runs)
+    rows: Frame = pd.DataFrame([row for run in runs for row in _rows_of(run, names[run])])
+    if rows.empty:
+        return rows, {}
+    written = {str(run.folder.path): run.folder.metrics.stat().st_mtime for run in runs}
+    order = rows["folder"].map(written.get).sort_values(ascending=False, kind="stable").index
+    used = rows.loc[order].drop_duplicates([*CELL, "seed"])
+    repeated = rows.drop(used.index).merge(used, on=[*CELL, "seed"], suffixes=("", "_used"))
+    left_out = {
+        row.folder: f"{row.run_id_used} has the same settings and seed {row.seed} and is newer: that one is used"
+        for row in repeated.itertuples()
+    }
+    return used.sort_index(ignore_index=True), left_out
 
 
-def naive_rows(runs: Sequence[Run]) -> list[Row]:
-    """The naive forecasts that every run is measured against, as rows without a seed (one per test set and method)."""
-    rows: dict[tuple, Row] = {}
-    for run in runs:
-        for data, test in run.tests.items():
-            for name, errors in test.get("naive", {}).items():
-                row = _key(run, data) | {"model": name, "variant": "", "name": name, "seed": NO_SEED, "trainable": 0}
-                row |= {measure: errors[measure] for measure in MEASURES if measure in errors}
-                rows.setdefault(key_of(row, CELL), row)
-    return list(rows.values())
+def naive_rows(runs: Sequence[Run]) -> Frame:
+    """The naive forecasts that the runs were measured against, once per test set and method."""
+    columns = [*CELL, "model", "seed", "trainable", *measures_of(runs)]
+    rows = [
+        {**_cell(run, data), "name": name, "model": name, "seed": NO_SEED, "trainable": 0, **errors}
+        for run in runs
+        for data, test in run.tests.items()
+        for name, errors in test.get("naive", {}).items()
+    ]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates(CELL)
 
 
-def key_of(row: Row, names: Iterable[str]) -> tuple:
-    """The row's entries of these names."""
-    return tuple(row[name] for name in names)
-
-
-def grouped(rows: Iterable[Row], names: Sequence[str]) -> list[tuple[tuple, list[Row]]]:
-    """(values of `names`, rows that have them), sorted by those values."""
-    found: dict[tuple, list[Row]] = {}
-    for row in rows:
-        found.setdefault(key_of(row, names), []).append(row)
-    return sorted(found.items(), key=lambda item: item[0])
-
-
-def _rows_of(run: Run, variant: str) -> list[Row]:
+def _rows_of(run: Run, variant: str) -> list[dict[str, Any]]:
     metrics, config = run.metrics, run.config
-    seconds, parameters = metrics.get("seconds") or {}, metrics.get("parameters") or {}
-    validation, memory = metrics.get("validation") or {}, metrics.get("peak_memory_bytes") or {}
+    seconds, parameters = metrics.get("seconds", {}), metrics.get("parameters", {})
+    validation, memory = metrics.get("validation", {}), metrics.get("peak_memory_bytes", {})
     common = {
         "model": metrics["model"],
         "variant": variant,
@@ -78,23 +74,26 @@ def _rows_of(run: Run, variant: str) -> list[Row]:
         **{part: parameters.get(part) for part in ("total", "trainable", "inference")},
         **{name: metrics.get(name) for name in ("device", "device_name", "precision", "num_processes")},
         "git_revision": config.get("git_revision"),
-        **{f"{name}_version": (config.get("versions") or {}).get(name) for name in ("python", "torch", "transformers")},
+        **{f"{name}_version": config.get("versions", {}).get(name) for name in ("python", "torch", "transformers")},
         "run_id": run.run_id,
         "folder": str(run.folder.path),
     }
-    tested = (*MEASURES, "mse_original", "mae_original", "num_windows")
-    return [
-        _key(run, data) | {name: test[name] for name in tested if name in test} | common
-        for data, test in run.tests.items()
-    ]
+    return [{**_cell(run, data), **_errors(test), **common} for data, test in run.tests.items()]
 
 
-def _key(run: Run, data: str) -> Row:
+def _errors(test: Any) -> dict[str, Any]:
+    names = [*test["measures"], *(f"{name}_original" for name in test["measures"]), "num_windows"]
+    return {name: test[name] for name in names if name in test}
+
+
+def _cell(run: Run, data: str) -> dict[str, Any]:
     metrics = run.metrics
     return {
         "task_name": metrics["task_name"],
         "data": data,
         "features": metrics.get("features", "M"),
-        **{name: metrics[name] for name in ("seq_len", "percent", "pred_len")},
+        "seq_len": metrics["seq_len"],
+        "percent": metrics["percent"],
+        "pred_len": metrics["pred_len"],
         "labels": ", ".join(run.labels),
     }

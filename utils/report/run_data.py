@@ -20,8 +20,8 @@ from utils.report.charts import (
     line,
     line_figure,
 )
-from utils.report.quantities import bytes_text, count_text, figures_text
 from utils.report.sample_forecasts import Shown, forecast_figures, interval_of
+from utils.report.table import bytes_text, count_text, figures_text
 
 Section = dict[str, Any]
 Card = dict[str, Any]

@@ -1,24 +1,29 @@
-"""A table of results, and its Markdown (its HTML is in assets/page.html)."""
+"""Tables of results, their Markdown (their HTML is in assets/page.html), and the texts of numbers in them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry: its text, its rank in the row (1 best, 2 second, 0 neither), and whether it is a plain number."""
+    """One entry: its text, its rank in the row (1 best, 2 second, 0 neither), and whether there is no result."""
 
     text: str
     rank: int = 0
     missing: bool = False
 
 
+MISSING = Cell("-", missing=True)
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of `heads` (row labels) and cells under two-line column titles (group, measure), with notes below.
 
-    `warning` is not empty where the table must not be taken for results.
+    A table with a `warning` holds no paper results; the warning says why.
     """
 
     title: str
@@ -35,12 +40,16 @@ def to_markdown(table: Table) -> str:
     lines = [f"## {_plain(table.title)}", ""]
     if table.warning:
         lines += [f"> **{_plain(table.warning)}**", ""]
-    lines += [_markdown_row([_plain(title) for title in titles])]
-    lines += [_markdown_row(["---"] * len(table.heads) + ["---:"] * len(table.columns))]
-    for heads, cells in table.rows:
-        lines.append(_markdown_row([_plain(head) for head in heads] + [_markdown_cell(cell) for cell in cells]))
+    rows = [[*map(_plain, heads), *map(_markdown_cell, cells)] for heads, cells in table.rows]
+    lines += [markdown([_plain(title) for title in titles], rows, num_heads=len(table.heads))]
     lines += ["", *(f"- {_plain(note)}" for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, num_heads: int = 1) -> str:
+    """A Markdown table of texts, which are not escaped; columns after the first `num_heads` are right-aligned."""
+    rule = ["---"] * num_heads + ["---:"] * (len(header) - num_heads)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -48,13 +57,28 @@ def _markdown_cell(cell: Cell) -> str:
     return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(cell.rank, text)
 
 
-def _markdown_row(texts: list[str]) -> str:
-    return "| " + " | ".join(texts) + " |"
-
-
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: a name from a file must not become a column, a tag or a style."""
+    """Text escaped for Markdown, so that a name from a file cannot become a column, a tag or a style."""
     text = " ".join(text.split()).replace("\\", "\\\\")
     for mark in "|*_`<>[]":
         text = text.replace(mark, "\\" + mark if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
     return text
+
+
+def count_text(count: float) -> str:
+    """A number of parameters in millions (0.97 M), or in full if below 0.1 M."""
+    if math.isnan(count):
+        return "-"
+    return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count:,.0f}"
+
+
+def bytes_text(count: float) -> str:
+    """A memory size in MiB; `-` for 0 (a CPU run has no device memory)."""
+    return "-" if math.isnan(count) or not count else f"{count / 2**20:,.0f} MiB"
+
+
+def figures_text(value: float) -> str:
+    """Three significant digits."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The table that a run ends with."""
+"""Plain-text tables for the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A plain-text table: first column to the left, the others to the right."""
+    """A table of texts: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -22,10 +22,14 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def error_table(model: str, test: Mapping[str, Any]) -> str:
-    """MSE and MAE of the model beside the naive forecasts, best first; `test` is an entry of metrics.json."""
-    entries = {model: test, **test["naive"]}
+    """Test errors of the model and of the naive forecasts, best first; `test` is an entry of metrics.json."""
+    measures = test["measures"]
+    first = measures[0]
+    entries = sorted({model: test, **test["naive"]}.items(), key=lambda item: item[1][first])
     rows = [
-        [name, f"{entry['mse']:.4f}", f"{entry['mae']:.4f}", f"{entry['mse'] / test['mse']:.2f}x"]
-        for name, entry in sorted(entries.items(), key=lambda item: item[1]["mse"])
+        [name, *(f"{entry[measure]:.4f}" if measure in entry else "-" for measure in measures)]
+        + [f"{entry[first] / test[first]:.2f}x"]
+        for name, entry in entries
     ]
-    return aligned(["test errors (scaled units)", "MSE", "MAE", "MSE relative"], rows)
+    titles = [measure.upper() for measure in measures]
+    return aligned(["test errors (scaled units)", *titles, f"{first.upper()} relative"], rows)
