@@ -19,7 +19,7 @@ from exp.training.evaluation import split_errors
 from exp.training.intervals import calibrate, new_errors, save_intervals
 from exp.training.loop import TrainingLoop
 from exp.training.naive import naive_errors
-from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of
+from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of, tracker_summary
 from exp.training.state import load_weights
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
@@ -190,7 +190,7 @@ class LongTermForecast(Experiment):
         if self.runtime.is_main:
             tables = self._close_record(metrics, loop, before)
             images = {path.stem: path for path in self.folder.plots.glob("*.png")}
-            self.tracking.finish(summary=metrics, images=images, tables=tables)
+            self.tracking.finish(summary=tracker_summary(metrics), images=images, tables=tables)
         self.runtime.wait()
         return metrics
 

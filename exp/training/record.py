@@ -141,6 +141,13 @@ def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: st
     return {"forecasts": forecasts, "error_by_channel": by_channel, "error_by_step": by_step}
 
 
-def _errors(values: dict[str, list[float]], measures: list[str]) -> list[dict[str, float]]:
+def tracker_summary(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics for a tracker: the errors of the only test stand under "test", those of several by data set below."""
+    tests = metrics["tests"]
+    shown = next(iter(tests.values())) if len(tests) == 1 else tests
+    return {"test": shown, **{name: value for name, value in metrics.items() if name != "tests"}}
+
+
+def _errors(values: dict[str, list[Any]], measures: list[str]) -> list[dict[str, float]]:
     """Lists of errors by measure as one dict per channel or step."""
     return pd.DataFrame({name: values[name] for name in measures if name in values}).to_dict("records")
