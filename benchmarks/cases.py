@@ -18,10 +18,9 @@ from benchmarks.plain_balm import PlainBALM
 from benchmarks.plain_calf import PlainCALF
 from benchmarks.timing import Work
 from data_provider.config import DataConfig
-from data_provider.data_factory import data_provider
+from data_provider.data_factory import data_provider, load_series
 from data_provider.demo import synthetic_table
 from data_provider.loader import Loader
-from data_provider.series import load_series
 from data_provider.windows import Batch
 from exp.training.step import TrainingStep
 from layers.backbone_loading import RANDOM, LLMConfig

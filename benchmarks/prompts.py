@@ -16,7 +16,7 @@ from transformers.hf_argparser import HfArg
 from benchmarks.cases import CaseConfig, data_config
 from benchmarks.machine import describe
 from benchmarks.tables import publish
-from data_provider.series import load_series
+from data_provider.data_factory import load_series
 from data_provider.windows import Windows
 from layers.prompt import WORDS, prompt_texts, tokenise
 from layers.statistics import RowStatistics

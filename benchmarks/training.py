@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_provider.config import DataConfig
+from data_provider.data_factory import load_series
 from data_provider.loader import Loader
-from data_provider.series import load_series
 from data_provider.splits import Split
 from exp.config import TrainConfig
 from exp.exp_basic import Settings

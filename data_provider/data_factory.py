@@ -1,19 +1,78 @@
-"""From a data set to the windows of a split and the loader over them."""
+"""From flags to a data set, and from a data set to the windows of a split and the loader over them."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 
 from data_provider.config import DataConfig
+from data_provider.datasets import CUSTOM, DATASETS, M4, sha256_of
 from data_provider.loader import Loader, PromptInputs
-from data_provider.row_store import MemoryBudget
+from data_provider.memory_budget import MemoryBudget
+from data_provider.series import Series, benchmark_series
 from data_provider.series_info import WindowSource
 from data_provider.splits import Split
 from data_provider.windows import Windows
 
 logger = logging.getLogger(__name__)
+
+
+def load_series(config: DataConfig) -> Series:
+    """The series that `config` names, read and validated; its notes are logged.
+
+    Raises FileNotFoundError for a missing file and ValueError for one that does not fit, in one line that names the
+    file, the rule, what was found and the way out.
+    """
+    if config.data == M4:
+        raise ValueError(f"--data {M4} is a set of many short series: forecast it with --task_name short_term_forecast")
+    path = file_of(config)
+    fingerprint = sha256_of(path)
+    if config.data != CUSTOM and fingerprint == DATASETS[config.data].sha256:
+        series = _published(config, path)
+    else:
+        # Reading and checking a file that nobody knows takes far more than reading a published one.
+        from data_provider import own_table
+
+        series = own_table.load(config, path, fingerprint=fingerprint)
+    for note in series.notes:
+        logger.info("%s: %s", path, note)
+    return replace(series, fingerprint=fingerprint)
+
+
+def file_of(config: DataConfig) -> Path:
+    """The file that `config` reads: --data_path as it stands or under --root_path, else the registry's file."""
+    root = Path(config.root_path)
+    if config.data_path is not None:
+        candidates = [Path(config.data_path), root / config.data_path]
+    else:
+        candidates = [root / DATASETS[config.data].file]
+    for path in candidates:
+        if path.is_file():
+            return path
+    if config.data == CUSTOM:
+        raise FileNotFoundError(f"--data_path {config.data_path} is missing (also under --root_path {root})")
+    way_out = (
+        "python -m data_provider.demo" if config.data == "demo" else f"python -m data_provider.download {config.data}"
+    )
+    raise FileNotFoundError(
+        f"{candidates[-1]} is missing: run `{way_out}`, or point --root_path at the folder that holds "
+        f"{DATASETS[config.data].file} (dataset/README.md)"
+    )
+
+
+def _published(config: DataConfig, path: Path) -> Series:
+    """A benchmark whose file is the published one, byte for byte, and so needs no check."""
+    benchmark = DATASETS[config.data]
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, engine="pyarrow")
+    dates = pd.DatetimeIndex(pd.to_datetime(frame.pop("date")))
+    values = frame.to_numpy(dtype=np.float64)
+    notes = [f"the published file, used as it is: {benchmark.remark}"] if benchmark.remark else []
+    return benchmark_series(config, path, dates, list(frame.columns), values, notes=notes)
 
 
 def data_provider(

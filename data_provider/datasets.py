@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 HUB_REPOSITORY = "thuml/Time-Series-Library"
 _ETT_RAW = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/"
@@ -142,6 +144,8 @@ DATASETS: dict[str, Benchmark] = {
         season_length=24,
         origin="made by data_provider/demo.py: synthetic, not a measurement of anything",
         licence="MIT",
+        num_bytes=194_490,
+        sha256="a04d5e11e8939f1c44ead51545b8e46f31deac612cf67230cd58363cbb0fbed1",
         is_demo=True,
     ),
 }
@@ -154,3 +158,9 @@ def unknown_name_message(name: str) -> str:
     near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
     nearest = f"the nearest are {', '.join(near)}; " if near else ""
     return f"--data {name} is not known: {nearest}all names: {', '.join(known)} (`custom` reads --data_path)"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

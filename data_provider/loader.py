@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from data_provider.row_store import MemoryBudget, RowStore
+from data_provider.memory_budget import MemoryBudget
 from data_provider.windows import Batch, Windows
 
 Item = TypeVar("Item")
@@ -57,8 +57,11 @@ class Loader:
         self.rank, self.num_processes = rank, num_processes
         self.global_batch_size = batch_size * num_processes
         self.prompt_inputs, self.features = prompt_inputs, features
-        memory = memory or MemoryBudget(DEFAULT_MEMORY_BYTES)
-        self._store = RowStore(len(windows), budget=memory) if prompt_inputs is not None else None
+        self._store = None
+        if prompt_inputs is not None:
+            from data_provider.row_store import RowStore
+
+            self._store = RowStore(len(windows), budget=memory or MemoryBudget(DEFAULT_MEMORY_BYTES))
         self._max_steps: int | None = None
 
     @property

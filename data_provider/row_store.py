@@ -10,30 +10,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from data_provider.memory_budget import MemoryBudget
+
 Compute = Callable[[Tensor], dict[str, Tensor]]
 
 ROWS_MOVED_AT_ONCE = 2**16
 # torch cannot index these types; the bits are moved through a type of the same width that it can.
 _INDEXABLE = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
-
-
-class MemoryBudget:
-    """Bytes that several stores share: what one holds, the others cannot take."""
-
-    def __init__(self, total_bytes: int) -> None:
-        self.total_bytes = total_bytes
-        self._held: dict[int, int] = {}
-        self._lock = threading.Lock()
-
-    def open_to(self, store: object) -> int:
-        """Bytes that `store` may hold: what is free and what it holds already."""
-        with self._lock:
-            return self.total_bytes - sum(held for owner, held in self._held.items() if owner != id(store))
-
-    def hold(self, store: object, num_bytes: int) -> None:
-        """Notes what `store` holds from now on."""
-        with self._lock:
-            self._held[id(store)] = num_bytes
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,12 +78,6 @@ def _dates(
             return *parse_dates(column, name=name, lenient=True), [str(error)]
         except ValueError as hopeless:
             raise ValueError(f"{path}: {hopeless}") from None
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _encoding(path: Path) -> str:

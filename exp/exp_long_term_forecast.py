@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from data_provider.data_factory import load_series
 from data_provider.loader import Loader
-from data_provider.series import load_series
 from data_provider.series_info import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from exp.exp_basic import Experiment, Settings, run_id

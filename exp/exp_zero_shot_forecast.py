@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
+from data_provider.data_factory import load_series
 from data_provider.loader import Loader
-from data_provider.series import load_series
 from data_provider.series_info import SeriesInfo
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from data_provider.config import DataConfig
-from data_provider.series import load_series
+from data_provider.data_factory import load_series
 from exp.command_line import parse_command
 from exp.training.loop import TrainingLoop
 from tests.exp.runs import flags, run_folder, run_here, write_table

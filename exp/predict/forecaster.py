@@ -18,7 +18,7 @@ from torch import Tensor
 from data_provider.config import DataConfig
 from data_provider.dates import continue_dates
 from data_provider.loader import Loader
-from data_provider.row_store import MemoryBudget
+from data_provider.memory_budget import MemoryBudget
 from data_provider.series_info import SeriesInfo
 from data_provider.time_features import time_features
 from data_provider.windows import Windows

@@ -1,18 +1,11 @@
-"""The loader of a split for one model, with the cache of features that are constant during training."""
+"""The loader of a split for one model."""
 
 from __future__ import annotations
 
-import hashlib
-
-import torch
-from torch import Tensor
-
 from data_provider.data_factory import data_provider
 from data_provider.loader import Loader
-from data_provider.row_store import MemoryBudget, RowStore
 from data_provider.series_info import WindowSource
 from data_provider.splits import Split
-from data_provider.windows import Batch
 from exp.exp_basic import Settings
 from exp.training.runtime import Runtime
 from models.base import Forecaster
@@ -40,70 +33,7 @@ def split_loader(
         needs_time_features=model.needs_time_features,
     )
     if model.has_prompt_inputs:
+        from exp.training.feature_cache import FeatureCache
+
         loader.features = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory)
     return loader.first_steps(DEV_RUN_STEPS) if train.fast_dev_run else loader
-
-
-class FeatureCache:
-    """Called with a batch: its inputs, or in their place the model's cached features while those are constant.
-
-    Features are kept per row, within a memory budget; rows beyond it are computed again each time. Rows with equal
-    inputs (equal prompts) share one computation.
-    """
-
-    def __init__(self, model: Forecaster, *, num_rows: int, memory: MemoryBudget):
-        self.model = model
-        self.store = RowStore(num_rows=num_rows, budget=memory)
-        self.cache_key: int | None = None
-        self._first_row: dict[bytes, int] = {}
-
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Keyword arguments for `forward`, on the device of the batch."""
-        if not batch.inputs or not self.model.features_are_constant:
-            return batch.inputs
-        if self.cache_key != self.model.cache_key:
-            self.store.clear()
-            self._first_row.clear()
-            self.cache_key = self.model.cache_key
-        features = self.store.get(batch.rows, lambda missing: self._features(batch, missing))
-        return {name: value.to(batch.look_back.device, non_blocking=True) for name, value in features.items()}
-
-    def _features(self, batch: Batch, missing: Tensor) -> dict[str, Tensor]:
-        """Features of the batch's rows `missing`: each different one is computed once, or taken from an equal row."""
-        chosen = torch.isin(batch.rows, missing)
-        inputs = {name: value[chosen.to(value.device)] for name, value in batch.inputs.items()}
-        digests = _digests(inputs)
-        known: dict[bytes, int] = {}
-        new: dict[bytes, int] = {}
-        for index, digest in enumerate(digests):
-            row = self._first_row.get(digest)
-            if row is not None and self.store.is_kept(row):
-                known[digest] = row
-            else:
-                new.setdefault(digest, index)
-        parts: list[dict[str, Tensor]] = []
-        if new:
-            index = torch.tensor(list(new.values()))
-            different = {name: value[index.to(value.device)] for name, value in inputs.items()}
-            with torch.no_grad():
-                parts.append(self.model.cached_features(**different))
-        if known:
-            parts.append(self.store.get(torch.tensor(list(known.values())), _never))
-        position = {digest: place for place, digest in enumerate([*new, *known])}
-        order = torch.tensor([position[digest] for digest in digests])
-        for digest, index in new.items():
-            self._first_row[digest] = int(missing[index])
-        return {name: torch.cat([part[name].cpu() for part in parts])[order] for name in parts[0]}
-
-
-def _digests(inputs: dict[str, Tensor]) -> list[bytes]:
-    """One digest per row, the same for equal inputs however wide the batch had padded them."""
-    columns = [value.cpu().contiguous().numpy() for _, value in sorted(inputs.items())]
-    return [
-        hashlib.blake2b(b"|".join(column[row].tobytes().rstrip(b"\0") for column in columns), digest_size=16).digest()
-        for row in range(len(columns[0]))
-    ]
-
-
-def _never(missing: Tensor) -> dict[str, Tensor]:
-    raise AssertionError(f"rows {missing.tolist()} were said to be kept")

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
-from data_provider.row_store import MemoryBudget
+from data_provider.memory_budget import MemoryBudget
 from exp.config import TrainConfig
 from exp.training.processes import StoppedElsewhere
 from models.base import Forecaster

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from data_provider.config import DataConfig
-from data_provider.series import Series, load_series
+from data_provider.data_factory import load_series
+from data_provider.series import Series
 
 
 def small_table(num_rows: int = 120, columns: tuple[str, ...] = ("a", "b", "OT"), freq: str = "h") -> pd.DataFrame:

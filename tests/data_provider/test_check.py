@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data_provider.check import main
-from data_provider.series import load_series
+from data_provider.data_factory import load_series
 from tests.data_provider.conftest import config_of
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from data_provider.config import DataConfig
+from data_provider.data_factory import load_series
 from data_provider.datasets import DATASETS
 from data_provider.demo import DEMO_PATH, demo_table, main, synthetic_table, write_csv
-from data_provider.series import load_series
 
 ROOT = Path(__file__).resolve().parents[2]
 

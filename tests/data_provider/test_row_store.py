@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from data_provider.row_store import MemoryBudget, RowStore
+from data_provider.memory_budget import MemoryBudget
+from data_provider.row_store import RowStore
 
 
 class Recorder:

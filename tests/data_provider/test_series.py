@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_provider import series as series_module
+from data_provider import datasets
 from data_provider.config import DataConfig
+from data_provider.data_factory import load_series
 from data_provider.datasets import DATASETS
-from data_provider.series import load_series
 from tests.data_provider.conftest import config_of, small_table
 
 
@@ -196,10 +196,10 @@ def test_only_the_published_file_may_have_defects(
     broken(table, "repeated").to_csv(path, index=False)
     entry = replace(DATASETS["ECL"], num_rows=120, num_channels=3, remark="one date is repeated")
     config = DataConfig(data="ECL", data_path=str(path), seq_len=8, pred_len=4)
-    monkeypatch.setitem(series_module.DATASETS, "ECL", entry)
+    monkeypatch.setitem(datasets.DATASETS, "ECL", entry)
     with pytest.raises(ValueError, match="dates are repeated"):
         load_series(config)
-    monkeypatch.setitem(series_module.DATASETS, "ECL", replace(entry, sha256=series_module.sha256_of(path)))
+    monkeypatch.setitem(datasets.DATASETS, "ECL", replace(entry, sha256=datasets.sha256_of(path)))
     with caplog.at_level(logging.INFO):
         load_series(config)
     assert "the published file, used as it is: one date is repeated" in caplog.text

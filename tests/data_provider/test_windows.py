@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from data_provider.config import DataConfig
-from data_provider.series import Series, load_series
+from data_provider.data_factory import load_series
+from data_provider.series import Series
 from data_provider.splits import Split
 from data_provider.windows import Windows
 from tests.data_provider.conftest import config_of

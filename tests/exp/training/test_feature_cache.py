@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_provider.row_store import MemoryBudget
+from data_provider.memory_budget import MemoryBudget
 from data_provider.windows import Batch
-from exp.training.data import FeatureCache
+from exp.training.feature_cache import FeatureCache
 from models.base import Forecaster
 
 

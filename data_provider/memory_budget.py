@@ -1,0 +1,24 @@
+"""A number of bytes that several row stores share."""
+
+from __future__ import annotations
+
+import threading
+
+
+class MemoryBudget:
+    """Bytes that several stores share: what one holds, the others cannot take."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self._held: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def open_to(self, store: object) -> int:
+        """Bytes that `store` may hold: what is free and what it holds already."""
+        with self._lock:
+            return self.total_bytes - sum(held for owner, held in self._held.items() if owner != id(store))
+
+    def hold(self, store: object, num_bytes: int) -> None:
+        """Notes what `store` holds from now on."""
+        with self._lock:
+            self._held[id(store)] = num_bytes

@@ -1,0 +1,103 @@
+"""Tables that are not a published file, byte for byte: read with care, checked, and described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_provider.config import DataConfig
+from data_provider.datasets import CUSTOM, DATASETS, Benchmark
+from data_provider.dates import gaps, infer_time_step, season_of_step
+from data_provider.series import Series, benchmark_series, build_series
+from data_provider.splits import Borders, parse_split
+from data_provider.table import Table, read_table
+
+
+def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
+    """The user's own table, or a file in a benchmark's place that is not the published one."""
+    return _custom(config, path) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
+
+
+def _custom(config: DataConfig, path: Path) -> Series:
+    wanted = [name.strip() for name in config.columns.split(",")] if config.columns else None
+    table = read_table(path, date_column=config.date_column, columns=wanted)
+    check_table(table)
+    if len(table.dates) < 3:
+        raise ValueError(f"{path} has too few rows: {len(table.dates)}, and at least 3 are needed to tell its step")
+    time_step, borders = infer_time_step(table.dates), parse_split(config.split, table.dates)
+    return build_series(
+        config,
+        path,
+        table.dates,
+        table.columns,
+        table.values,
+        borders=borders,
+        time_step=time_step,
+        season_length=season_of_step(time_step),
+        notes=[_shape_note(config, table, borders, time_step), *table.notes, *_gap_note(table, time_step)],
+    )
+
+
+def _benchmark(config: DataConfig, path: Path, fingerprint: str) -> Series:
+    benchmark = DATASETS[config.data]
+    table = read_table(path, date_column="date")
+    check_shape(table, benchmark, name=config.data)
+    check_table(table)
+    notes = list(table.notes)
+    if benchmark.sha256 is not None:
+        notes.append(f"not the published file (SHA-256 {fingerprint[:12]}...), but of its shape and in order")
+    return benchmark_series(config, path, table.dates, table.columns, table.values, notes=notes)
+
+
+def check_shape(table: Table, benchmark: Benchmark, *, name: str) -> None:
+    """ValueError with what was expected and what was found, where a file cannot be the data set of that name."""
+    expected, found = (benchmark.num_rows, benchmark.num_channels), table.values.shape
+    if tuple(found) != expected:
+        raise ValueError(
+            f"{table.path} does not fit --data {name}: expected {expected[0]} rows x {expected[1]} channels, found "
+            f"{found[0]} x {found[1]}; use --data custom --data_path {table.path} for another table"
+        )
+    if benchmark.columns is not None and tuple(table.columns) != benchmark.columns:
+        raise ValueError(
+            f"{table.path} does not fit --data {name}: expected the columns {', '.join(benchmark.columns)}, found "
+            f"{', '.join(table.columns)}; use --data custom --data_path {table.path} for another table"
+        )
+
+
+def check_table(table: Table) -> None:
+    """ValueError for missing cells and for dates out of order or repeated: none of them is repaired silently."""
+    way_out = f"`python -m data_provider.check {table.path} --fix interpolate` writes a repaired copy"
+    wrong = ~np.isfinite(table.values)
+    if wrong.any():
+        row, channel = (int(index) for index in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{table.path} has {int(wrong.sum())} missing or infinite cells, the first in column "
+            f"{table.columns[channel]} at {table.dates[row]}: {way_out}"
+        )
+    steps = np.diff(table.dates.asi8)
+    for is_wrong, word in ((steps < 0, "not sorted"), (steps == 0, "repeated")):
+        if is_wrong.any():
+            row = int(is_wrong.argmax())
+            raise ValueError(
+                f"{table.path}: dates are {word}: {table.dates[row + 1]} follows {table.dates[row]} in data row "
+                f"{row + 2}: {way_out}"
+            )
+
+
+def _shape_note(config: DataConfig, table: Table, borders: Borders, time_step: str) -> str:
+    columns = [config.target] if config.features == "S" else table.columns
+    names = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+    return (
+        f"{len(table.values)} rows x {len(columns)} channels ({names}), step {time_step}, {table.dates[0]} .. "
+        f"{table.dates[-1]}; training ends at row {borders.train}, validation at {borders.validation}, test at "
+        f"{borders.test}"
+    )
+
+
+def _gap_note(table: Table, time_step: str) -> list[str]:
+    found = gaps(table.dates, time_step)
+    if not found:
+        return []
+    first = f"{found[0][0]} .. {found[0][1]}"
+    return [f"{len(found)} gap(s) in the dates, the first {first}: windows run across them as if there were none"]
