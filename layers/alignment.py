@@ -59,3 +59,21 @@ def info_nce(
         logits = info_nce_logits(group_queries, group_keys, log_tau, positive_among_negatives=positive_among_negatives)
         total = total - logits.log_softmax(dim=1)[:, 0].sum()
     return total / len(queries)
+
+
+def compare_branches(
+    time_tokens: Float[Tensor, "row token d"],
+    text_mean: Float[Tensor, "row d"],
+    text_deviation: Float[Tensor, "row d"],
+    scale: Float[Tensor, "row d"],
+) -> dict[str, Tensor]:
+    """Of time, text and scaled text: each row's mean over tokens, that mean's norm, and its mean deviation."""
+    branches = {
+        "time": (time_tokens.mean(dim=1), token_deviation(time_tokens)),
+        "text": (text_mean, text_deviation),
+        "text_scaled": (text_mean / scale, text_deviation / scale),
+    }
+    found: dict[str, Tensor] = {}
+    for name, (mean, deviation) in branches.items():
+        found |= {f"{name}_mean": mean, f"{name}_norm": mean.norm(dim=1), f"{name}_std": deviation.mean(dim=1)}
+    return found

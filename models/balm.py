@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.hf_argparser import HfArg
 
-from layers.alignment import balancing_scale, info_nce, token_deviation
+from layers.alignment import balancing_scale, compare_branches, info_nce, token_deviation
 from layers.backbone_loading import LLMConfig, llm_width, load_backbone
 from layers.backbones import Backbone
 from layers.gather_rows import rows_of_all_processes
@@ -263,18 +263,7 @@ class BALM(Forecaster):
             encoding = self.encode(look_back, **prompt_inputs)
         if encoding.text is None or encoding.scale is None:
             return {}
-        time_tokens, text, scale = encoding.time_tokens, encoding.text, encoding.scale
-        means = {"time": time_tokens.mean(dim=1), "text": text.mean, "text_scaled": text.mean / scale}
-        deviations = {
-            "time": token_deviation(time_tokens),
-            "text": text.deviation,
-            "text_scaled": text.deviation / scale,
-        }
-        return {
-            **{f"{name}_mean": mean for name, mean in means.items()},
-            **{f"{name}_norm": mean.norm(dim=1) for name, mean in means.items()},
-            **{f"{name}_std": deviation.mean(dim=1) for name, deviation in deviations.items()},
-        }
+        return compare_branches(encoding.time_tokens, encoding.text.mean, encoding.text.deviation, encoding.scale)
 
     def inference_parameters(self) -> int:
         """All parameters but the temperature of the contrastive loss; the word table counts whole."""
