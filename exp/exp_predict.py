@@ -12,13 +12,11 @@ import pandas as pd
 from transformers.hf_argparser import HfArg
 
 from exp.exp_basic import CheckpointTask
-from exp.predict.forecast_file import SUFFIXES, write_tables
 from exp.predict.forecaster import WindowForecasts, load_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file
-from exp.predict.uncertainty import uncertainty_note
+from exp.predict.output import SUFFIXES, uncertainty_note, write_tables
 from utils.plotting import plot_forecast
 
-__all__ = ["Predict", "PredictConfig", "load_forecaster"]
 LINES_SHOWN = 24
 
 
@@ -55,7 +53,7 @@ class PredictConfig:
 
 
 class Predict(CheckpointTask):
-    """The task of `--task_name predict`; whatever does not fit is found before anything is written."""
+    """The task of `--task_name predict`. All input is checked in the constructor, before anything is written."""
 
     task_configs = (PredictConfig,)
     description = "Forecast what follows the last rows of a file, with the checkpoint of a finished run."
@@ -71,7 +69,7 @@ class Predict(CheckpointTask):
         self.note = uncertainty_note(self.forecaster, level=config.interval, remarks=self.input_table.notes)
 
     def run(self) -> dict[str, Any]:
-        """Writes table, plot and note, all three or none; returns where they are and what was forecast."""
+        """Write table, plot and note, all three or none. Returns the number of rows and the first and last date."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         last: list[WindowForecasts] = []
         with tempfile.TemporaryDirectory(prefix=".forecast-", dir=self.output.parent) as folder:
@@ -84,7 +82,7 @@ class Predict(CheckpointTask):
         return {"num_rows": num_rows, "first": last[0].dates[-1][0], "last": last[0].dates[-1][-1]}
 
     def closing_text(self, result: dict[str, Any]) -> str:
-        """The note on uncertainty, cut to what a screen takes in, and the places of the three files."""
+        """The first lines of the note on uncertainty, and where the three files are."""
         lines = self.note.splitlines()
         shown = (
             lines if len(lines) <= LINES_SHOWN else [*lines[:LINES_SHOWN], f"... all of it in {self._beside('.txt')}"]
@@ -103,7 +101,7 @@ class Predict(CheckpointTask):
         return input_table_of_file(path, self.forecaster.columns, date_column=date_column)
 
     def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
-        """The forecasts as tables; the last windows are left in `last`."""
+        """The forecasts as tables; `last` is left with the last windows, for the plot."""
         forecaster, rolling = self.forecaster, self.config.rolling
         for part in forecaster.forecasts(self.input_table):
             last[:] = [part]

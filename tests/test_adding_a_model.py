@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_scripts import commands_of
+from exp.grid.commands import commands_of_script
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "adding_a_model.md"
@@ -122,7 +122,7 @@ def test_nothing_but_the_pages_files_and_one_line_has_changed(followed: Followed
     assert changed == named
 
 
-def test_the_script_runs_the_model_on_the_four_horizons(followed: Followed, tmp_path: Path):
-    commands = commands_of(followed.root / "scripts_long_term" / "Drift_ETTh1.sh", tmp_path, "--seed", "7")
+def test_the_script_runs_the_model_on_the_four_horizons(followed: Followed):
+    commands = commands_of_script(followed.root / "scripts_long_term" / "Drift_ETTh1.sh", ["--seed", "7"])
     assert [command[command.index("--pred_len") + 1] for command in commands] == ["96", "192", "336", "720"]
     assert all(command[-2:] == ["--seed", "7"] for command in commands)

@@ -1,1 +1,1 @@
-"""Many runs: from script files to a local queue or a Slurm array."""
+"""Many runs: script files as a local queue or a Slurm array."""

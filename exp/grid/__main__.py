@@ -1,8 +1,8 @@
-"""Runs script files as a queue: `python -m exp.grid --scripts scripts_long_term/BALM_*.sh --jobs 2 --gpus 0,1`.
+"""Run script files as a queue: `python -m exp.grid --scripts scripts_long_term/BALM_*.sh --jobs 2 --gpus 0,1`.
 
-One process a run and seed. Finished runs are skipped and a crash stops only itself, so the same command can be given
-again until all is done. Flags after `--` reach every run. Several machines share work through Slurm (`--slurm FILE`) or
-wandb sweeps.
+Each run and seed is a process of its own. Finished runs are skipped, and a run that crashes does not stop the others:
+give the same command again until all runs are finished. Flags after `--` reach every run. To share runs between
+machines, use Slurm (`--slurm FILE`) or wandb sweeps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
 
 def slurm_script(runs: Sequence[GridRun], *, num_jobs: int, with_gpu: bool) -> str:
-    """A Slurm array job with one task a run, at most `num_jobs` at once; accounts and partitions go to `sbatch`."""
+    """A Slurm array job with one task per run, at most `num_jobs` at once; give account and partition to `sbatch`."""
     logs = runs[0].output_dir / LOGS
     lines = [
         "#!/usr/bin/env bash",
@@ -42,7 +42,7 @@ def slurm_script(runs: Sequence[GridRun], *, num_jobs: int, with_gpu: bool) -> s
 
 
 def queue(runs: Sequence[GridRun]) -> list[Job]:
-    """A job for each run; those that are finished already are marked so, unless they are to be overwritten."""
+    """A job per run; a run that is finished and not to be overwritten is marked "already finished"."""
     finished = finished_runs([run.output_dir for run in runs])
     return [
         Job(run, state="already finished" if run.key in finished and not run.settings.train.overwrite else "waiting")
@@ -58,13 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, help="runs at a time (default: one per GPU of --gpus, else one)")
     parser.add_argument("--gpus", default="", help="numbers of the GPUs to share out, such as 0,1; a run sees one")
     parser.add_argument("--slurm", metavar="FILE", help="write a Slurm array file (- prints it) and run nothing")
-    parser.add_argument("--list", action="store_true", help="list the runs and how they stand, and run nothing")
+    parser.add_argument("--list", action="store_true", help="list the runs and their states, and run nothing")
     parser.add_argument("extra", nargs="*", metavar="-- FLAGS", help="flags for every run, after --")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit code 0 when every run is finished, 1 when one failed, 2 for wrong input, 130 on Ctrl-C."""
+    """Run the command. Exit code: 0 if every run is finished, 1 if one failed, 2 for wrong input, 130 on Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     split = words.index("--") if "--" in words else len(words)
     options = _parser().parse_args(words[:split])
@@ -103,13 +103,13 @@ def _write_slurm(target: str, jobs: Sequence[Job], *, num_jobs: int, with_gpu: b
 
 
 def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
-    # A queue that is told to end (by a batch system, say) lets its runs write their last state, as on Ctrl-C.
+    # SIGTERM (from a batch system) stops the queue like Ctrl-C, so that its runs save their state.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     table = LiveTable(sys.stdout)
     try:
         all_well = run_queue(jobs, num_jobs=num_jobs, gpus=gpus, show=table)
     except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on where this one stopped ({summary(jobs)})", file=sys.stderr)
+        print(f"interrupted; the same command resumes ({summary(jobs)})", file=sys.stderr)
         return INTERRUPTED
     print(summary(jobs))
     for job in jobs:

@@ -1,4 +1,4 @@
-"""From script files to a queue: every run that the scripts would start, without starting one."""
+"""Read script files: every run that they would start, without starting one."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from exp.exp_basic import Settings
 from utils.flags import place_flags
 from utils.run_folder import RunFolder
 
-# Stands in for these programs while a script is read: it writes down its name and words and succeeds.
-_STANDS_IN_FOR = ("python", "python3", "accelerate", "torchrun")
+# While a script is read, these programs are replaced by one that records its name and arguments and succeeds.
+_RECORDED_PROGRAMS = ("python", "python3", "accelerate", "torchrun")
 _RECORDER = '#!/bin/sh\nprintf \'%s\\0\' "$#" "${0##*/}" "$@" >> "$GRID_RECORD"\n'
-_SECONDS_TO_READ_A_SCRIPT = 60
+_SECONDS_PER_SCRIPT = 60
 
 
 @dataclass(frozen=True)
 class GridRun:
-    """One process of the queue: the words after `python`, a short name, and where its run folder will lie."""
+    """One run of the queue: the words after `python`, a short name for the table, and its settings."""
 
     words: tuple[str, ...]
     name: str
@@ -37,40 +37,40 @@ class GridRun:
 
     @property
     def key(self) -> str:
-        """The same for two commands that would make the same run."""
+        """Equal for two commands that make the same run."""
         return _key({**self.settings.record(), "flag_roles": self.settings.flag_roles()})
 
 
 def runs_of_scripts(scripts: Sequence[Path], extra: Sequence[str] = ()) -> list[GridRun]:
-    """Every run that the scripts start, one a seed, in order, each once; `extra` flags go to every script.
+    """The runs that `scripts` start, one per seed, in order and without repeats; each script gets the `extra` flags.
 
-    FileNotFoundError or ValueError names a script that is missing or fails, or a command with wrong flags.
+    Raises FileNotFoundError or ValueError for a script that is missing or fails, or a command with wrong flags.
     """
     runs: dict[str, GridRun] = {}
     for script in scripts:
         for words in commands_of_script(script, extra):
             try:
-                for run in _one_a_seed(words):
+                for run in _runs_of_command(words):
                     runs.setdefault(run.key, run)
             except ValueError as error:
                 raise ValueError(f"{script}: {' '.join(words)}: {error}") from error
-    return _told_apart(list(runs.values()))
+    return _with_distinct_names(list(runs.values()))
 
 
 def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str]]:
-    """The words after `python` of every command in a script, which is run with a stand-in for python on its PATH."""
+    """The words after `python` of each command in `script`, which runs with a recorder in place of python."""
     if not script.is_file():
         raise FileNotFoundError(f"--scripts {script} is missing")
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
         record.touch()
-        for name in _STANDS_IN_FOR:
+        for name in _RECORDED_PROGRAMS:
             (Path(folder) / name).write_text(_RECORDER)
             (Path(folder) / name).chmod(0o755)
-        surroundings = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "GRID_RECORD": str(record)}
+        environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "GRID_RECORD": str(record)}
         done = subprocess.run(
-            ["bash", str(script), *extra], env=surroundings, capture_output=True, text=True, check=False,
-            timeout=_SECONDS_TO_READ_A_SCRIPT,
+            ["bash", str(script), *extra], env=environment, capture_output=True, text=True, check=False,
+            timeout=_SECONDS_PER_SCRIPT,
         )  # fmt: skip
         if done.returncode:
             raise ValueError(f"--scripts {script} ends with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
@@ -84,7 +84,7 @@ def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str
 
 
 def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
-    """Key of every finished run in these folders -> its folder."""
+    """Key (`GridRun.key`) -> folder of every finished run in `output_dirs`."""
     found = {}
     for output_dir in dict.fromkeys(output_dirs):
         for folder in map(RunFolder, output_dir.glob("*")):
@@ -93,13 +93,13 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
             try:
                 found[_key(folder.read_config())] = folder.path
             except (OSError, ValueError):
-                # Not readable as a run of ours: run.py decides what to do with the folder.
+                # Damaged: run.py says what to do about it.
                 continue
     return found
 
 
 def _recorded(text: str) -> list[tuple[str, list[str]]]:
-    """(program, its words) from the stand-in's record: number of words, program, words, each ended by a zero byte."""
+    """(program, arguments) of each call in the record: number of arguments, program, arguments, ended by zero bytes."""
     parts, commands, place = text.split("\0")[:-1], [], 0
     while place < len(parts):
         end = place + 2 + int(parts[place])
@@ -108,7 +108,7 @@ def _recorded(text: str) -> list[tuple[str, list[str]]]:
     return commands
 
 
-def _one_a_seed(words: Sequence[str]) -> list[GridRun]:
+def _runs_of_command(words: Sequence[str]) -> list[GridRun]:
     settings = parse_command(words[1:])
     seeds = settings.train.all_seeds
     if len(seeds) == 1 and not settings.train.seeds and settings.train.itr == 1:
@@ -118,7 +118,7 @@ def _one_a_seed(words: Sequence[str]) -> list[GridRun]:
 
 
 def _without(words: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """`words` without these flags and their values."""
+    """`words` without `flags` and their values."""
     kept, dropping = [], False
     for word in words:
         if word.startswith("--"):
@@ -135,8 +135,8 @@ def _grid_run(words: Sequence[str], settings: Settings) -> GridRun:
     return GridRun(tuple(words), " ".join(part for part in parts if part), settings)
 
 
-def _told_apart(runs: Sequence[GridRun]) -> list[GridRun]:
-    """The same runs; where names are the same, the flags that differ and are not the default are added."""
+def _with_distinct_names(runs: Sequence[GridRun]) -> list[GridRun]:
+    """`runs`, where those of the same name have the flags added that differ between them and are not the default."""
     namesakes: dict[str, list[GridRun]] = {}
     for run in runs:
         namesakes.setdefault(run.name, []).append(run)
@@ -165,7 +165,7 @@ def _key(record: Mapping[str, Any]) -> str:
     parts = ("data_config", "model_config", "train_config", "task_config")
     place = place_flags(record["flag_roles"])
     kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in place} for part in parts}
-    # Seeds of one command are runs of their own, and a trial run has one epoch whatever the flag says.
+    # A trial run has one epoch, whatever the flag says.
     if kept["train_config"].get("fast_dev_run"):
         kept["train_config"].pop("train_epochs", None)
     return json.dumps({"task": record.get("task_name"), "model": record.get("model"), **kept}, sort_keys=True)

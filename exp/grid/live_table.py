@@ -1,32 +1,21 @@
-"""The table of a queue: drawn over itself on a terminal, a line a change elsewhere."""
+"""The table of a queue: redrawn in place on a terminal, one line per change in a file."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TextIO
 
 from exp.grid.queue import Job
 
 _ORDER = ("failed", "interrupted", "running", "waiting", "finished", "already finished")
 
 
-@runtime_checkable
-class Stream(Protocol):
-    """What a table is written to, such as sys.stdout."""
-
-    def write(self, text: str, /) -> object: ...
-
-    def flush(self) -> None: ...
-
-    def isatty(self) -> bool: ...
-
-
 class LiveTable:
-    """Shows jobs on `stream` each time it is called."""
+    """Write the state of the jobs to `stream` each time it is called."""
 
-    def __init__(self, stream: Stream):
+    def __init__(self, stream: TextIO):
         self.stream = stream
         self.num_drawn = 0
         self.states: dict[int, str] = {}
@@ -39,13 +28,13 @@ class LiveTable:
 
     def _redraw(self, jobs: Sequence[Job]) -> None:
         width, height = shutil.get_terminal_size()
-        # What needs a look first, as much as fits; the last line counts the rest.
+        # As many lines as fit, those that need attention first; the last line counts all jobs.
         urgent = sorted(jobs, key=lambda job: _ORDER.index(job.state))[: max(1, height - 3)]
         shown = [job for job in jobs if job in urgent]
         lines = [line[: width - 1] for line in [*job_lines(shown), summary(jobs)]]
         up = f"\x1b[{self.num_drawn}A" if self.num_drawn else ""
         self.stream.write(up + "".join(f"\x1b[2K{line}\n" for line in lines))
-        # Lines of an earlier, longer table.
+        # Clear the rest of an earlier, longer table.
         extra = self.num_drawn - len(lines)
         if extra > 0:
             self.stream.write("\x1b[2K\n" * extra + f"\x1b[{extra}A")
@@ -60,7 +49,7 @@ class LiveTable:
 
 
 def job_lines(jobs: Sequence[Job]) -> list[str]:
-    """One line a job: state, run, GPU, time, and the last line of a run that is at work or has failed."""
+    """One line per job: state, name, GPU, time, and the last line of the log of a run that is running or failed."""
     widest = max((len(job.run.name) for job in jobs), default=0)
     lines = []
     for job in jobs:
@@ -72,7 +61,7 @@ def job_lines(jobs: Sequence[Job]) -> list[str]:
 
 
 def summary(jobs: Sequence[Job]) -> str:
-    """How many runs are in which state."""
+    """The number of runs in each state, as a line."""
     counts = Counter(job.state for job in jobs)
     parts = [f"{counts[state]} {state}" for state in reversed(_ORDER) if counts[state]]
     return f"{len(jobs)} runs: {', '.join(parts)}"

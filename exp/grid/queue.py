@@ -1,4 +1,4 @@
-"""Runs a queue of commands, one process a run, a fixed number at a time; a crash stops nothing but itself."""
+"""Run a queue of commands, one process per run, a fixed number at a time; a run that crashes does not stop others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TAIL_BYTES = 4096
 
 @dataclass
 class Job:
-    """A run of the queue and how it stands."""
+    """A run of the queue and its state."""
 
     run: GridRun
     state: State = "waiting"
@@ -35,7 +35,7 @@ class Job:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def last_line(self) -> str:
-        """The last line that the run wrote; empty if it has not written one."""
+        """The last line of the log; empty if there is none."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
@@ -47,10 +47,10 @@ class Job:
 def run_queue(
     jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str], show: Callable[[Sequence[Job]], None]
 ) -> bool:
-    """Runs every waiting job; `show` is called whenever something may have changed. Returns whether all succeeded.
+    """Run every waiting job, `num_jobs` at a time. Returns whether all succeeded.
 
-    Each of `num_jobs` slots keeps one of `gpus` (in turn; none: the processes see every GPU). On KeyboardInterrupt the
-    running processes are asked to stop as by Ctrl-C, are waited for, and the interrupt is raised again.
+    Each slot uses one of `gpus` (all of them if the list is empty). `show` is called whenever something may have
+    changed. On KeyboardInterrupt the running processes get SIGINT and are waited for before it is raised again.
     """
     slots: list[Job | None] = [None] * num_jobs
     waiting = [job for job in jobs if job.state == "waiting"]
@@ -77,15 +77,15 @@ def _start(job: Job, gpu: str, num_jobs: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.+-]+", "-", job.run.name)
     job.log = folder / f"{name}_{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}.log"
-    surroundings = dict(os.environ)
-    # Processes that each take every core slow each other down many times over.
-    surroundings.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_jobs)))
+    environment = dict(os.environ)
+    # Processes that each use every core slow each other down many times over.
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_jobs)))
     if gpu:
-        surroundings["CUDA_VISIBLE_DEVICES"] = gpu
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     with job.log.open("wb") as log:
         job.process = subprocess.Popen(
             [sys.executable, *job.run.words], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env=surroundings, start_new_session=True,
+            env=environment, start_new_session=True,
         )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""A fitted model, out of its checkpoint, on a table of the user's."""
+"""Forecast a table of the user with the checkpoint of a finished run."""

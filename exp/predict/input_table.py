@@ -1,4 +1,4 @@
-"""What a forecast starts from: recent rows of a file or data frame, checked against the series a run was fitted on."""
+"""The table that a forecast continues: read from a file or data frame, and checked against the training series."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ DATE_NAMES = ("date", "datetime", "timestamp", "time", "ts", "ds", "date_time")
 
 @dataclass(frozen=True, eq=False)
 class InputTable:
-    """Dates without zone and values in original units, columns in the order of the fit; NaN where cells are empty."""
+    """Dates without time zone, and values in original units: columns in the order of training, empty cells as NaN.
+
+    `source` is its name in messages, `notes` are remarks for the log.
+    """
 
     source: str
     dates: pd.DatetimeIndex
@@ -30,13 +33,13 @@ class InputTable:
 
 
 def input_table_of_file(path: Path, columns: Sequence[str], *, date_column: str | None) -> InputTable:
-    """The columns of a CSV or Parquet file, found by name; ValueError or FileNotFoundError in one line."""
+    """Read the columns, by name, of a CSV or Parquet file. Raises ValueError or FileNotFoundError."""
     table = read_table(path, date_column=date_column, columns=list(columns))
     return InputTable(str(path), table.dates, table.values, table.notes)
 
 
 def input_table_of_frame(frame: pd.DataFrame, columns: Sequence[str], *, date_column: str | None) -> InputTable:
-    """The columns of a data frame, found by name; its dates are a column or the index. ValueError in one line."""
+    """Take the columns, by name, of a data frame whose dates are a column or the index. Raises ValueError."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         known = ", ".join(str(name) for name in frame.columns)
@@ -57,7 +60,7 @@ def input_table_of_frame(frame: pd.DataFrame, columns: Sequence[str], *, date_co
 
 
 def last_rows(table: InputTable, num_rows: int) -> InputTable:
-    """The last `num_rows` rows; ValueError where there are fewer."""
+    """The last `num_rows` rows. Raises ValueError if there are fewer."""
     if len(table.dates) < num_rows:
         raise ValueError(
             f"{table.source} has {len(table.dates)} rows, but a forecast of this run reads the last --seq_len "
@@ -67,9 +70,9 @@ def last_rows(table: InputTable, num_rows: int) -> InputTable:
 
 
 def check_input_table(table: InputTable, columns: Sequence[str], *, time_step: str) -> list[str]:
-    """Notes for the log on gaps; ValueError for an empty cell, dates out of order, or another time step than the fit's.
+    """Check every row of `table`, and return notes on gaps in its dates.
 
-    All rows are looked at: cut them to what is read before.
+    Raises ValueError for an empty cell, dates out of order, or a time step other than that of training.
     """
     source, dates = table.source, table.dates
     wrong = ~np.isfinite(table.values)
@@ -100,7 +103,7 @@ def check_input_table(table: InputTable, columns: Sequence[str], *, time_step: s
 
 
 def follows_step(dates: pd.DatetimeIndex, time_step: str) -> bool:
-    """Whether most rows follow the row before by one `time_step`."""
+    """Whether most rows are one `time_step` after the row before."""
     if len(dates) < 2:
         return True
     step = fixed_step(time_step)

@@ -1,4 +1,4 @@
-"""A trained model as its checkpoint describes it, with the same LLM or none."""
+"""Rebuild a trained model from its checkpoint, and check that it has the LLM of training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NEEDED = ("model", "model_config", "data_config", "train_config", "series", "bac
 
 
 def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | None) -> tuple[Forecaster, dict[str, Any]]:
-    """The model in a checkpoint file with its weights, and the file's header.
+    """The trained model in a checkpoint file, and the file's header.
 
-    The frozen LLM is found by its name, or where `llm_model` and `llm_tokenizer` say that it lies now, and must have
-    the weights that it had in training. Raises FileNotFoundError or ValueError in one line.
+    The frozen LLM is loaded by its name in training, or from `llm_model` and `llm_tokenizer`. Raises ValueError if its
+    weights are not those of training, and FileNotFoundError if it is missing.
     """
     tensors, header = load_checkpoint(path)
     header = upgrade_header(header)
@@ -37,7 +37,7 @@ def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | Non
 
 
 def checkpoint_file(run: Path) -> Path:
-    """The file with the best weights of a run folder, or the file itself."""
+    """`run` if it is a file, otherwise the best checkpoint in that run folder. Raises FileNotFoundError."""
     if run.is_file():
         return run
     if not run.exists():
@@ -67,7 +67,7 @@ def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None])
         dtype=dtype_of(header["precision"], on_cpu=not torch.accelerator.is_available()),
     )
     with torch.random.fork_rng(devices=[]):
-        # What is frozen and random, and so not in the checkpoint, comes from the run's seed as it did in training.
+        # Weights that are random and frozen are not in the checkpoint: the seed of training draws them again.
         torch.manual_seed(header["train_config"]["seed"])
         model = kind.build(kind.Config(**{**header["model_config"], **moved}), shape)
     found, trained = (
@@ -82,7 +82,7 @@ def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None])
 
 
 def _without_names(fingerprint: Any) -> Any:
-    """A fingerprint as JSON values without where its parts lie, which may change."""
+    """A fingerprint as JSON values without the names of its parts, which are paths that may change."""
     if isinstance(fingerprint, dict):
         return {key: _without_names(value) for key, value in fingerprint.items() if key != "name"}
     return json.loads(json.dumps(fingerprint))
