@@ -1,4 +1,4 @@
-"""What a tracker (wandb, TensorBoard, Trackio) is told of a run; none is imported unless it was asked for."""
+"""Tracking of a run with wandb, TensorBoard or Trackio; a tracker is imported only if `--track` names it."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class TrackerHost(Protocol):
 
 
 class Tracking:
-    """One run at a tracker, through accelerate's trackers; without `--track` every call does nothing."""
+    """One run in a tracker, through accelerate; without `--track`, every method does nothing."""
 
     def __init__(self, config: TrackConfig, host: TrackerHost, *, is_main: bool):
         self.config, self.host = config, host
         self.active = config.track != "none" and is_main
 
     def start(self, *, run_id: str, group: str, settings: dict[str, Any], folder: Path) -> None:
-        """Opens the run, or continues the one of the same id."""
+        """Start the run in the tracker, or resume the one of the same id."""
         if not self.active:
             return
         options = {
@@ -64,12 +64,12 @@ class Tracking:
             self._arrange_wandb()
 
     def log(self, values: dict[str, float], *, step: int) -> None:
-        """Curves: names with a section in front (`train/mse`), at a training step."""
+        """Log points of curves at a training step; names start with a section (`train/mse`)."""
         if self.active:
             self.host.log(values, step=step)
 
     def finish(self, *, summary: dict[str, Any], images: dict[str, Path], tables: dict[str, Rows]) -> None:
-        """Final figures, pictures and tables (rows of equal keys), then closes the run."""
+        """Log final metrics, images and tables (rows with the same keys), and close the run."""
         if not self.active:
             return
         if self.config.track == "wandb":
@@ -80,9 +80,9 @@ class Tracking:
             run.log({f"tables/{name}": _wandb_table(rows) for name, rows in tables.items() if rows})
             run.summary.update(_flatten(summary))
             if run.offline:
-                # A run that was continued lies there in several parts, which `wandb sync` joins by their id.
+                # A run that was resumed has several folders, which `wandb sync` joins by their id.
                 parts = Path(run.dir).parent.parent / f"offline-run-*-{run.id}"
-                logger.info("the wandb run is on this machine; send it with: wandb sync %s", parts)
+                logger.info("the wandb run was recorded offline; upload it with: wandb sync %s", parts)
         else:
             numbers = {name: value for name, value in _flatten(summary).items() if isinstance(value, int | float)}
             self.host.log(numbers)
@@ -98,7 +98,7 @@ class Tracking:
 
 
 def _wandb_mode() -> str:
-    """wandb's own variable decides; without it and without an account the run stays on this machine."""
+    """WANDB_MODE if it is set; otherwise "online", or "offline" if this machine has no wandb account."""
     import wandb
 
     chosen = os.environ.get("WANDB_MODE")

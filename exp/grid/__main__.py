@@ -105,7 +105,7 @@ def _write_slurm(target: str, jobs: Sequence[Job], *, num_jobs: int, with_gpu: b
 def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
     # SIGTERM (from a batch system) stops the queue like Ctrl-C, so that its runs save their state.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    table = LiveTable(sys.stdout)
+    table = LiveTable()
     try:
         all_well = run_queue(jobs, num_jobs=num_jobs, gpus=gpus, show=table)
     except KeyboardInterrupt:

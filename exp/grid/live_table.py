@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TextIO
 
 from exp.grid.queue import Job
 
@@ -13,15 +13,14 @@ _ORDER = ("failed", "interrupted", "running", "waiting", "finished", "already fi
 
 
 class LiveTable:
-    """Write the state of the jobs to `stream` each time it is called."""
+    """Write the state of the jobs to standard output each time it is called."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = stream
+    def __init__(self) -> None:
         self.num_drawn = 0
         self.states: dict[int, str] = {}
 
     def __call__(self, jobs: Sequence[Job]) -> None:
-        if self.stream.isatty():
+        if sys.stdout.isatty():
             self._redraw(jobs)
         else:
             self._report_changes(jobs)
@@ -33,19 +32,19 @@ class LiveTable:
         shown = [job for job in jobs if job in urgent]
         lines = [line[: width - 1] for line in [*job_lines(shown), summary(jobs)]]
         up = f"\x1b[{self.num_drawn}A" if self.num_drawn else ""
-        self.stream.write(up + "".join(f"\x1b[2K{line}\n" for line in lines))
+        sys.stdout.write(up + "".join(f"\x1b[2K{line}\n" for line in lines))
         # Clear the rest of an earlier, longer table.
         extra = self.num_drawn - len(lines)
         if extra > 0:
-            self.stream.write("\x1b[2K\n" * extra + f"\x1b[{extra}A")
-        self.stream.flush()
+            sys.stdout.write("\x1b[2K\n" * extra + f"\x1b[{extra}A")
+        sys.stdout.flush()
         self.num_drawn = len(lines)
 
     def _report_changes(self, jobs: Sequence[Job]) -> None:
         changed = [job for job in jobs if self.states.get(id(job), "waiting") != job.state]
         self.states = {id(job): job.state for job in jobs}
-        self.stream.write("".join(f"{line}\n" for line in job_lines(changed)))
-        self.stream.flush()
+        sys.stdout.write("".join(f"{line}\n" for line in job_lines(changed)))
+        sys.stdout.flush()
 
 
 def job_lines(jobs: Sequence[Job]) -> list[str]:

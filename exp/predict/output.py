@@ -40,7 +40,7 @@ def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remar
         return "\n".join([*lines, f"its test errors are not known: {folder.metrics} holds none"])
     lines += [
         "",
-        f"errors on {test['num_windows']} test windows of {forecaster.series['name']}, over all "
+        f"errors on {test['num_windows']} test windows of {forecaster.series.name}, over all "
         f"{forecaster.data.pred_len} steps, in the units of the column",
         _error_table(test["per_channel"], forecaster),
         "",

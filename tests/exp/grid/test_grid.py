@@ -160,13 +160,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_table_is_drawn_over_itself_on_a_terminal_and_is_a_line_a_change_elsewhere(tmp_path):
+def test_the_table_is_drawn_over_itself_on_a_terminal_and_is_a_line_a_change_elsewhere(tmp_path, monkeypatch):
     jobs = jobs_of(tmp_path, "", "")
     terminal, file = Terminal(), io.StringIO()
-    tables = [LiveTable(terminal), LiveTable(file)]
-    for state in ("running", "running", "failed"):
-        jobs[0].state = state
-        for table in tables:
+    for stream in (terminal, file):
+        monkeypatch.setattr(sys, "stdout", stream)
+        table = LiveTable()
+        for state in ("running", "running", "failed"):
+            jobs[0].state = state
             table(jobs)
     assert terminal.getvalue().count("\x1b[3A") == 2
     assert [line.split()[0] for line in file.getvalue().splitlines()] == ["running", "failed"]
