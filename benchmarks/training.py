@@ -15,11 +15,10 @@ from data_provider.splits import Split
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
 from exp.training.data import split_loader
-from exp.training.evaluation import split_errors
+from exp.training.evaluation import measure
 from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
 from models.base import Forecaster
-from utils.metrics import ErrorSums
 from utils.run_folder import RunFolder
 from utils.tracking import TrackConfig, Tracking
 
@@ -48,9 +47,9 @@ class ShortTraining:
         )
         return split_loader(self.runtime, self.model, self.series, split, settings=settings)
 
-    def errors(self, loader: Loader) -> ErrorSums:
-        """The model's errors on a split."""
-        return split_errors(self.runtime, self.model, loader, label="evaluation")
+    def errors(self, loader: Loader) -> dict[str, float]:
+        """The model's errors on a split, by metric."""
+        return measure(self.runtime, self.model, loader, label="evaluation").values()
 
     def fit(self, training: Loader, validation: Loader, *, trained: Callable[[], None] = lambda: None) -> Found:
         """Trains to the end; `trained` is called between an epoch's last step and its validation."""
@@ -61,10 +60,10 @@ class ShortTraining:
             found.training.append(time.perf_counter() - began)
             trained()
             errors = self.errors(validation)
-            found.mse.append(errors.mse)
+            found.mse.append(errors["mse"])
             found.seconds.append(time.perf_counter() - began)
             began = time.perf_counter()
-            return {"mse": errors.mse, "mae": errors.mae}
+            return errors
 
         with tempfile.TemporaryDirectory() as place:
             folder = RunFolder(Path(place))

@@ -15,17 +15,15 @@ from data_provider.series_info import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
-from exp.training.evaluation import split_errors
-from exp.training.intervals import calibrate, new_errors, save_intervals
+from exp.training.evaluation import evaluate, measure, metric_of, naive_values
 from exp.training.loop import TrainingLoop
-from exp.training.naive import naive_errors
 from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of, tracker_summary
 from exp.training.state import load_weights
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
 from utils.conformal import AbsoluteErrors, Coverage
 from utils.memory import peak_memory_bytes
-from utils.metrics import ErrorSums
+from utils.metrics import MetricSet
 from utils.progress import duration
 from utils.report.text_table import error_table
 from utils.run_folder import FORMAT
@@ -68,16 +66,14 @@ class LongTermForecast(Experiment):
 
     def test_entries(self) -> dict[str, Any]:
         """`tests` of metrics.json. Also writes the errors by window and the prediction intervals."""
-        intervals = calibrate(self.runtime, self.model, self.validation, self.best_errors)
+        intervals = self._validation_errors().intervals()
         coverage = Coverage(intervals, device=self.runtime.device)
-        sums = split_errors(self.runtime, self.model, self.test, label="test", observers=[coverage])
-        coverage.reduce(self.runtime.sum_over_processes)
+        metrics = measure(self.runtime, self.model, self.test, label="test", more=[coverage])
         if self.runtime.is_main:
-            save_checkpoint(self.folder.window_errors, sums.window_errors(), {"split": "test"})
-            save_intervals(self.folder.intervals, intervals)
-        naive = naive_errors(self.runtime, self.test, self.spec_of(self.series))
-        entry = {**self.summary_of(sums, self.series), "coverage": coverage.summary(), "naive": naive}
-        return {"tests": {self.series.name: entry}}
+            save_checkpoint(self.folder.window_errors, metrics.window_values(), {"split": "test"})
+            intervals.save(self.folder.intervals)
+        naive = naive_values(self.runtime, self.test, self.spec_of(self.series))
+        return {"tests": {self.series.name: {**self.summary_of(metrics, self.series), "naive": naive}}}
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Trains to the end and returns what metrics.json says of it."""
@@ -124,12 +120,10 @@ class LongTermForecast(Experiment):
         """The loader of a split."""
         return split_loader(self.runtime, self.model, series, split, settings=self.settings)
 
-    def summary_of(self, sums: ErrorSums, series: SeriesInfo) -> dict[str, Any]:
-        """Errors with the names and scales of the evaluated channels."""
-        summary = sums.summary(
-            columns=series.target_columns, scale=series.scaler.scale[series.target_channels].tolist()
-        )
-        return {"measures": ["mse", "mae"], **summary}
+    def summary_of(self, metrics: MetricSet, series: SeriesInfo) -> dict[str, Any]:
+        """The metrics' part of a test entry of metrics.json."""
+        scale = series.scaler.scale[series.target_channels].tolist()
+        return metrics.summary(columns=series.target_columns, scale=scale)
 
     def _record(self) -> dict[str, Any]:
         """What config.json and every checkpoint say of the run, so that a checkpoint can be used alone."""
@@ -155,11 +149,18 @@ class LongTermForecast(Experiment):
         return [label for label, holds in facts.items() if holds]
 
     def _validate(self) -> dict[str, float]:
-        errors = new_errors(self.runtime, self.validation)
-        sums = split_errors(self.runtime, self.model, self.validation, label="validation", observers=[errors])
-        if sums.mse < self.best_mse:
-            self.best_mse, self.best_errors = sums.mse, errors
-        return {"mse": sums.mse, "mae": sums.mae}
+        errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
+        values = measure(self.runtime, self.model, self.validation, label="validation", more=[errors]).values()
+        if values["mse"] < self.best_mse:
+            self.best_mse, self.best_errors = values["mse"], errors
+        return values
+
+    def _validation_errors(self) -> AbsoluteErrors:
+        """The errors of the best epoch, from one more pass if another process validated it (resume)."""
+        if self.best_errors is not None:
+            return self.best_errors
+        errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
+        return evaluate(self.runtime, self.model, self.validation, errors, label="intervals")
 
     def _train_and_test(self) -> dict[str, Any]:
         began = time.perf_counter()

@@ -14,9 +14,8 @@ from data_provider.loader import Loader
 from data_provider.series_info import SeriesInfo
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
-from exp.training.evaluation import split_errors
+from exp.training.evaluation import measure, naive_values
 from exp.training.loop import TrainingLoop
-from exp.training.naive import naive_errors
 from exp.training.state import load_weights
 from utils.checkpoint import load_checkpoint
 from utils.report.text_table import error_table
@@ -65,9 +64,9 @@ class ZeroShotForecast(LongTermForecast):
         tests = {}
         for name, series in self.targets.items():
             loader = self.target_loaders[name]
-            sums = split_errors(self.runtime, self.model, loader, label=f"test on {name}")
-            naive = naive_errors(self.runtime, loader, self.spec_of(series))
-            tests[name] = {**self.summary_of(sums, series), "naive": naive}
+            metrics = measure(self.runtime, self.model, loader, label=f"test on {name}")
+            naive = naive_values(self.runtime, loader, self.spec_of(series))
+            tests[name] = {**self.summary_of(metrics, series), "naive": naive}
         return {"tests": tests}
 
     def shown_test(self) -> tuple[SeriesInfo, Loader]:

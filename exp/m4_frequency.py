@@ -9,20 +9,18 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from data_provider.loader import Loader
 from data_provider.m4 import M4Data
 from data_provider.splits import Split
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
-from exp.m4_scores import ForecastTable, M4Reference, score_table
-from exp.training.evaluation import split_errors
+from exp.m4_scores import M4Reference, M4Scores, score_table
+from exp.training.evaluation import measure
 from exp.training.loop import TrainingLoop
 from utils.checkpoint import pack, save_checkpoint
 from utils.files import replace_file
 from utils.plotting import plot_forecast, plot_training_curves
 
 NUM_SERIES_IN_PLOT = 4
-MEASURES = ["smape", "mase", "owa"]
 
 
 class FrequencyForecast(LongTermForecast):
@@ -49,35 +47,24 @@ class FrequencyForecast(LongTermForecast):
 
     def test_entries(self) -> dict[str, Any]:
         """The competition's scores of the test series; every forecast is left in the run folder as CSV."""
-        forecast, scores = self._scores(self.test, "test")
-        reference = self.references["test"]
-        naive2 = {"Naive2": reference.scores(reference.naive2, forecast.seen())}
+        scores = self._m4_scores("test")
+        values = measure(self.runtime, self.model, self.test, label="test", more=[scores]).values()
         if self.runtime.is_main:
-            self._save_forecasts(self._original(forecast))
-        return {"tests": {self.series.name: {"measures": MEASURES, **scores, "naive": naive2}}}
+            self._save_forecasts(scores.forecast())
+        return {"tests": {self.series.name: {"measures": list(values), **values, **scores.test_entry()}}}
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """The scores beside Naive2's, the labels and the place of the record."""
         return f"{score_table(self.settings.model_name, metrics['tests'])}\n{self.closing_lines(metrics)}"
 
     def _validate(self) -> dict[str, float]:
-        _, scores = self._scores(self.validation, "validation")
-        return {name: scores[name] for name in (*MEASURES, "mse", "mae")}
+        scores = self._m4_scores("validation")
+        return measure(self.runtime, self.model, self.validation, label="validation", more=[scores]).values()
 
-    def _scores(self, loader: Loader, name: Split) -> tuple[ForecastTable, dict[str, Any]]:
-        """The table of forecasts in scaled units; scores in original ones, `mse` and `mae` in scaled units."""
-        if name not in self.references:
-            self.references[name] = M4Reference.of(self.data, name)
-        table = ForecastTable(
-            num_series=len(self.data.ids), horizon=self.data.frequency.horizon, device=self.runtime.device
-        )
-        sums = split_errors(self.runtime, self.model, loader, label=name, observers=[table])
-        table.reduce(self.runtime.sum_over_processes)
-        scores = self.references[name].scores(self._original(table), table.seen())
-        return table, {**scores, "mse": sums.mse, "mae": sums.mae, "num_rows": sums.num_rows}
-
-    def _original(self, table: ForecastTable) -> np.ndarray:
-        return table.values.cpu().numpy() * self.data.scales[:, None]
+    def _m4_scores(self, split: Split) -> M4Scores:
+        if split not in self.references:
+            self.references[split] = M4Reference.of(self.data, split)
+        return M4Scores(self.references[split], self.data.scales, device=self.runtime.device)
 
     def _save_forecasts(self, values: Float[np.ndarray, "series horizon"]) -> None:
         """In the competition's own layout (a row a series: id, F1, F2, ...), and a picture of a few of them."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
 from data_provider.m4 import M4Data
 from data_provider.splits import Split
 from utils import m4_metrics
+from utils.metrics import Metric
 from utils.report.text_table import aligned
 
 
@@ -54,12 +55,13 @@ class M4Reference:
         }
 
 
-class ForecastTable:
-    """Collects the forecast of every series, whatever the batches and processes (an `Observer`)."""
+class M4Scores(Metric):
+    """SMAPE, MASE and OWA of a split in original units, from the forecast of each of its series."""
 
-    def __init__(self, *, num_series: int, horizon: int, device: torch.device | str = "cpu"):
-        self.values = torch.zeros(num_series, horizon, dtype=torch.float64, device=device)
-        self.counts = torch.zeros(num_series, dtype=torch.float64, device=device)
+    def __init__(self, reference: M4Reference, scale: Float[ndarray, "series"], *, device: torch.device | str = "cpu"):
+        self.reference, self.scale = reference, scale
+        self.forecasts = torch.zeros(reference.target.shape, dtype=torch.float64, device=device)
+        self.counts = torch.zeros(len(reference.target), dtype=torch.float64, device=device)
 
     def update(
         self,
@@ -69,16 +71,22 @@ class ForecastTable:
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],  # noqa: ARG002
     ) -> None:
-        """Takes in a batch; `window` numbers its series."""
-        self.values[window[:, 0]] = forecast[..., 0].double()
+        self.forecasts[window[:, 0]] = forecast[..., 0].double()
         self.counts[window[:, 0]] = 1
 
-    def reduce(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
-        """Brings the series of all processes together; each was forecast by one of them."""
-        self.values, self.counts = sum_over_processes(self.values), sum_over_processes(self.counts)
+    def forecast(self) -> Float[ndarray, "series horizon"]:
+        """The forecasts in original units; 0 for a series that was not forecast (a trial run)."""
+        return self.forecasts.cpu().numpy() * self.scale[:, None]
 
-    def seen(self) -> np.ndarray:
-        """Which series were forecast."""
+    def values(self) -> dict[str, float]:
+        return self.reference.scores(self.forecast(), self._is_forecast())
+
+    def test_entry(self) -> dict[str, Any]:
+        """The number of series that were forecast, and Naive2's scores on them."""
+        naive2 = self.reference.scores(self.reference.naive2, self._is_forecast())
+        return {"num_rows": int(self.counts.sum().item()), "naive": {"Naive2": naive2}}
+
+    def _is_forecast(self) -> Bool[ndarray, "series"]:
         return self.counts.cpu().numpy() > 0
 
 

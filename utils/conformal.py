@@ -1,22 +1,26 @@
 """Split-conformal prediction intervals: quantiles of absolute validation errors, per channel and horizon step.
 
-The interval of level q around a forecast is its value plus and minus the k-th smallest of n validation errors of the
-same channel and step, k = ceil((n + 1) q): for exchangeable errors the truth lies inside with a probability of at least
-q (Vovk et al. 2005; Lei et al., JASA 2018, theorem 2.2). Errors of overlapping windows are not exchangeable, so the
-coverage that a run reports for its test split is what tells how far the level can be trusted.
+The interval of level q is the forecast plus and minus the k-th smallest of the n validation errors of that channel and
+step, k = ceil((n + 1) q). For exchangeable errors it contains the target with a probability of at least q (Vovk et al.
+2005; Lei et al., JASA 2018, theorem 2.2). Errors of overlapping windows are not exchangeable, so every run also reports
+the coverage on its test split.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.metrics import Metric
 
 LEVELS = (*(percent / 100 for percent in range(50, 100)), 0.995, 0.999)
 COARSE_LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -26,23 +30,23 @@ BOUNDS_BUDGET_BYTES = 2**25
 
 
 def conformal_rank(num_errors: int, level: float) -> int | None:
-    """Which of `num_errors` sorted errors (1 is the smallest) bounds the interval; None where they are too few."""
-    # In binary, 0.55 * 100 is more than 55: the level is taken as it is written.
+    """Rank (1 is the smallest) of the error that bounds the interval; None if there are too few errors."""
+    # As binary floats, 0.55 * 100 > 55: use the decimal number as written.
     rank = math.ceil((num_errors + 1) * Fraction(str(level)))
     return rank if rank <= num_errors else None
 
 
 def kept_levels(num_channels: int, pred_len: int) -> tuple[float, ...]:
-    """The levels that a run keeps: each percent from 0.5 on, or five of them for wide series with long horizons."""
+    """The levels that a run saves: every percent from 0.5 on, or five if there are many channels and steps."""
     size = 4 * len(LEVELS) * num_channels * pred_len
     return LEVELS if size <= BOUNDS_BUDGET_BYTES else COARSE_LEVELS
 
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Half widths of the intervals in scaled units, infinite where there were too few errors for a level.
+    """Half widths of prediction intervals in scaled units; infinite if there were too few errors for a level.
 
-    `num_errors` counts the validation windows behind each channel's bounds (the smallest count over the channels).
+    `num_errors` is the number of validation errors behind each bound (the smallest over the channels).
     """
 
     levels: tuple[float, ...]
@@ -50,10 +54,10 @@ class Intervals:
     num_errors: int
 
     def at(self, level: float) -> Float[Tensor, "channel pred_len"]:
-        """The half widths of `level`; a ValueError says which levels there are."""
+        """The half widths of `level`. Raises ValueError for a level that was not saved or had too few errors."""
         if level not in self.levels:
             known = ", ".join(f"{known:g}" for known in self.levels)
-            raise ValueError(f"--interval {level:g} is not a level that the run keeps: choose one of {known}")
+            raise ValueError(f"--interval {level:g} is not a level that the run saved: choose one of {known}")
         bounds = self.bounds[self.levels.index(level)]
         if torch.isinf(bounds).any():
             highest = max((known for known in self.levels if conformal_rank(self.num_errors, known)), default=None)
@@ -63,12 +67,28 @@ class Intervals:
             )
         return bounds
 
+    def save(self, path: Path) -> None:
+        """Write the intervals to a safetensors file."""
+        header = {"levels": self.levels, "num_errors": self.num_errors, "unit": "scaled units"}
+        save_checkpoint(path, {"bounds": self.bounds}, header)
 
-class AbsoluteErrors:
-    """Collects the absolute errors of validation windows, within a budget of memory.
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote. Raises FileNotFoundError if the run has no intervals."""
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: intervals are in the folder of a run that was trained to its end; leave "
+                "--interval away for the forecast alone"
+            )
+        tensors, header = load_checkpoint(path)
+        return cls(tuple(header["levels"]), tensors["bounds"], header["num_errors"])
 
-    Where the errors of all windows would take more than `budget_bytes`, only every k-th window in order of time is
-    kept: neighbouring windows share most of their rows, and quantiles of fewer windows stay valid by the same theorem.
+
+class AbsoluteErrors(Metric):
+    """The absolute errors of validation windows, of which intervals are made, within a memory budget.
+
+    If the errors of all windows take more than `budget_bytes`, only every k-th window in order of time is kept:
+    neighbouring windows share most of their time steps, and the theorem holds for fewer windows too.
     """
 
     def __init__(
@@ -94,7 +114,6 @@ class AbsoluteErrors:
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],
     ) -> None:
-        """Takes in a batch; `window` and `channel` number each series of it."""
         errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
         windows, channels = window.flatten(), channel.flatten()
         chosen = windows % self.every == 0
@@ -102,13 +121,8 @@ class AbsoluteErrors:
         self.errors[channels, slots] = errors[chosen]
         self.is_kept[channels, slots] = 1
 
-    def reduce(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
-        """Brings together what each process collected (each window of a channel in one of them)."""
-        self.errors = sum_over_processes(self.errors)
-        self.is_kept = sum_over_processes(self.is_kept)
-
     def intervals(self) -> Intervals:
-        """The half widths at every kept level."""
+        """The intervals at every level that is saved."""
         num_channels, _, pred_len = self.errors.shape
         levels = kept_levels(num_channels, pred_len)
         bounds = torch.full((len(levels), num_channels, pred_len), math.inf)
@@ -121,17 +135,18 @@ class AbsoluteErrors:
         return Intervals(levels, bounds, min(counts))
 
 
-class Coverage:
-    """Counts how often the truth lies inside intervals, as evaluation goes over a split."""
+class Coverage(Metric):
+    """The share of targets inside prediction intervals, by level."""
 
     def __init__(
         self, intervals: Intervals, *, levels: Sequence[float] = REPORTED_LEVELS, device: torch.device | str = "cpu"
     ):
         of_level = {level: intervals.bounds[intervals.levels.index(level)] for level in levels}
+        # In a dictionary, so that `reduce` does not add them up.
         self.bounds = {level: bounds.to(device) for level, bounds in of_level.items() if not bounds.isinf().any()}
-        num_channels = intervals.bounds.shape[1]
-        self.inside = torch.zeros(len(self.bounds), num_channels, dtype=torch.float64, device=device)
-        self.count = torch.zeros(num_channels, dtype=torch.float64, device=device)
+        # A row per level with the number of values inside, then one with the number of values.
+        shape = len(self.bounds) + 1, intervals.bounds.shape[1]
+        self.counts = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def update(
         self,
@@ -141,21 +156,19 @@ class Coverage:
         window: Int[Tensor, "row channel"],  # noqa: ARG002
         channel: Int[Tensor, "row channel"],
     ) -> None:
-        """Takes in a batch; `channel` numbers each series of it."""
         errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
         channels = channel.flatten()
         for number, bounds in enumerate(self.bounds.values()):
-            self.inside[number].index_add_(0, channels, (errors <= bounds[channels]).double().sum(1))
-        self.count.index_add_(0, channels, torch.full_like(channels, errors.shape[1], dtype=torch.float64))
+            self.counts[number].index_add_(0, channels, (errors <= bounds[channels]).double().sum(1))
+        self.counts[-1].index_add_(0, channels, torch.full_like(channels, errors.shape[1], dtype=torch.float64))
 
-    def reduce(self, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
-        """Replaces every count by the count over all processes."""
-        *inside, self.count = sum_over_processes(torch.cat([self.inside, self.count[None]]))
-        self.inside = torch.stack(inside) if inside else self.inside
-
-    def summary(self) -> dict[str, Any]:
-        """Share of covered values by level ("0.9"), in all and per channel; none for levels with too few errors."""
-        total = (self.inside.sum(1) / self.count.sum()).tolist()
-        per_channel = (self.inside / self.count.clamp(min=1)).tolist()
+    def shares(self) -> dict[str, Any]:
+        """Level ("0.9") -> covered share, over everything and per channel; levels with too few errors are left out."""
+        inside, count = self.counts[:-1], self.counts[-1]
+        total = (inside.sum(1) / count.sum()).tolist()
+        per_channel = (inside / count.clamp(min=1)).tolist()
         names = [f"{level:g}" for level in self.bounds]
         return {**dict(zip(names, total, strict=True)), "per_channel": dict(zip(names, per_channel, strict=True))}
+
+    def summary(self, *, columns: Sequence[str], scale: Sequence[float]) -> dict[str, Any]:  # noqa: ARG002
+        return {"coverage": self.shares()}

@@ -24,9 +24,9 @@ from data_provider.time_features import time_features
 from data_provider.windows import Windows
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
 from exp.predict.restored_model import checkpoint_file, restore_model
-from exp.training.intervals import load_intervals
 from exp.training.runtime import dtype_of
 from models.base import Forecaster
+from utils.conformal import Intervals
 from utils.progress import progress_bar
 from utils.run_folder import RunFolder
 
@@ -101,7 +101,7 @@ class FittedForecaster:
         """Half the width of the interval of `level` in original units."""
         if not 0 < level < 1:
             raise ValueError(f"--interval must lie between 0 and 1, such as 0.9, got {level:g}")
-        bounds = load_intervals(self.checkpoint.with_name(self.folder.intervals.name)).at(level)
+        bounds = Intervals.load(self.checkpoint.with_name(self.folder.intervals.name)).at(level)
         return bounds.double().numpy().T * self.scaler.scale[self.target_channels]
 
     def forecasts(self, input_table: InputTable) -> Iterator[WindowForecasts]:

@@ -1,9 +1,9 @@
-"""Forecasts of a whole split, every window once, handed to whoever measures them."""
+"""Evaluation: a model's forecasts of a whole split, every window once, measured by metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -12,64 +12,58 @@ from torch import Tensor
 from data_provider.loader import Loader
 from data_provider.windows import Batch, Windows
 from exp.training.runtime import Runtime
-from models.base import Forecaster
-from utils.metrics import ErrorSums
+from models import model_class
+from models.base import Forecaster, ForecastSpec
+from utils.metrics import METRICS, Metric, MetricSet
 from utils.progress import progress_bar
 
-
-@runtime_checkable
-class Observer(Protocol):
-    """Something that takes in forecasts and targets in scaled units (`utils.metrics.ErrorSums`, for one)."""
-
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-    ) -> None: ...
+MetricKind = TypeVar("MetricKind", bound=Metric)
+NAIVE = ("LastValue", "SeasonalNaive")
 
 
-def split_errors(
-    runtime: Runtime, model: Forecaster, loader: Loader, *, label: str, observers: Sequence[Observer] = ()
-) -> ErrorSums:
-    """The errors of `model` over the whole split, the same in every process; `observers` see what is measured."""
+def measure(
+    runtime: Runtime, model: Forecaster, loader: Loader, *, label: str, more: Sequence[Metric] = ()
+) -> MetricSet:
+    """`more` and every metric of `METRICS` over the whole split; the same on every rank."""
+    metrics = MetricSet([*more, *(metric_of(kind, loader, runtime) for kind in METRICS)])
+    return evaluate(runtime, model, loader, metrics, label=label)
+
+
+def metric_of(kind: Callable[..., MetricKind], loader: Loader, runtime: Runtime) -> MetricKind:
+    """A new metric of the size of a split."""
     windows = loader.windows
-    sums = ErrorSums(
+    return kind(
         num_windows=windows.num_windows,
         num_channels=len(windows.target_channels),
         pred_len=windows.pred_len,
         device=runtime.device,
     )
-    evaluate(runtime, model, loader, observers=[sums, *observers], label=label)
-    sums.reduce(runtime.sum_over_processes)
-    return sums
 
 
 @torch.no_grad()
-def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, *, observers: list[Observer], label: str) -> None:
-    """Forecasts every row of this process's share in eval mode and shows forecasts and targets to `observers`."""
+def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: MetricKind, *, label: str) -> MetricKind:
+    """Update `metric` with the forecasts of the whole split, in eval mode; returns it, combined over all ranks."""
     model.eval()
     for batch in progress_bar(loader, total=len(loader), label=label, shown=runtime.is_main):
         values = forecast_batch(runtime, model, loader.windows, batch)
         window, channel = series_of_batch(loader.windows, batch)
-        for observer in observers:
-            observer.update(values, batch.target, window=window, channel=channel)
+        metric.update(values, batch.target, window=window, channel=channel)
+    metric.reduce(runtime.sum_over_processes)
+    return metric
 
 
 @torch.no_grad()
 def forecast_batch(
     runtime: Runtime, model: Forecaster, windows: Windows, batch: Batch
 ) -> Float[Tensor, "row pred_len channel"]:
-    """The model's forecast in scaled units of the channels that are evaluated."""
+    """The model's forecast of the evaluated channels, in scaled units."""
     with runtime.autocast():
         values = model(batch.look_back, **batch.inputs).values
     return windows.keep_targets(values.float())
 
 
 def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row channel"], Int[Tensor, "row channel"]]:
-    """Window number, and channel number among the evaluated channels, of each series of a batch."""
+    """Number of the window, and of the channel among the evaluated ones, of each series of a batch."""
     device, num_targets = batch.target.device, len(windows.target_channels)
     rows = batch.rows.to(device)
     if not windows.channel_independent:
@@ -79,3 +73,12 @@ def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row ch
     position = torch.zeros(windows.num_channels, dtype=torch.int64, device=device)
     position[windows.target_channels] = torch.arange(num_targets, device=device)
     return window[:, None], position[channel][:, None]
+
+
+def naive_values(runtime: Runtime, loader: Loader, spec: ForecastSpec) -> dict[str, dict[str, float]]:
+    """The metrics' values of the forecasts that need no training, for comparison; scaled units."""
+    values = {}
+    for name in NAIVE:
+        model = model_class(name).build(model_class(name).Config(), spec)
+        values[name] = measure(runtime, model, loader.without_inputs(), label=name).values()
+    return values

@@ -14,9 +14,9 @@ from torch import Tensor
 from data_provider.loader import Loader
 from data_provider.series_info import SeriesInfo
 from exp.training.evaluation import forecast_batch, series_of_batch
-from exp.training.intervals import load_intervals
 from exp.training.runtime import Runtime
 from models.base import Forecaster
+from utils.conformal import Intervals
 from utils.files import replace_file
 from utils.plotting import plot_forecast, plot_training_curves, shown_interval
 from utils.run_folder import RunFolder
@@ -61,7 +61,7 @@ def save_forecasts(
     replace_file(folder.forecasts, save({**tensors, "window": torch.tensor(chosen)}, metadata=metadata))
     interval = None
     if folder.intervals.is_file():
-        kept = load_intervals(folder.intervals)
+        kept = Intervals.load(folder.intervals)
         interval = shown_interval(kept.levels, kept.bounds[:, first:].numpy() * scale[:, None])
     return {**tensors, "columns": columns, "first_dates": first_dates, "interval": interval}
 

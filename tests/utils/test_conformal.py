@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from utils.conformal import COARSE_LEVELS, LEVELS, AbsoluteErrors, Coverage, conformal_rank, kept_levels
+from utils.metrics import Metric
 
 WINDOWS, STEPS, CHANNELS = 40, 3, 2
 
@@ -21,11 +22,17 @@ def draw(num_windows: int = WINDOWS, seed: int = 0) -> tuple[Tensor, Tensor]:
     return forecast, target
 
 
-def show(observer: AbsoluteErrors | Coverage, forecast: Tensor, target: Tensor, windows: Tensor | None = None) -> None:
+def show(metric: Metric, forecast: Tensor, target: Tensor, windows: Tensor | None = None) -> None:
     """Hands over whole windows, as a model that reads all channels together does."""
     numbers = torch.arange(len(forecast)) if windows is None else windows
     channel = torch.arange(CHANNELS).expand(len(forecast), -1)
-    observer.update(forecast, target, window=numbers[:, None].expand(-1, CHANNELS), channel=channel)
+    metric.update(forecast, target, window=numbers[:, None].expand(-1, CHANNELS), channel=channel)
+
+
+def reduce_both(metric: Metric, other: Metric) -> None:
+    """Adds the state of `other` to `metric`, as the sum over two ranks does."""
+    others = iter([value for value in vars(other).values() if isinstance(value, Tensor)])
+    metric.reduce(lambda value: value + next(others))
 
 
 def collect(forecast: Tensor, target: Tensor, **options: Any) -> AbsoluteErrors:
@@ -67,8 +74,7 @@ def test_two_processes_together_give_the_bounds_and_the_coverage_of_one():
     numbers = torch.arange(WINDOWS)
     for half, own in zip(halves, (numbers[::2], numbers[1::2]), strict=True):
         show(half, forecast[own], target[own], own)
-    others = iter([halves[1].errors, halves[1].is_kept])
-    halves[0].reduce(lambda value: value + next(others))
+    reduce_both(*halves)
     torch.testing.assert_close(halves[0].intervals().bounds, whole.intervals().bounds, rtol=0, atol=0)
 
     counted = [Coverage(whole.intervals()) for _ in range(3)]
@@ -77,8 +83,8 @@ def test_two_processes_together_give_the_bounds_and_the_coverage_of_one():
     rest = numbers[(numbers % 3) != 0]
     other = Coverage(whole.intervals())
     show(other, forecast[rest], target[rest])
-    counted[1].reduce(lambda value: value + torch.cat([other.inside, other.count[None]]))
-    assert counted[1].summary() == counted[0].summary() != counted[2].summary()
+    reduce_both(counted[1], other)
+    assert counted[1].shares() == counted[0].shares() != counted[2].shares()
 
 
 def test_beyond_the_budget_every_kth_window_is_kept_and_memory_stays_within_it():
@@ -100,7 +106,7 @@ def test_new_errors_of_the_same_kind_are_covered_at_least_as_often_as_promised()
     intervals = collect(*draw(500)).intervals()
     coverage = Coverage(intervals)
     show(coverage, *draw(4000, seed=1))
-    found = coverage.summary()
+    found = coverage.shares()
     for level in (0.8, 0.9):
         assert found[f"{level:g}"] == pytest.approx(level, abs=0.02)
         assert found["per_channel"][f"{level:g}"] == pytest.approx([level] * CHANNELS, abs=0.04)
@@ -113,15 +119,15 @@ def test_coverage_counts_the_share_inside_by_hand():
     new_forecast, new_target = draw(seed=5)
     show(coverage, new_forecast, new_target)
     inside = (new_forecast - new_target).abs() <= intervals.at(0.9).T
-    assert coverage.summary()["0.9"] == pytest.approx(inside.double().mean().item())
+    assert coverage.shares()["0.9"] == pytest.approx(inside.double().mean().item())
 
 
 def test_a_level_with_too_few_errors_is_refused_with_the_highest_possible_one():
     intervals = collect(*draw(12)).intervals()
-    assert Coverage(intervals).summary().keys() == {"0.8", "0.9", "per_channel"}
+    assert Coverage(intervals).shares().keys() == {"0.8", "0.9", "per_channel"}
     with pytest.raises(ValueError, match=r"--interval 0.95 needs more .* than the 12 of this run: choose at most 0.92"):
         intervals.at(0.95)
-    assert Coverage(collect(*draw(5)).intervals()).summary().keys() == {"0.8", "per_channel"}
+    assert Coverage(collect(*draw(5)).intervals()).shares().keys() == {"0.8", "per_channel"}
 
 
 def test_a_level_between_the_kept_ones_is_refused_with_those_there_are():

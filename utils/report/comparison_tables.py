@@ -15,6 +15,7 @@ from utils.report.result_rows import Frame
 from utils.report.result_tables import score_cell
 from utils.report.significance import MIN_BLOCKS, PairedTest, holm, paired_test
 from utils.report.table import MISSING, Cell, Table
+from utils.report.text_table import measure_title
 
 PUBLISHED = Path(__file__).parent / "published"
 # The look-back of published figures that each model's own repository made with a look-back of its own.
@@ -87,7 +88,7 @@ def published_table(group: ResultGroup, published: Frame) -> Table | None:
         if (data, horizon) in given
     ]
     notes = ["Copied from papers, not run here; best bold, second underlined.", *_sources(figures)]
-    titles = [(name, measure.upper()) for name, measure in columns]
+    titles = [(name, measure_title(measure)) for name, measure in columns]
     return Table(f"Published: {group.title}", ["data", "horizon"], titles, rows, notes)
 
 
@@ -129,8 +130,8 @@ def _significance(
     columns = [("difference", "mean"), ("difference", "95 % interval"), ("p", "bootstrap"), ("p", "Holm")]
     columns += [("p", "Wilcoxon"), ("number of", "windows"), ("number of", "blocks"), ("number of", "seeds")]
     notes = [
-        f"difference = {measure.upper()} of {first} - {second} per test window, averaged over shared seeds: negative "
-        f"means that {first} is better.",
+        f"difference = {measure_title(measure)} of {first} - {second} per test window, averaged over shared seeds: "
+        f"negative means that {first} is better.",
         "Test windows overlap, so they are not independent: the bootstrap draws blocks of twice as many windows as the "
         "horizon has steps, and Wilcoxon's test compares the means of disjoint blocks of that length. Holm corrects "
         "the bootstrap's p for the number of rows.",

@@ -12,6 +12,7 @@ import pandas as pd
 from utils.report.result_groups import ResultGroup
 from utils.report.result_rows import Frame
 from utils.report.table import MISSING, Cell, Table, bytes_text, count_text, figures_text
+from utils.report.text_table import measure_title
 
 
 def accuracy_table(group: ResultGroup) -> Table:
@@ -23,7 +24,7 @@ def accuracy_table(group: ResultGroup) -> Table:
         ([data, horizon], [cells.get((data, horizon, *column), MISSING) for column in columns])
         for data, horizon in group.cells
     ]
-    titles = [(name, measure.upper()) for name, measure in columns]
+    titles = [(name, measure_title(measure)) for name, measure in columns]
     return Table(group.title, ["data", "horizon"], titles, rows, _notes(group, names), group.warning)
 
 
@@ -56,8 +57,8 @@ def _ablation_table(group: ResultGroup, model: str, names: Sequence[str]) -> Tab
             count = counts.get((data, horizon, name), {})
             row += [Cell(count_text(count.get(part, math.nan))) for part in ("total", "trainable")]
             rows.append(([data, horizon, name], row))
-    columns = [("test error", measure.upper()) for measure in measures]
-    columns += [(f"less that of {model}", measure.upper()) for measure in measures]
+    columns = [("test error", measure_title(measure)) for measure in measures]
+    columns += [(f"less that of {model}", measure_title(measure)) for measure in measures]
     columns += [("parameters", "total"), ("parameters", "trained")]
     title = f"Ablations of {model}: {group.title}"
     return Table(title, ["data", "horizon", "model"], columns, rows, _notes(group, names), group.warning)

@@ -22,6 +22,7 @@ from utils.report.charts import (
 )
 from utils.report.sample_forecasts import Shown, forecast_figures, interval_of
 from utils.report.table import bytes_text, count_text, figures_text
+from utils.report.text_table import measure_title
 
 Section = dict[str, Any]
 Card = dict[str, Any]
@@ -132,7 +133,7 @@ def _errors_by_step(by_step: dict[str, dict[str, Any]], pred_len: int) -> list[C
             for (name, errors), colour, dash in styles
             if measure in errors
         ]
-        title = f"{measure.upper()} by horizon step, scaled units"
+        title = f"{measure_title(measure)} by horizon step, scaled units"
         cards.append({"title": title, "figure": line_figure(traces, x_title="time steps ahead", num_points=pred_len)})
     return cards
 

@@ -31,5 +31,10 @@ def error_table(model: str, test: Mapping[str, Any]) -> str:
         + [f"{entry[first] / test[first]:.2f}x"]
         for name, entry in entries
     ]
-    titles = [measure.upper() for measure in measures]
-    return aligned(["test errors (scaled units)", *titles, f"{first.upper()} relative"], rows)
+    titles = [measure_title(measure) for measure in measures]
+    return aligned(["test errors (scaled units)", *titles, f"{titles[0]} relative"], rows)
+
+
+def measure_title(name: str) -> str:
+    """A measure's name as a column title: "mse" is MSE, while a name with capitals ("MedAE") stays as it is."""
+    return name.upper() if name.islower() else name

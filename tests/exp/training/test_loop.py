@@ -16,7 +16,7 @@ from models.dlinear import DLinear
 from tests.exp.runs import NOT_THE_RESULT, flags, result, run_folder, run_here
 from utils import losses
 from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.metrics import ErrorSums
+from utils.metrics import MSE
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ def test_weights_that_broke_under_a_finite_loss_are_never_saved(tmp_path, monkey
 
 
 def test_a_validation_error_that_is_no_number_ends_the_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ErrorSums, "mse", property(lambda _: float("nan")))
+    monkeypatch.setattr(MSE, "values", lambda _: {"mse": float("nan")})
     assert run_here(flags(tmp_path)) == 1
     assert "the validation mse of epoch 1 is not a finite number" in capsys.readouterr().err
 
@@ -132,7 +132,7 @@ def test_a_validation_error_that_is_no_number_ends_the_run(tmp_path, monkeypatch
 @pytest.mark.parametrize("model", ["DLinear", "BALM"])
 def test_bfloat16_never_enters_statistics_losses_or_metrics(tmp_path, monkeypatch, model):
     seen: dict[str, set[torch.dtype]] = {"loss": set(), "forecast": set(), "sums": set(), "statistics": set()}
-    criterion, update, of = losses.LOSSES["mse"], ErrorSums.update, instance_norm.InstanceStatistics.of.__func__
+    criterion, update, of = losses.LOSSES["mse"], MSE.update, instance_norm.InstanceStatistics.of.__func__
 
     def loss(forecast, target):
         seen["loss"] |= {forecast.dtype, target.dtype, (value := criterion(forecast, target)).dtype}
@@ -140,7 +140,7 @@ def test_bfloat16_never_enters_statistics_losses_or_metrics(tmp_path, monkeypatc
 
     def note_update(self, forecast, target, **places):
         seen["forecast"] |= {forecast.dtype, target.dtype}
-        seen["sums"] |= {self.squared.dtype, self.window_absolute.dtype}
+        seen["sums"] |= {self.sums.dtype, self.window_sums.dtype}
         update(self, forecast, target, **places)
 
     def note_statistics(cls, *arguments, **options):
@@ -149,7 +149,7 @@ def test_bfloat16_never_enters_statistics_losses_or_metrics(tmp_path, monkeypatc
         return statistics
 
     monkeypatch.setitem(losses.LOSSES, "mse", loss)
-    monkeypatch.setattr(ErrorSums, "update", note_update)
+    monkeypatch.setattr(MSE, "update", note_update)
     monkeypatch.setattr(instance_norm.InstanceStatistics, "of", classmethod(note_statistics))
     assert run_here(flags(tmp_path, "--fast_dev_run", "--precision", "bf16", model=model)) == 0
     assert seen["loss"] == seen["forecast"] == {torch.float32}
