@@ -1,4 +1,4 @@
-"""Pictures of a run: forecasts against truth, and training curves. No global state of matplotlib is touched."""
+"""Plots of a run as PNG: forecasts against truth, and training curves. Matplotlib's global state is not used."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# From the Okabe-Ito palette, which colour-blind readers can tell apart; line styles differ as well, for print in grey.
+# The Okabe-Ito palette is safe for colour-blind readers; line styles differ too, for print in grey.
 INK, MUTED, GRID = "#1b1f24", "#6b7280", "#e5e7eb"
 HISTORY_COLOUR, TRUTH_COLOUR, FORECAST_COLOUR = "#8a8f98", "#0072b2", "#d55e00"
+MAX_CHANNELS = 4
 SHOWN_LEVEL = 0.9
 
 
@@ -35,25 +36,27 @@ def plot_forecast(
     first_date: str | pd.Timestamp | None = None,
     time_step: str | None = None,
     label: str | None = None,
-    unit: str = "original units",
-    max_channels: int = 4,
 ) -> Path:
-    """Writes a PNG of one window, a panel per channel: the end of the look-back window, the truth and the forecast.
+    """Plot one window to a PNG, a panel per channel: the end of the look-back window, the truth and the forecast.
 
-    `first_date` is the date of the first target step and `time_step` a pandas offset string; without them the x-axis
-    counts time steps from the forecast's start. `label` ("demo data, random LLM") is printed in the figure, so that a
-    picture that leaves its folder still says what it is. At most `max_channels` channels are drawn, the last one (the
-    target by the field's convention) always among them. `target` is None for a future that nobody knows yet;
-    `half_width` is that of a prediction interval around the forecast. Returns the path.
+    Values are in original units. `first_date` is the date of the first forecast step and `time_step` a pandas offset;
+    without them the x-axis counts steps from the start of the forecast. `label` ("demo data, random LLM") is written in
+    the figure, so that the plot still says what it is outside its run folder. Of more than MAX_CHANNELS channels, a few
+    are drawn, evenly spread, among them the first and the last (by convention the target). `target` is None if the
+    future is not known yet; `half_width` is that of the prediction interval, if one is drawn. Returns the path.
     """
     look_back, forecast = np.asarray(look_back), np.asarray(forecast)
-    channels = _shown_channels(len(columns), max_channels)
-    tail = look_back[-min(len(look_back), max(2 * len(forecast), 24)) :]
-    num_columns = 1 if len(channels) == 1 else 2
-    num_rows = math.ceil(len(channels) / num_columns)
-    figure, axes = _panels(len(channels), num_rows, num_columns, panel_size=(5.4 if num_columns == 2 else 9.0, 2.6))
-    steps = np.arange(-len(tail), len(forecast))
-    moments = _moments(steps, first_date, time_step)
+    num_shown = min(len(columns), MAX_CHANNELS)
+    channels: list[int] = np.linspace(0, len(columns) - 1, num_shown).round().astype(int).tolist()
+    tail = look_back[-max(2 * len(forecast), 24) :]
+    num_columns = 1 if num_shown == 1 else 2
+    figure, axes = _panels(num_shown, num_columns, panel_size=(5.4 if num_columns == 2 else 9.0, 2.6))
+    moments = np.arange(-len(tail), len(forecast))
+    if first_date is not None:
+        if time_step is None:
+            raise ValueError("plot_forecast needs time_step (a pandas offset such as 'h') together with first_date")
+        dates = window_dates(first_date, time_step, num_past=len(tail), num_future=len(forecast))
+        moments = dates.to_pydatetime()
     for axis, channel in zip(axes, channels, strict=True):
         start, now = len(tail), tail[-1:, channel]
         joined = np.concatenate([now, forecast[:, channel]])
@@ -79,24 +82,21 @@ def plot_forecast(
         axis.margins(x=0.01)
         _panel_title(axis, columns[channel])
         _label_moments(axis, dated=first_date is not None)
-    if len(columns) > len(channels):
-        unit = f"{unit}; {len(channels)} of {len(columns)} channels"
-    return _finish(figure, axes[0], path, title=title, label=label, note=unit, num_legend=4)
+    note = "original units" + (f"; {num_shown} of {len(columns)} channels" if len(columns) > num_shown else "")
+    return _finish(figure, axes[0], path, title=title, label=label, note=note, num_legend=4)
 
 
 def plot_training_curves(
     path: str | Path, *, epochs: Sequence[dict[str, Any]], title: str, label: str | None = None
 ) -> Path:
-    """Writes a PNG with one panel per loss term (training and, where there is one, validation) and the learning rate.
+    """Plot each loss term (training, and validation if there is one) and the learning rate to a PNG, a panel each.
 
-    `epochs` are the entries of a run's history.jsonl. Returns the path; ValueError if there is no epoch.
+    `epochs` are the entries of history.jsonl. Returns the path. Raises ValueError if there are none.
     """
     if not epochs:
         raise ValueError(f"{path}: there is no epoch to draw: history.jsonl is empty")
     curves = loss_curves(epochs)
-    num_columns = min(3, len(curves))
-    num_rows = math.ceil(len(curves) / num_columns)
-    figure, axes = _panels(len(curves), num_rows, num_columns, panel_size=(3.6, 2.6))
+    figure, axes = _panels(len(curves), min(3, len(curves)), panel_size=(3.6, 2.6))
     for axis, (name, lines) in zip(axes, curves.items(), strict=True):
         for part, (numbers, values) in lines.items():
             colour = {"validation": FORECAST_COLOUR}.get(part, TRUTH_COLOUR)
@@ -113,7 +113,7 @@ def plot_training_curves(
 
 
 def loss_curves(epochs: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
-    """Loss term -> "training" or "validation" -> (epochs, values), from history.jsonl entries; learning rate last."""
+    """Loss term -> "training" or "validation" -> (epochs, values); the learning rate comes last."""
     curves: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for entry in epochs:
         terms = {(name, "training"): value for name, value in entry.get("train", {}).items()}
@@ -131,7 +131,7 @@ def loss_curves(epochs: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[l
 def shown_interval(
     levels: Sequence[float], bounds: Float[np.ndarray, "level channel pred_len"]
 ) -> tuple[float, Float[np.ndarray, "channel pred_len"]] | None:
-    """The widest prediction interval of at most 90 % that every channel has: its level and half widths."""
+    """Level and half widths of the widest interval up to 90 % that is finite for every channel, or None."""
     usable = [n for n, level in enumerate(levels) if level <= SHOWN_LEVEL and np.isfinite(bounds[n]).all()]
     if not usable:
         return None
@@ -139,23 +139,12 @@ def shown_interval(
     return levels[widest], bounds[widest]
 
 
-def _shown_channels(num_channels: int, max_channels: int) -> list[int]:
-    if num_channels <= max_channels:
-        return list(range(num_channels))
-    return sorted({*np.linspace(0, num_channels - 1, max_channels).round().astype(int).tolist()})
-
-
-def _moments(steps: np.ndarray, first_date: str | pd.Timestamp | None, time_step: str | None) -> np.ndarray:
-    if first_date is None:
-        return steps
-    if time_step is None:
-        raise ValueError("plot_forecast needs time_step (a pandas offset such as 'h') together with first_date")
-    first = pd.Timestamp(first_date)
-    offset = pd.tseries.frequencies.to_offset(time_step)
-    # Counted out from the first target step: calendar offsets (month starts) have no fixed length to multiply with.
-    before = pd.date_range(end=first, periods=int((steps < 0).sum()) + 1, freq=offset)[:-1]
-    after = pd.date_range(start=first, periods=int((steps >= 0).sum()), freq=offset)
-    return pd.DatetimeIndex(before.append(after)).to_pydatetime()
+def window_dates(first_date: str | pd.Timestamp, time_step: str, *, num_past: int, num_future: int) -> pd.DatetimeIndex:
+    """The dates of a window; `first_date` is that of the first forecast step, `time_step` a pandas offset."""
+    first, offset = pd.Timestamp(first_date), pd.tseries.frequencies.to_offset(time_step)
+    # date_range and not first + n * step: calendar offsets such as month starts have no fixed length.
+    past = pd.date_range(end=first, periods=num_past + 1, freq=offset)[:-1]
+    return pd.DatetimeIndex(past.append(pd.date_range(start=first, periods=num_future, freq=offset)))
 
 
 def _label_moments(axis: Axes, *, dated: bool) -> None:
@@ -169,10 +158,10 @@ def _label_moments(axis: Axes, *, dated: bool) -> None:
         axis.set_xlabel("time steps from the forecast's start", fontsize=8, color=MUTED)
 
 
-def _panels(
-    num_panels: int, num_rows: int, num_columns: int, *, panel_size: tuple[float, float]
-) -> tuple[Figure, list[Axes]]:
-    # The title, the label and the legend take fixed inches above the panels, whatever their number.
+def _panels(num_panels: int, num_columns: int, *, panel_size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure with `num_panels` axes of `panel_size` inches."""
+    num_rows = math.ceil(num_panels / num_columns)
+    # The title, the label and the legend take a fixed height above the panels.
     size = (max(panel_size[0] * num_columns, 6.4), panel_size[1] * num_rows + 0.9)
     figure = Figure(figsize=size, dpi=130, facecolor="white")
     FigureCanvasAgg(figure)
@@ -195,13 +184,14 @@ def _panels(
 
 
 def _panel_title(axis: Axes, text: str) -> None:
-    # Column names come from a CSV: a dollar sign in one must not start a formula.
+    # Column names come from files: a dollar sign in one must not start a formula.
     axis.set_title(text, loc="left", fontsize=9.5, color=INK, parse_math=False)
 
 
 def _finish(
     figure: Figure, legend_of: Axes, path: str | Path, *, title: str, label: str | None, note: str, num_legend: int
 ) -> Path:
+    """Add title, note, label and legend, and save the figure."""
     width, height = figure.get_size_inches()
     left = 0.2 / width
     figure.text(left, 1 - 0.32 / height, title, fontsize=12.5, fontweight="bold", color=INK, parse_math=False)

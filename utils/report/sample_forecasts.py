@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from utils.checkpoint import load_checkpoint
 from utils.finished_runs import Run, read_arrays
-from utils.plotting import shown_interval
+from utils.plotting import shown_interval, window_dates
 from utils.report.charts import BLUE, FAINT, GREY, ORANGE, Figure, Trace, figure, line
 
 MAX_CHANNELS = 8
@@ -58,7 +58,8 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None) -> dict[
     channels = _chosen_channels(columns, shown, numbers_each=len(windows) * (num_past + 4 * pred_len))
     figures = []
     for window in windows:
-        times = _times(dates[window], header["time_step"], num_past, pred_len)
+        times = window_dates(dates[window], header["time_step"], num_past=num_past, num_future=pred_len)
+        times = times.to_numpy("datetime64[s]")
         past, truth, forecast = (arrays[name][window] for name in ("look_back", "target", "forecast"))
         figures.append([])
         for channel in channels:
@@ -113,13 +114,6 @@ def _figure(traces: list[Trace], first: str, last: str) -> Figure:
         hovermode="x unified",
         shapes=[tint | {"fillcolor": FAINT, "line": {"width": 0}, "layer": "below"}],
     )
-
-
-def _times(first_date: str, time_step: str, num_past: int, num_future: int) -> np.ndarray:
-    offset = pd.tseries.frequencies.to_offset(time_step)
-    first = pd.Timestamp(first_date).tz_localize(None)
-    past = pd.date_range(end=first, periods=num_past + 1, freq=offset)[:-1]
-    return np.asarray(past.append(pd.date_range(start=first, periods=num_future, freq=offset)), dtype="datetime64[s]")
 
 
 def _time_axis(times: np.ndarray) -> dict[str, Any]:
