@@ -227,17 +227,17 @@ class LongTermForecast(Experiment):
             save_checkpoint(self.folder.alignment, states, {"split": "validation"})
         data = self.settings.data
         series, loader = self.shown_test()
+        tested = series.name if series.name == self.series.name else f"{self.series.name} -> {series.name}"
         samples = save_forecasts(self.folder, self.runtime, self.model, loader, series)
         save_plots(
             self.folder,
             samples,
             history=loop.progress.history,
-            title=f"{self.settings.model_name} on {self.series.name}, {data.seq_len} steps read, {data.pred_len} ahead",
+            title=f"{self.settings.model_name} on {tested}, {data.seq_len} steps read, {data.pred_len} ahead",
             labels=self._labels(),
-            time_step=self.series.time_step,
         )
         self.folder.write_metrics(metrics)
-        return tables_of(samples, metrics, time_step=self.series.time_step)
+        return tables_of(samples, metrics)
 
     def _test_again(self) -> dict[str, Any]:
         self.runtime.run_on_all_ranks(lambda: load_weights(self.folder.best, self.model))

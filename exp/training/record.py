@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its metrics: sample forecasts, plots, and the state of the alignment."""
+"""What a finished run leaves besides its metrics: sample forecasts, plots, diagnostics, tables for a tracker."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ NUM_DIAGNOSED_ROWS = 256
 def save_forecasts(
     folder: RunFolder, runtime: Runtime, model: Forecaster, loader: Loader, series: SeriesInfo
 ) -> dict[str, Any]:
-    """Writes forecasts of a few windows, evenly spread over the split, in original units.
+    """Forecast a few windows, evenly spread over the split, and write them in original units.
 
-    Returns them, and `interval`: level and half widths [channel, pred_len] of the prediction interval, or None.
+    Returns what was written and, as `interval`, level and half widths [channel, pred_len] of the prediction interval
+    around them, or None if the run has none (zero-shot).
     """
     windows = loader.windows
     chosen = np.unique(np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int)).tolist()
@@ -51,45 +52,35 @@ def save_forecasts(
             by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
             arrays[name].append(by_channel * scale + mean)
     tensors = {name: torch.from_numpy(np.stack(value)).float().contiguous() for name, value in arrays.items()}
-    columns = [series.columns[channel] for channel in channels]
-    first_dates = [windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen]
-    metadata = {
-        "columns": json.dumps(columns),
-        "first_dates": json.dumps(first_dates),
-        "time_step": series.time_step,
+    texts = {
+        "columns": [series.columns[channel] for channel in channels],
+        "first_dates": [windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen],
     }
+    metadata = {**{name: json.dumps(values) for name, values in texts.items()}, "time_step": series.time_step}
     replace_file(folder.forecasts, save({**tensors, "window": torch.tensor(chosen)}, metadata=metadata))
     interval = None
     if folder.intervals.is_file():
-        kept = Intervals.load(folder.intervals)
-        interval = shown_interval(kept.levels, kept.bounds[:, first:].numpy() * scale[:, None])
-    return {**tensors, "columns": columns, "first_dates": first_dates, "interval": interval}
+        found = Intervals.load(folder.intervals)
+        interval = shown_interval(found.levels, found.bounds[:, first:].numpy() * scale[:, None])
+    return {**tensors, **texts, "time_step": series.time_step, "interval": interval}
 
 
 def save_plots(
-    folder: RunFolder,
-    samples: dict[str, Any],
-    *,
-    history: list[dict[str, Any]],
-    title: str,
-    labels: list[str],
-    time_step: str,
+    folder: RunFolder, samples: dict[str, Any], *, history: list[dict[str, Any]], title: str, labels: list[str]
 ) -> None:
-    """Draws the first, middle and last sample forecast and the training curves."""
+    """Plot the first, the middle and the last of the sample forecasts, and the training curves."""
     label = ", ".join(labels) or None
-    level, half_width = samples["interval"] or (None, None)
+    level, half_width = samples["interval"] or (0.0, None)
     count = len(samples["first_dates"])
     for number in sorted({0, count // 2, count - 1}):
         plot_forecast(
             folder.plots / f"forecast_{number}.png",
-            look_back=samples["look_back"][number].numpy(),
-            target=samples["target"][number].numpy(),
-            forecast=samples["forecast"][number].numpy(),
+            **{name: samples[name][number].numpy() for name in ("look_back", "target", "forecast")},
             columns=samples["columns"],
             half_width=None if half_width is None else half_width.T,
-            half_width_label="" if level is None else f"{100 * level:g} % prediction interval",
+            half_width_label=f"{100 * level:g} % prediction interval",
             first_date=samples["first_dates"][number],
-            time_step=time_step,
+            time_step=samples["time_step"],
             title=title,
             label=label,
         )
@@ -99,7 +90,7 @@ def save_plots(
 
 @torch.no_grad()
 def diagnostics(model: Forecaster, loader: Loader, runtime: Runtime) -> dict[str, Tensor]:
-    """The model's diagnostics on rows spread evenly over the split; empty where the model has none."""
+    """The model's diagnostics on rows spread evenly over the split; empty if it has none."""
     if type(model).diagnostics is Forecaster.diagnostics:
         return {}
     count = min(NUM_DIAGNOSED_ROWS, len(loader.windows))
@@ -111,30 +102,20 @@ def diagnostics(model: Forecaster, loader: Loader, runtime: Runtime) -> dict[str
     return {name: value.float().cpu() for name, value in found.items()}
 
 
-def tables_of(samples: dict[str, Any], metrics: dict[str, Any], *, time_step: str) -> dict[str, Rows]:
-    """The middle sample forecast, and the test errors by channel and by step, as rows for a tracker."""
-    tests = metrics["tests"]
-    by_channel = [
-        {"data": name, "channel": column, **errors}
-        for name, test in tests.items()
-        for column, errors in zip(
-            test["per_channel"]["columns"], _errors(test["per_channel"], test["measures"]), strict=True
-        )
-    ]
-    by_step = [
-        {"data": name, "step": step, **errors}
-        for name, test in tests.items()
-        for step, errors in enumerate(_errors(test["per_step"], test["measures"]), start=1)
-    ]
+def tables_of(samples: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Rows]:
+    """Tables for a tracker: the middle sample forecast, and the test errors by channel and by step."""
+    by_channel, by_step = [], []
+    for name, test in metrics["tests"].items():
+        channels = _errors(test["per_channel"], test["measures"])
+        columns = test["per_channel"]["columns"]
+        by_channel += [{"data": name, "channel": c, **errors} for c, errors in zip(columns, channels, strict=True)]
+        steps = _errors(test["per_step"], test["measures"])
+        by_step += [{"data": name, "step": step, **errors} for step, errors in enumerate(steps, start=1)]
     number = len(samples["first_dates"]) // 2
-    dates = pd.date_range(samples["first_dates"][number], periods=samples["target"].shape[1], freq=time_step)
+    target, forecast = (samples[name][number].tolist() for name in ("target", "forecast"))
+    dates = pd.date_range(samples["first_dates"][number], periods=len(target), freq=samples["time_step"])
     forecasts = [
-        {
-            "date": date.isoformat(),
-            "channel": column,
-            "target": samples["target"][number, step, index].item(),
-            "forecast": samples["forecast"][number, step, index].item(),
-        }
+        {"date": date.isoformat(), "channel": column, "target": target[step][index], "forecast": forecast[step][index]}
         for index, column in enumerate(samples["columns"])
         for step, date in enumerate(dates)
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
 from exp.training import record
-from tests.exp.runs import flags, run_folder, run_here
+from tests.exp.runs import flags, run_folder, run_here, write_table
 from utils.conformal import LEVELS
 from utils.finished_runs import read_run
 from utils.report.sample_forecasts import interval_of
@@ -38,3 +39,11 @@ def test_no_interval_is_drawn_for_zero_shot_targets(tmp_path, drawn):
     assert run_here(flags(tmp_path, "--task_name", "zero_shot_forecast", "--target_data", "demo")) == 0
     assert interval_of(read_run(run_folder(tmp_path))) is None
     assert drawn and all(options["half_width"] is None for options in drawn)
+
+
+def test_forecasts_for_a_zero_shot_target_are_dated_by_the_step_of_the_target(tmp_path, drawn):
+    table = pd.read_csv(write_table(tmp_path / "table.csv"))
+    table["date"] = pd.date_range("2024-01-01", periods=len(table), freq="15min")
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert run_here(flags(tmp_path, "--task_name", "zero_shot_forecast", "--target_data", "demo")) == 0
+    assert drawn and all(options["time_step"] == "h" for options in drawn)
