@@ -12,7 +12,7 @@ from data_provider.config import DataConfig
 from data_provider.data_factory import load_series
 from data_provider.loader import Loader
 from data_provider.splits import Split
-from exp.config import TrainConfig
+from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import Settings
 from exp.training.data import split_loader
 from exp.training.evaluation import measure
@@ -20,7 +20,7 @@ from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.run_folder import RunFolder
-from utils.tracking import TrackConfig, Tracking
+from utils.tracking import Tracking
 
 
 @dataclass
@@ -68,7 +68,7 @@ class ShortTraining:
         with tempfile.TemporaryDirectory() as place:
             folder = RunFolder(Path(place))
             folder.create()
-            tracking = Tracking(TrackConfig(), self.runtime.accelerator, is_main=True)  # pyright: ignore[reportArgumentType]
+            tracking = Tracking()
             loop = TrainingLoop(
                 self.runtime,
                 self.model,

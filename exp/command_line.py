@@ -13,12 +13,11 @@ from transformers.hf_argparser import HfArg
 
 from data_provider.config import DataConfig
 from exp import TASKS, task_class
-from exp.config import TrainConfig
+from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import CheckpointTask, Experiment, FinishedRun, Settings
 from exp.training.processes import is_rank_zero, messages_of_all
 from models import MODELS, model_class
 from utils.flags import flag_names, parse_flags
-from utils.tracking import TrackConfig
 
 logger = logging.getLogger(__name__)
 COMMON = (DataConfig, TrainConfig, TrackConfig)

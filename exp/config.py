@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,3 +105,17 @@ class TrainConfig:
     def rows_per_evaluation_batch(self) -> int:
         """Rows per batch in validation and test."""
         return self.eval_batch_size or 2 * self.batch_size
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Flags of tracking."""
+
+    track: Literal["none", "wandb", "tensorboard", "trackio"] = HfArg(
+        default="none", help="Also send curves, tables and plots to this tracker", metadata={"role": "place"}
+    )
+    track_project: str = HfArg(default="balm-forecasting", help="The tracker's project", metadata={"role": "place"})
+
+    def __post_init__(self) -> None:
+        if self.track != "none" and importlib.util.find_spec(self.track) is None:
+            raise ValueError(f"--track {self.track} needs the package {self.track}: pip install {self.track}")

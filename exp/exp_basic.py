@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data_provider.config import DataConfig
-from exp.config import TrainConfig
+from exp.config import TrackConfig, TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.files import locked
 from utils.flags import flag_roles, place_flags
 from utils.run_folder import RunFolder
-from utils.tracking import TrackConfig, Tracking
+from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 LONGEST_NAME = 200
@@ -97,7 +97,15 @@ class Experiment:
         self.settings = settings
         self.runtime = Runtime(settings.train, settings.track)
         self.runtime.seed_everything()
-        self.tracking = Tracking(settings.track, self.runtime.accelerator, is_main=self.runtime.is_main)  # pyright: ignore
+        self.tracking = self._tracking()
+
+    def _tracking(self) -> Tracking:
+        track = self.settings.track
+        if track.track == "none" or not self.runtime.is_main:
+            return Tracking()
+        from utils.trackers import AccelerateTracking
+
+        return AccelerateTracking(track.track, track.track_project, self.runtime.accelerator)  # pyright: ignore
 
     def run(self) -> dict[str, Any]:
         """Train and test. Returns the content of metrics.json."""

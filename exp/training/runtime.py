@@ -17,10 +17,9 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
 from data_provider.memory_budget import MemoryBudget
-from exp.config import TrainConfig
+from exp.config import TrackConfig, TrainConfig
 from exp.training.processes import StoppedElsewhere
 from models.base import Forecaster
-from utils.tracking import TrackConfig
 
 logger = logging.getLogger(__name__)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -9,10 +9,9 @@ from transformers.hf_argparser import HfArg
 
 from data_provider.config import DataConfig
 from exp.command_line import parse_command
-from exp.config import TrainConfig
+from exp.config import TrackConfig, TrainConfig
 from utils.flags import flag_names, parse_flags
 from utils.foreign_flags import FOREIGN_FLAGS
-from utils.tracking import TrackConfig
 
 
 @dataclass(frozen=True)

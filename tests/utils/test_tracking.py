@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from exp.command_line import parse_command
+from exp.config import TrackConfig
 from tests.utils.wandb_file import history_of, records_of, summary_of
-from utils.tracking import TrackConfig
 
 ROOT = Path(__file__).parent.parent.parent
 BALM = (
