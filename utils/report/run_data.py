@@ -31,7 +31,7 @@ MAX_BARS = 40
 
 
 def run_entries(named_runs: Sequence[tuple[str, Run]], shown: Shown) -> list[dict[str, Any]]:
-    """Each run, with the name that the tables give it, as page.html reads it."""
+    """What page.html shows of each run; the names are those in the tables."""
     return [_entry(name, run, named_runs, shown) for name, run in named_runs]
 
 
@@ -64,7 +64,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     metrics = run.metrics
     facts = [("run folder", run.folder.path.name)]
     for data, test in run.tests.items():
-        facts.append((f"test MSE / MAE, {data}", f"{test['mse']:.4f} / {test['mae']:.4f}"))
+        names = [name for name in test["measures"] if name in test]
+        title = f"test {' / '.join(map(measure_title, names))}, {data}"
+        facts.append((title, " / ".join(f"{test[name]:.4f}" for name in names)))
         if "mae_original" in test:
             facts.append(("MAE, original units", figures_text(test["mae_original"])))
         naive = test.get("naive", {}).items()
@@ -98,7 +100,7 @@ def _curves(run: Run) -> Section | None:
 
 
 def _rivals(name: str, run: Run, named_runs: Sequence[tuple[str, Run]]) -> dict[str, Run]:
-    """The run and one of each other model on the same data, look-back and horizon, of the same seed if there is one."""
+    """By name, this run and one of each other model on the same data and horizon, with the same seed if possible."""
 
     def cell(other: Run) -> tuple[Any, ...]:
         keys = ("task_name", "features", "seq_len", "pred_len", "percent")
@@ -117,16 +119,16 @@ def _errors(run: Run, rivals: dict[str, Run]) -> list[Section]:
             for name, other in rivals.items()
             if other.tests.get(data, {}).get("per_step")
         }
-        cards = _errors_by_step(by_step, run.metrics["pred_len"]) if test.get("per_step") else []
+        cards = _errors_by_step(by_step, test["measures"], run.metrics["pred_len"]) if test.get("per_step") else []
         cards += _errors_by_channel(test)
         if cards:
             sections.append({"title": f"Test error on {data}", "cards": cards, "in_pairs": True})
     return sections
 
 
-def _errors_by_step(by_step: dict[str, dict[str, Any]], pred_len: int) -> list[Card]:
+def _errors_by_step(by_step: dict[str, dict[str, Any]], measures: Sequence[str], pred_len: int) -> list[Card]:
     cards = []
-    for measure in ("mse", "mae"):
+    for measure in measures:
         styles = zip(by_step.items(), COLOURS, DASHES, strict=False)
         traces = [
             line(name, errors[measure], colour, dash=dash, x0=1, dx=1)
@@ -134,7 +136,8 @@ def _errors_by_step(by_step: dict[str, dict[str, Any]], pred_len: int) -> list[C
             if measure in errors
         ]
         title = f"{measure_title(measure)} by horizon step, scaled units"
-        cards.append({"title": title, "figure": line_figure(traces, x_title="time steps ahead", num_points=pred_len)})
+        figure = line_figure(traces, x_title="time steps ahead", num_points=pred_len)
+        cards += [{"title": title, "figure": figure}] if traces else []
     return cards
 
 
@@ -142,12 +145,14 @@ def _errors_by_channel(test: Mapping[str, Any]) -> list[Card]:
     channels = test.get("per_channel")
     if not channels:
         return []
-    # The worst channels are the ones worth seeing when not all fit.
-    order = np.argsort(np.negative(channels["mse"]), kind="stable")[:MAX_BARS]
+    measures = [name for name in test["measures"] if name in channels]
+    # If not all channels fit, the worst are the ones worth seeing.
+    order = np.argsort(np.negative(channels[measures[0]]), kind="stable")[:MAX_BARS]
     names = [str(channels["columns"][place]) for place in order]
     many = len(channels["columns"]) > MAX_BARS
     note = f"The {MAX_BARS} worst of {len(channels['columns'])} channels." if many else ""
-    kinds = {"mse": ("MSE by channel, scaled units", BLUE), "mae_original": ("MAE by channel, original units", GREEN)}
+    kinds = {name: (f"{measure_title(name)} by channel, scaled units", BLUE) for name in measures}
+    kinds["mae_original"] = ("MAE by channel, original units", GREEN)
     return [
         {"title": title, "note": note, "figure": bar_figure(names, [channels[kind][place] for place in order], colour)}
         for kind, (title, colour) in kinds.items()

@@ -141,6 +141,18 @@ def test_a_run_is_shown_with_curves_forecasts_in_original_units_and_errors_by_st
     assert figures["MSE by channel, scaled units"]["layout"]["yaxis"]["ticktext"] == ["OT", "HUFL"]
 
 
+def test_every_measure_of_a_test_is_shown(write_run, tmp_path):
+    folder = write_run()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    test = metrics["tests"]["ETTh1"]
+    test |= {"measures": ["mse", "mae", "crps"], "crps": 0.1234}
+    test["per_step"]["crps"], test["per_channel"]["crps"] = [0.1] * 4, [0.1, 0.2]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    text, page = report(tmp_path / "results")
+    assert "test MSE / MAE / CRPS, ETTh1" in page.of("dt") and "0.4000 / 0.3600 / 0.1234" in text
+    assert {"CRPS by horizon step, scaled units", "CRPS by channel, scaled units"} <= page.figures().keys()
+
+
 def test_models_of_the_same_cell_and_seed_are_compared_by_step(write_run, tmp_path):
     write_run(model="BALM", seed=1, mse=0.5)
     write_run(model="DLinear", seed=2, mse=0.9)
