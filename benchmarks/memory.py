@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.timing import Work
-from utils.memory import held_bytes, recent_peak_bytes, reset_peak
+from exp.training.memory import held_bytes, recent_peak_bytes, reset_peak
 
 STEPS = 3
 GIB = 2**30

@@ -14,8 +14,7 @@ from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, M4, sha256_of
 from data_provider.loader import Loader, PromptInputs
 from data_provider.memory_budget import MemoryBudget
-from data_provider.series import Series, benchmark_series
-from data_provider.series_info import WindowSource
+from data_provider.series import Series, WindowSource, benchmark_series
 from data_provider.splits import Split
 from data_provider.windows import Windows
 

@@ -26,12 +26,12 @@ from data_provider.windows import Batch
 from exp.command_line import COMMON, parse_command
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.training.evaluation import forecast_batch
+from exp.training.memory import held_bytes, recent_peak_bytes, reset_peak
 from exp.training.runtime import cpu_name
 from exp.training.step import TrainingStep
 from models import model_class
 from utils.files import replace_file
 from utils.flags import flag_names
-from utils.memory import held_bytes, recent_peak_bytes, reset_peak
 from utils.report.comparison_tables import published_efficiency
 from utils.report.table import Cell, Table, bytes_text, count_text, figures_text, to_markdown
 

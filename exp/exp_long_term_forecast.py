@@ -11,22 +11,21 @@ from torch import Tensor
 
 from data_provider.data_factory import load_series
 from data_provider.loader import Loader
-from data_provider.series_info import SeriesInfo, WindowSource
+from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
 from exp.training.evaluation import evaluate, measure, metric_of, naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of, tracker_summary
+from exp.training.runtime import peak_memory_bytes
 from exp.training.state import load_weights
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
 from utils.conformal import AbsoluteErrors, Coverage
-from utils.memory import peak_memory_bytes
 from utils.metrics import MetricSet
-from utils.progress import duration
-from utils.report.text_table import error_table
 from utils.run_folder import FORMAT
+from utils.terminal import duration, error_table
 from utils.tracking import Rows
 
 

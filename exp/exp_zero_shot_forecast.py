@@ -11,15 +11,15 @@ from transformers.hf_argparser import HfArg
 
 from data_provider.data_factory import load_series
 from data_provider.loader import Loader
-from data_provider.series_info import SeriesInfo
+from data_provider.series import SeriesInfo
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.training.evaluation import measure, naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.state import load_weights
 from utils.checkpoint import load_checkpoint
-from utils.report.text_table import error_table
 from utils.run_folder import RunFolder
+from utils.terminal import error_table
 
 logger = logging.getLogger(__name__)
 

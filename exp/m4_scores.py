@@ -16,7 +16,7 @@ from data_provider.m4 import M4Data
 from data_provider.splits import Split
 from utils import m4_metrics
 from utils.metrics import Metric
-from utils.report.text_table import aligned
+from utils.terminal import aligned
 
 
 @dataclass(frozen=True, eq=False)

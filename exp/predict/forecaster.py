@@ -19,7 +19,7 @@ from data_provider.config import DataConfig
 from data_provider.dates import continue_dates
 from data_provider.loader import Loader
 from data_provider.memory_budget import MemoryBudget
-from data_provider.series_info import SeriesInfo
+from data_provider.series import SeriesInfo
 from data_provider.time_features import time_features
 from data_provider.windows import Windows
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
@@ -27,8 +27,8 @@ from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import dtype_of
 from models.base import Forecaster
 from utils.conformal import Intervals
-from utils.progress import progress_bar
 from utils.run_folder import RunFolder
+from utils.terminal import progress_bar
 
 logger = logging.getLogger(__name__)
 ROWS_PER_BATCH = 256

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from exp.predict.forecaster import FittedForecaster
-from utils.report.text_table import aligned
+from utils.terminal import aligned
 
 SUFFIXES = (".csv", ".parquet")
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data_provider.data_factory import data_provider
 from data_provider.loader import Loader
-from data_provider.series_info import WindowSource
+from data_provider.series import WindowSource
 from data_provider.splits import Split
 from exp.exp_basic import Settings
 from exp.training.runtime import Runtime

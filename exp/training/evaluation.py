@@ -15,7 +15,7 @@ from exp.training.runtime import Runtime
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.metrics import METRICS, Metric, MetricSet
-from utils.progress import progress_bar
+from utils.terminal import progress_bar
 
 MetricKind = TypeVar("MetricKind", bound=Metric)
 NAIVE = ("LastValue", "SeasonalNaive")

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from data_provider.loader import Loader
 from exp.config import TrainConfig
+from exp.training.processes import StopRequest
 from exp.training.runtime import Runtime
 from exp.training.state import Progress, TrainingState, load_weights
 from exp.training.step import LossGuard, TrainingStep
 from models.base import Forecaster
 from utils.checkpoint import pack, save_checkpoint
 from utils.files import write_json_lines
-from utils.interrupt import StopRequest
-from utils.progress import duration, progress_bar
 from utils.run_folder import RunFolder
 from utils.schedules import EarlyStopping, Schedule
+from utils.terminal import duration, progress_bar
 from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)

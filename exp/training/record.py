@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from data_provider.loader import Loader
-from data_provider.series_info import SeriesInfo
+from data_provider.series import SeriesInfo
 from exp.training.evaluation import forecast_batch, series_of_batch
 from exp.training.runtime import Runtime
 from models.base import Forecaster

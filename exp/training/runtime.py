@@ -7,6 +7,8 @@ import hashlib
 import logging
 import os
 import platform
+import resource
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,10 @@ def cpu_name() -> str:
     except OSError:
         model = ""
     return f"{model or platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_bytes(device: torch.device) -> dict[str, int]:
+    """Largest resident size of the process so far, and largest memory that torch held on its GPU (0 on a CPU)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"host": host, "device": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0}

@@ -12,7 +12,7 @@ import pytest
 from data_provider.m4 import load_m4
 from exp.command_line import WrongInput, run_command
 from exp.m4_scores import M4Reference, overall
-from utils.finished_runs import read_run
+from utils.report.finished_runs import read_run
 
 
 def wave_of(number: int, length: int) -> np.ndarray:

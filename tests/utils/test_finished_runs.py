@@ -9,7 +9,7 @@ import pytest
 
 from tests.exp.runs import flags, run_folder, run_here
 from utils.files import DamagedFile
-from utils.finished_runs import UnusableRun, read_run
+from utils.report.finished_runs import UnusableRun, read_run
 from utils.results import collect
 from utils.run_folder import RunFolder
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.finished_runs import Run, UnusableRun, read_arrays
+from utils.report.finished_runs import Run, UnusableRun, read_arrays
 from utils.report.result_groups import AVERAGE, ResultGroup
 from utils.report.result_rows import Frame
 from utils.report.result_tables import score_cell
 from utils.report.significance import MIN_BLOCKS, PairedTest, holm, paired_test
 from utils.report.table import MISSING, Cell, Table
-from utils.report.text_table import measure_title
+from utils.terminal import measure_title
 
 PUBLISHED = Path(__file__).parent / "published"
 # The look-back of published figures that each model's own repository made with a look-back of its own.

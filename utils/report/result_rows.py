@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.finished_runs import Run
+from utils.report.finished_runs import Run
 from utils.report.variants import variants
 
 # A pandas DataFrame; Any, because pyright cannot follow the type hints of pandas through indexing and grouping.

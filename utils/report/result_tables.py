@@ -12,7 +12,7 @@ import pandas as pd
 from utils.report.result_groups import ResultGroup
 from utils.report.result_rows import Frame
 from utils.report.table import MISSING, Cell, Table, bytes_text, count_text, figures_text
-from utils.report.text_table import measure_title
+from utils.terminal import measure_title
 
 
 def accuracy_table(group: ResultGroup) -> Table:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from utils.finished_runs import Run, UnusableRun, read_arrays
 from utils.plotting import loss_curves
 from utils.report.alignment import alignment_cards, alignment_summary
 from utils.report.charts import (
@@ -20,9 +19,10 @@ from utils.report.charts import (
     line,
     line_figure,
 )
+from utils.report.finished_runs import Run, UnusableRun, read_arrays
 from utils.report.sample_forecasts import Shown, forecast_figures, interval_of
 from utils.report.table import bytes_text, count_text, figures_text
-from utils.report.text_table import measure_title
+from utils.terminal import measure_title
 
 Section = dict[str, Any]
 Card = dict[str, Any]

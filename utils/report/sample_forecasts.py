@@ -12,9 +12,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from utils.checkpoint import load_checkpoint
-from utils.finished_runs import Run, read_arrays
 from utils.plotting import shown_interval, window_dates
 from utils.report.charts import BLUE, FAINT, GREY, ORANGE, Figure, Trace, figure, line
+from utils.report.finished_runs import Run, read_arrays
 
 MAX_CHANNELS = 8
 # Numbers that a run's forecasts may bring into the page where --max_channels does not say how many: about 250 KB.

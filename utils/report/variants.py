@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.finished_runs import Run
+from utils.report.finished_runs import Run
 
 
 def variants(runs: Sequence[Run]) -> dict[Run, str]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 from pathlib import Path
 
 import torch
 
+from exp.training.runtime import peak_memory_bytes
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-
-
-def peak_memory_bytes(device: torch.device) -> dict[str, int]:
-    """Largest resident size of the process so far, and largest memory that torch held on its GPU (0 on a CPU)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"host": host, "device": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0}
 
 
 def held_bytes(device: torch.device) -> int:

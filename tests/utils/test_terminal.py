@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from utils import progress as module
-from utils.progress import duration, progress_bar
+from utils import terminal as module
+from utils.terminal import duration, progress_bar
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from utils import interrupt
-from utils.interrupt import StopRequest
+from exp.training import processes as interrupt
+from exp.training.processes import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

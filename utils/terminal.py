@@ -1,0 +1,82 @@
+"""What a person reads while a run goes and when it ends: progress, durations, tables."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+SECONDS_BETWEEN_LINES = 60.0
+
+
+def progress_bar(
+    items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True
+) -> Iterator[Item]:
+    """Passes `items` on and shows how many of `total` are done: a bar on a terminal, a line a minute in a log file."""
+    if not shown:
+        yield from items
+    elif sys.stderr.isatty():
+        yield from tqdm(items, total=total, initial=start, desc=label, leave=False, dynamic_ncols=True, unit="step")
+    else:
+        yield from _with_status_lines(items, total=total, label=label, start=start)
+
+
+def _with_status_lines(items: Iterable[Item], *, total: int, label: str, start: int) -> Iterator[Item]:
+    began = last = time.monotonic()
+    for done, item in enumerate(items, start=start):
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES:
+            last = now
+            left = (now - began) / max(done - start, 1) * (total - done)
+            logger.info("%s: step %d of %d, about %s left", label, done, total, duration(left))
+        yield item
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: '42 s', '3 min 20 s', '2 h 05 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts: the first column left-aligned, the others right-aligned."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "  " + "   ".join(padded).rstrip()
+
+    rule = "  " + "   ".join("-" * width for width in widths)
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def error_table(model: str, test: Mapping[str, Any]) -> str:
+    """Test errors of the model and of the naive forecasts, best first; `test` is an entry of metrics.json."""
+    measures = test["measures"]
+    first = measures[0]
+    entries = sorted({model: test, **test["naive"]}.items(), key=lambda item: item[1][first])
+    rows = [
+        [name, *(f"{entry[measure]:.4f}" if measure in entry else "-" for measure in measures)]
+        + [f"{entry[first] / test[first]:.2f}x"]
+        for name, entry in entries
+    ]
+    titles = [measure_title(measure) for measure in measures]
+    return aligned(["test errors (scaled units)", *titles, f"{titles[0]} relative"], rows)
+
+
+def measure_title(name: str) -> str:
+    """A measure's name as a column title: "mse" is MSE, while a name with capitals ("MedAE") stays as it is."""
+    return name.upper() if name.islower() else name
