@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -14,13 +15,11 @@ from transformers.hf_argparser import HfArg
 from layers.alignment import balancing_scale, compare_branches, info_nce, token_deviation
 from layers.backbone_loading import LLMConfig, llm_width, load_backbone
 from layers.backbones import Backbone
-from layers.gather_rows import rows_of_all_processes
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.patching import PatchEmbedding, cut_patches, num_patches
 from layers.prompt import WORDS, PromptWriter
 from layers.statistics import NUM_LAGS
-from layers.text_controls import AttentionTextEncoder, ShuffledTextEncoder
 from layers.text_encoder import TextEncoder, TextFeatures
 from models.base import Forecast, Forecaster, ForecastSpec
 
@@ -33,12 +32,7 @@ PUBLISHED: dict[str, Any] = {
     "float32_statistics": True,
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-TEXT_ENCODERS: dict[str, type[TextEncoder]] = {
-    "llm": TextEncoder,
-    "random_llm": TextEncoder,
-    "attention": AttentionTextEncoder,
-    "shuffled": ShuffledTextEncoder,
-}
+TEXT_CONTROLS = {"attention": "AttentionTextEncoder", "shuffled": "ShuffledTextEncoder"}
 
 
 @dataclass(frozen=True)
@@ -171,8 +165,10 @@ class BALM(Forecaster):
         return cls(config, spec, load_backbone(config, WORDS, dtype, random_weights=config.text_branch == "random_llm"))
 
     def _text_encoder(self, backbone: Backbone) -> TextEncoder:
-        config = self.config
-        encoder = TEXT_ENCODERS[config.text_branch](
+        config, kind = self.config, TextEncoder
+        if config.text_branch in TEXT_CONTROLS:
+            kind = getattr(importlib.import_module("layers.text_controls"), TEXT_CONTROLS[config.text_branch])
+        encoder = kind(
             backbone,
             PromptWriter(backbone.tokenizer, config.prompt_digits, config.all_lags, config.float32_statistics),
             num_states=self.num_states,
@@ -222,7 +218,11 @@ class BALM(Forecaster):
         """Contrastive alignment: each row's mean time token finds the mean of its own text (section 3.4)."""
         assert encoding.text is not None and encoding.scale is not None
         pairs = torch.stack([encoding.time_tokens.mean(dim=1), encoding.text.mean / encoding.scale], dim=1)
-        queries, keys = (rows_of_all_processes(pairs) if self.config.gather_negatives else pairs).unbind(dim=1)
+        if self.config.gather_negatives:
+            from layers.gather_rows import rows_of_all_processes
+
+            pairs = rows_of_all_processes(pairs)
+        queries, keys = pairs.unbind(dim=1)
         return info_nce(
             queries,
             keys,
