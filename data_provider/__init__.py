@@ -1,1 +1,1 @@
-"""From a table on disk to batches on the device."""
+"""Data sets: read a table, split and scale it, cut windows and load batches."""

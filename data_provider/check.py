@@ -1,4 +1,4 @@
-"""Says in plain words what is in a table and whether it can be trained on: `python -m data_provider.check my.csv`."""
+"""Check whether a table can be trained on, and repair it: `python -m data_provider.check my.csv`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FAR_OUT = 5.0
 
 
 def problems_of(table: Table) -> list[str]:
-    """What training refuses in this table, one sentence each; empty where it can be used as it is."""
+    """The problems that make training refuse this table, a sentence each; empty if there are none."""
     found = list(table.complaints)
     undated = int(table.dates.isna().sum())
     if undated:
@@ -47,7 +47,7 @@ def _missing_cells(table: Table) -> Iterator[str]:
 
 
 def remarks_on(table: Table) -> list[str]:
-    """What is worth knowing but does not stop training: gaps, constant columns, outliers, missing codes."""
+    """Remarks that do not stop training: gaps, constant columns, outliers, codes for missing values."""
     dates = pd.DatetimeIndex(table.dates.dropna().unique().sort_values())
     found = []
     if len(dates) >= 3:
@@ -89,7 +89,7 @@ def _column_remarks(column: np.ndarray) -> Iterator[str]:
 
 
 def allowed_horizons(table: Table, split: str | None) -> list[str]:
-    """Per usual look-back the longest horizon for which training, validation and test have a window each."""
+    """Rows per split, then the longest possible horizon for each usual look-back: every split needs one window."""
     borders = parse_split(split, table.dates)
     sizes = (borders.train, borders.validation - borders.train, borders.test - borders.validation)
     lines = [f"training {sizes[0]} rows, validation {sizes[1]}, test {sizes[2]}"]
@@ -101,7 +101,7 @@ def allowed_horizons(table: Table, split: str | None) -> list[str]:
 
 
 def overview(table: Table) -> list[str]:
-    """Size, span, step and season, one line each."""
+    """Lines with the size, dates, time step and season of the table."""
     dates = table.dates.dropna()
     lines = [
         f"{len(table.values)} rows x {len(table.columns)} channels: {', '.join(table.columns[:10])}"
@@ -121,7 +121,7 @@ def _print_block(title: str, lines: list[str]) -> None:
 
 
 def report(table: Table, *, split: str | None) -> bool:
-    """Prints everything known of the table; whether training would take it."""
+    """Print overview, problems and remarks. Returns whether training accepts the table."""
     problems = problems_of(table)
     _print_block(f"{table.path}", overview(table))
     _print_block("Problems (training refuses them; --fix interpolate|ffill|drop repairs)", problems)
@@ -137,14 +137,16 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--date_column", help="column with the dates (default: found by name or content)")
     parser.add_argument("--columns", help="channels, separated by commas (default: all columns)")
     parser.add_argument("--split", help="0.7,0.1,0.2 (default) or two dates at which validation and test begin")
-    parser.add_argument("--missing_code", type=float, help="a number that stands for a missing cell, such as -9999")
-    parser.add_argument("--fix", choices=METHODS, help="write a repaired copy, and say what was changed")
-    parser.add_argument("--output", type=Path, help="the repaired copy (default: FILE.fixed.csv beside the file)")
+    parser.add_argument("--missing_code", type=float, help="a number that means a missing cell, such as -9999")
+    parser.add_argument("--fix", choices=METHODS, help="write a repaired copy and list the changes")
+    parser.add_argument(
+        "--output", type=Path, help="path of the repaired copy (default: FILE.fixed.csv beside the file)"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: 0 where the table (or its repaired copy) can be trained on, 1 where not, 2 for an error."""
+    """Run the command. Exit code: 0 if the table (or its repaired copy) can be trained on, 1 if not, 2 on an error."""
     asked = _parse_arguments(arguments)
     columns = [name.strip() for name in asked.columns.split(",")] if asked.columns else None
     try:

@@ -1,4 +1,4 @@
-"""The flags that say which data are read and how they are cut."""
+"""Data flags: which table is read and how windows are cut from it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which table is read, which of its columns are used, and how windows are cut from it."""
+    """Flags of the data set, its columns, splits and windows."""
 
     data: str = HfArg(
         default="demo",
         help=f"name of the data set: {', '.join(DATASETS)}, {M4}, or `custom` for the table at --data_path",
         metadata={"role": "cell"},
     )
-    root_path: str = HfArg(
-        default="dataset", help="folder under which the data sets' files lie", metadata={"role": "place"}
-    )
+    root_path: str = HfArg(default="dataset", help="folder of the data sets", metadata={"role": "place"})
     data_path: str | None = HfArg(
         default=None,
-        help="CSV or Parquet file, as it stands or under --root_path (default: the data set's own file)",
+        help="CSV or Parquet file, as given or under --root_path (default: the data set's own file)",
         metadata={"role": "cell"},
     )
     features: Literal["M", "S", "MS"] = HfArg(
@@ -33,13 +31,13 @@ class DataConfig:
         "evaluated (a channel-independent model then trains on every channel's rows)",
         metadata={"role": "cell"},
     )
-    target: str = HfArg(default="OT", help="the column that --features S and MS are about")
+    target: str = HfArg(default="OT", help="the target column of --features S and MS")
     seq_len: int = HfArg(default=512, help="look-back window, in time steps", metadata={"role": "cell"})
     pred_len: int = HfArg(default=96, help="horizon, in time steps", metadata={"role": "cell"})
     percent: int = HfArg(
         default=100,
-        help="share of the training rows that is used, 1 to 100 percent, the oldest first (few-shot); the "
-        "scaler is fitted on the full training range whatever the share",
+        help="percentage of the training rows to use, 1 to 100, the oldest first (few-shot); the "
+        "scaler is always fitted on the whole training split",
         metadata={"role": "cell"},
     )
     date_column: str | None = HfArg(

@@ -1,4 +1,4 @@
-"""From flags to a data set, and from a data set to the windows of a split and the loader over them."""
+"""Load the data set of the flags, and build the windows and loader of a split."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_series(config: DataConfig) -> Series:
-    """The series that `config` names, read and validated; its notes are logged.
+    """Read and validate the series that `config` names, and log its notes.
 
-    Raises FileNotFoundError for a missing file and ValueError for one that does not fit, in one line that names the
-    file, the rule, what was found and the way out.
+    Raises FileNotFoundError for a missing file and ValueError for an invalid one.
     """
     if config.data == M4:
         raise ValueError(f"--data {M4} is a set of many short series: forecast it with --task_name short_term_forecast")
@@ -34,7 +33,7 @@ def load_series(config: DataConfig) -> Series:
     if config.data != CUSTOM and fingerprint == DATASETS[config.data].sha256:
         series = _published(config, path)
     else:
-        # Reading and checking a file that nobody knows takes far more than reading a published one.
+        # Imported only if needed: a published file needs none of these checks.
         from data_provider import own_table
 
         series = own_table.load(config, path, fingerprint=fingerprint)
@@ -44,7 +43,7 @@ def load_series(config: DataConfig) -> Series:
 
 
 def file_of(config: DataConfig) -> Path:
-    """The file that `config` reads: --data_path as it stands or under --root_path, else the registry's file."""
+    """Path of the data file: --data_path, as given or under --root_path, or else the registry's file."""
     root = Path(config.root_path)
     if config.data_path is not None:
         candidates = [Path(config.data_path), root / config.data_path]
@@ -65,7 +64,7 @@ def file_of(config: DataConfig) -> Path:
 
 
 def _published(config: DataConfig, path: Path) -> Series:
-    """A benchmark whose file is the published one, byte for byte, and so needs no check."""
+    """Read a benchmark file whose SHA-256 is the published one; it needs no checks."""
     benchmark = DATASETS[config.data]
     frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, engine="pyarrow")
     dates = pd.DatetimeIndex(pd.to_datetime(frame.pop("date")))
@@ -89,9 +88,9 @@ def data_provider(
     memory: MemoryBudget | None = None,
     needs_time_features: bool = False,
 ) -> tuple[Windows, Loader]:
-    """The windows of a split and the loader over this rank's share of them, `batch_size` rows a rank and step.
+    """The windows of a split and this rank's loader, with `batch_size` rows per rank and step.
 
-    Training rows are shuffled by (seed, epoch), those of every other split come in order.
+    Training rows are shuffled by (seed, epoch); validation and test rows come in order.
     """
     windows = series.windows(
         split,

@@ -1,4 +1,4 @@
-"""The registry: per data set its file, shape, step, split and sources. A new data set is one entry."""
+"""Registry of the data sets: file, shape, time step, split and download sources."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ M4 = "M4"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is known of a data set before its file is read.
+    """Registry entry of a data set.
 
     `borders` are the rows at which training, validation and test end; without them the split is 70/10/20 percent.
-    `url` is a direct source beside the hub repository that holds every benchmark; `remark` says what is odd in the
-    published file, which is used as it is when its SHA-256 is `sha256`.
+    `url` is the publisher's own file, besides the hub repository, which holds every benchmark. A file with the SHA-256
+    `sha256` is used unchecked; `remark` names oddities in it.
     """
 
     file: str
@@ -152,7 +152,7 @@ DATASETS: dict[str, Benchmark] = {
 
 
 def unknown_name_message(name: str) -> str:
-    """One line for a person who asked for a data set that is not there, the nearest names first."""
+    """Error message for an unknown data set, with the nearest names."""
     known = [*DATASETS, M4, CUSTOM]
     lower = {candidate.lower(): candidate for candidate in known}
     near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
@@ -161,6 +161,6 @@ def unknown_name_message(name: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """The SHA-256 of a file as a hexadecimal string."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Dates: from the text of a column to time stamps without zone, and the step and season that they imply."""
+"""Parse a date column, and infer its time step, season and gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pandas.tseries.frequencies import to_offset
 _DAY_OR_MONTH_FIRST = re.compile(r"^\s*\d{1,2}[/.-]\d{1,2}[/.-]\d{4}")
 _NUMBER = re.compile(r"^\s*[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?\s*$")
 _YEAR_OR_DAY = re.compile(r"^\s*(?:1[89]|2[01])\d{2}(?:\d{4})?\s*$")
-# `-0500` is a zone only after minutes or seconds: `15-03-2020` ends alike.
+# `-0500` is a zone only after minutes or seconds: `15-03-2020` looks the same at its end.
 _ZONE = re.compile(r"(?:\+\d{2}(?::?\d{2})?|-\d{2}:\d{2}|(?<=:\d{2})-\d{4}|Z|UTC|GMT)$")
 _DAY = timedelta(days=1)
 _UNITS = {
@@ -23,16 +23,16 @@ _UNITS = {
     "ms": timedelta(milliseconds=1),
     "us": timedelta(microseconds=1),
 }
-# Steps per cycle by step: the strongest natural cycle that the step can show.
+# Calendar step -> steps per week (B, D) or year.
 _CALENDAR_SEASONS = {"B": 5, "D": 7, "W": 52, "M": 12, "Q": 4}
 
 
 def parse_dates(column: pd.Series, *, name: str, lenient: bool = False) -> tuple[pd.DatetimeIndex, str | None]:
-    """Time stamps without zone (converted to UTC where they had one), and a note on what was done to them.
+    """Parse dates to timestamps without time zone (dates with a zone become UTC), and a note if they were converted.
 
-    Raises ValueError with the first cell that is not a date, for dates that can be read day-first as well as
-    month-first, and for dates with different UTC offsets. `lenient` turns cells that are no dates into NaT and takes
-    different offsets, zone by zone, to UTC; dates without a zone among them are still refused.
+    Raises ValueError naming the first cell that is not a date, for dates that can be read day-first as well as
+    month-first, and for mixed UTC offsets. `lenient` turns invalid cells into NaT and converts mixed offsets to UTC,
+    but still refuses a mix of dates with and without zone.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(column.dt.tz_convert("UTC").dt.tz_localize(None)), _utc_note(str(column.dtype.tz))
@@ -62,13 +62,13 @@ def _utc_note(zone: str) -> str:
 
 
 def _offsets(text: pd.Series) -> set[str]:
-    """The different zones at the end of the dates, `none` where there is none."""
+    """The UTC offsets in the column, `none` for dates without one."""
     found = (_ZONE.search(str(ending)) for ending in text.dropna().str.slice(-9).unique())
     return {match.group() if match else "none" for match in found}
 
 
 def _parse_text(text: pd.Series, *, name: str, utc: bool) -> pd.DatetimeIndex:
-    """Time stamps, NaT where a cell is not a date."""
+    """Timestamps; NaT where a cell is not a date."""
     first = str(text.dropna().iloc[0]) if text.notna().any() else ""
     if _YEAR_OR_DAY.match(first):
         layout = "%Y" if len(first) == 4 else "%Y%m%d"
@@ -77,17 +77,17 @@ def _parse_text(text: pd.Series, *, name: str, utc: bool) -> pd.DatetimeIndex:
         raise ValueError(f"the date column {name} holds numbers ({first}): write dates as YYYY-MM-DD HH:MM")
     if _DAY_OR_MONTH_FIRST.match(first):
         return _parse_day_or_month_first(text, name=name, utc=utc)
-    # `mixed` also reads `2020-01-01` beside `2020-01-01 00:10:00`; ISO dates are parsed as fast as with a format.
+    # `mixed` also reads `2020-01-01` next to `2020-01-01 00:10:00`; ISO dates are parsed as fast as with a format.
     return pd.DatetimeIndex(pd.to_datetime(text, utc=utc, errors="coerce", format="mixed"))
 
 
 def _parse_day_or_month_first(text: pd.Series, *, name: str, utc: bool) -> pd.DatetimeIndex:
-    """`03/04/2020` is only accepted where one of its two readings is the only possible or the only regular one."""
+    """Parse dates like `03/04/2020`, if only one reading (day-first or month-first) is valid or evenly spaced."""
     parts = text.str.extract(r"^(\d{1,2})[/.-](\d{1,2})[/.-]")
     readings = []
     for dayfirst in (False, True):
         month = parts[1 if dayfirst else 0].astype("Int64")
-        # A reading that swaps day and month in single cells (13/04 read month-first) is no reading of the column.
+        # pandas would swap day and month in single cells (13/04 read month-first): rule such a reading out.
         if bool((month.dropna() <= 12).all()):
             parsed = pd.to_datetime(text, utc=utc, errors="coerce", format="mixed", dayfirst=dayfirst)
             readings.append(pd.DatetimeIndex(parsed))
@@ -104,7 +104,7 @@ def _parse_day_or_month_first(text: pd.Series, *, name: str, utc: bool) -> pd.Da
 
 
 def infer_time_step(dates: pd.DatetimeIndex) -> str:
-    """The pandas offset string of the step between rows: the regular one, or the most frequent one where gaps are."""
+    """The time step as a pandas offset string; with gaps in the dates, the most frequent step."""
     if len(dates) < 3:
         raise ValueError(f"the time step cannot be told from {len(dates)} rows: at least 3 are needed")
     differences = np.diff(dates.as_unit("us").asi8)
@@ -117,14 +117,14 @@ def infer_time_step(dates: pd.DatetimeIndex) -> str:
 
 
 def _name_of(step: timedelta) -> str:
-    """`D`, `7D`, `h`, `15min`: pandas itself calls a day 24h."""
+    """A fixed step as an offset string: `D`, `7D`, `h`, `15min` (pandas itself would say 24h for a day)."""
     unit, length = next((unit, length) for unit, length in _UNITS.items() if step % length == timedelta(0))
     count = step // length
     return unit if count == 1 else f"{count}{unit}"
 
 
 def _calendar_step(dates: pd.DatetimeIndex) -> str | None:
-    """`MS`, `3MS`, `ME`, `B` where dates are regular in months or working days, though not in length."""
+    """The calendar step (`MS`, `3MS`, `ME`, `B`) of dates that are regular in months or working days, else None."""
     num_months = np.unique(np.diff(np.asarray(dates.year * 12 + dates.month)))
     if len(num_months) == 1 and num_months[0] > 0:
         count = "" if num_months[0] == 1 else str(num_months[0])
@@ -138,7 +138,7 @@ def _calendar_step(dates: pd.DatetimeIndex) -> str | None:
 
 
 def season_of_step(time_step: str) -> int:
-    """Time steps of the strongest natural cycle: a day for steps below it, then week, year; 1 where there is none."""
+    """Season length in time steps: a day for steps below a day, a week for days, a year for longer steps; 1 if none."""
     step = fixed_step(time_step)
     if step is None:
         offset = to_offset(time_step)
@@ -152,7 +152,7 @@ def season_of_step(time_step: str) -> int:
 
 
 def fixed_step(time_step: str) -> timedelta | None:
-    """The step as a length of time, or None for calendar steps such as months."""
+    """The time step as a timedelta; None for calendar steps such as months."""
     offset = to_offset(time_step)
     if offset.rule_code.startswith("W"):
         return 7 * offset.n * _DAY
@@ -160,7 +160,7 @@ def fixed_step(time_step: str) -> timedelta | None:
 
 
 def gaps(dates: pd.DatetimeIndex, time_step: str) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-    """The pairs of neighbouring dates that lie further apart than one step (dates must be sorted)."""
+    """Neighbouring dates that are more than one time step apart; `dates` must be sorted."""
     step = fixed_step(time_step)
     if step is None:
         following = dates[:-1] + to_offset(time_step)

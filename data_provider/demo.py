@@ -1,18 +1,18 @@
-"""A synthetic, ETT-like hourly data set, made by rule from a seed: not a measurement of anything.
+"""Generate the demo data: a synthetic hourly data set like ETT, which measures nothing.
 
-`python -m data_provider.demo` writes dataset/demo/demo.csv again, bit for bit. `--shape 17544x862 --output FILE` writes
-a table of another shape by the same rule, for checks of memory and speed.
+`python -m data_provider.demo` writes dataset/demo/demo.csv, always bit for bit the same. `--shape 17544x862 --output
+FILE` writes a table of another shape in the same way, for tests of memory and speed.
 
-The recipe, with t in hours and all random numbers from one seeded generator, autoregressions of first order:
+The recipe (all random numbers from one seeded generator, all autoregressions of first order):
 
 1. Two slow factors common to all channels ("weather"): autoregressions with time constants of 3 and 10 days.
-2. Each load channel: level + daily cycle (first and second harmonic, own phase and size) x working-day factor (Saturday
-   0.8, Sunday 0.7, softened so that the step at midnight is smooth) + its share of the slow factors + linear drift over
-   the whole span + autoregressive noise (3 hours) + white noise.
+2. Each load channel: level + daily cycle (first and second harmonic, own phase and amplitude) x working-day factor
+   (Saturday 0.8, Sunday 0.7, smoothed at midnight) + its share of the slow factors + linear drift + autoregressive
+   noise (3 hours) + white noise.
 3. Each channel but the first also carries 0.3 of the channel before it, 2 hours late (cross-channel lag).
 4. The last channel, OT, is a temperature: the mean of the loads and the first slow factor, smoothed exponentially with
    a time constant of 5 hours (so it lags behind them), + noise.
-5. Each channel is stretched to its own units and rounded to 3 decimals.
+5. Each channel gets its own offset and scale and is rounded to 3 decimals.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def demo_table() -> pd.DataFrame:
 
 
 def synthetic_table(num_rows: int, *, columns: list[str], seed: int, start: str = "2024-01-01") -> pd.DataFrame:
-    """A synthetic hourly table by the recipe of this module (its last column is the smoothed one)."""
+    """A synthetic hourly table by the recipe above; its last column is the temperature."""
     values = _synthetic_values(num_rows, num_channels=len(columns), random=np.random.default_rng(seed), start=start)
     table = pd.DataFrame(values.round(3), columns=columns)
     table.insert(0, "date", pd.date_range(start, periods=num_rows, freq="h"))
@@ -47,7 +47,7 @@ def synthetic_table(num_rows: int, *, columns: list[str], seed: int, start: str 
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Writes the table in the layout of the field: dates first, then the channels."""
+    """Write the table as CSV: dates first, then the channels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False, date_format="%Y-%m-%d %H:%M:%S", lineterminator="\n")
 
@@ -89,7 +89,7 @@ def _working_day_factor(hours: ndarray, start: str) -> Float[ndarray, "time"]:
 def _autoregression(
     random: np.random.Generator, num_rows: int, num_channels: int, *, hours: float
 ) -> Float[ndarray, "time channel"]:
-    """First-order autoregressions of variance 1 that forget with the given time constant."""
+    """First-order autoregressions of variance 1 with a time constant of `hours`."""
     memory = np.exp(-1 / hours)
     shocks = np.sqrt(1 - memory**2) * random.standard_normal((num_rows, num_channels))
     shocks[0] /= np.sqrt(1 - memory**2)
@@ -97,17 +97,17 @@ def _autoregression(
 
 
 def _smooth(values: ndarray, *, hours: float) -> Float[ndarray, "time channel"]:
-    """Exponential smoothing with the given time constant, begun at the first value."""
+    """Exponential smoothing with a time constant of `hours`, starting at the first value."""
     memory = np.exp(-1 / hours)
     return values[:1] + np.asarray(lfilter([1 - memory], [1.0, -memory], values - values[:1], axis=0))
 
 
 def main() -> None:
-    """The command line: writes the demo set, or a table of the asked shape."""
+    """Write the demo set, or a table of the shape in --shape."""
     parser = argparse.ArgumentParser(prog="python -m data_provider.demo", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shape", metavar="ROWSxCHANNELS", help="another shape than the demo set's, e.g. 17544x862")
-    parser.add_argument("--output", type=Path, help=f"CSV file to write (the demo set's is {DEMO_PATH})")
-    parser.add_argument("--seed", type=int, default=DEMO_SEED, help="seed of a table of another shape")
+    parser.add_argument("--shape", metavar="ROWSxCHANNELS", help="write a table of this shape instead, e.g. 17544x862")
+    parser.add_argument("--output", type=Path, help=f"CSV file to write (default for the demo set: {DEMO_PATH})")
+    parser.add_argument("--seed", type=int, default=DEMO_SEED, help="seed for --shape")
     arguments = parser.parse_args()
     if arguments.shape is None:
         table, path = demo_table(), arguments.output or DEMO_PATH
@@ -116,7 +116,7 @@ def main() -> None:
         if len(sizes) != 2 or not all(size.isdigit() and int(size) > 0 for size in sizes):
             parser.error(f"--shape must be ROWSxCHANNELS such as 17544x862, got {arguments.shape}")
         if arguments.output is None:
-            parser.error("--shape needs --output FILE: only the demo set has a place of its own")
+            parser.error("--shape needs --output FILE: only the demo set has a default path")
         columns = [str(index) for index in range(int(sizes[1]) - 1)] + ["OT"]
         table, path = synthetic_table(int(sizes[0]), columns=columns, seed=arguments.seed), arguments.output
     write_csv(table, path)

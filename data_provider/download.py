@@ -1,4 +1,4 @@
-"""Fetches benchmark files, verifies them and puts them in place: `python -m data_provider.download ETTh1 Weather`."""
+"""Download and verify benchmark files: `python -m data_provider.download ETTh1 Weather`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOWNLOADABLE = [name for name, benchmark in DATASETS.items() if not benchmark.is
 
 
 class WrongFileError(ValueError):
-    """What was fetched is not the published file."""
+    """A file is not the published one."""
 
 
 def download(
@@ -35,11 +35,11 @@ def download(
     force: bool = False,
     timeout_seconds: float = 30,
 ) -> str:
-    """Puts the file of data set `name` under `root` and returns one sentence on what was done.
+    """Download the file of data set `name` to its place under `root`. Returns a sentence on what was done.
 
-    The file appears under its name only when size, SHA-256 (where known) and shape are right. `source` is `origin` (the
-    publisher's own file, ETT only), `hub`, or `auto` for the first of them that delivers. An interrupted transfer is
-    taken up again where it ended, in this call and in a later one. Raises ValueError or OSError in one line.
+    The file gets its final name only after its size, SHA-256 (if known) and shape are verified. `source` is `origin`
+    (the publisher's own file, ETT only), `hub`, or `auto` for the first that works. An interrupted download resumes
+    where it stopped, in this call or a later one. Raises ValueError or OSError.
     """
     benchmark = benchmark or DATASETS[name]
     path = root / benchmark.file
@@ -56,7 +56,7 @@ def download(
         except WrongFileError as error:
             partial.unlink(missing_ok=True)
             failures.append(f"{label}: {error}")
-        # Whatever a source's client raises, the next source may still have the file; all failures are reported.
+        # Clients raise errors of many kinds: try the next source after any of them, and report all in the end.
         except Exception as error:
             failures.append(f"{label}: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
         else:
@@ -68,7 +68,7 @@ def download(
 def _sources(
     benchmark: Benchmark, source: str, *, force: bool, timeout_seconds: float
 ) -> list[tuple[str, Callable[[Path], None]]]:
-    """The places to fetch from, in order of preference; with HF_HUB_OFFLINE only the hub's cache is asked."""
+    """Sources in order of preference, with their download functions; only the hub's cache with HF_HUB_OFFLINE."""
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     def from_hub(partial: Path) -> None:
@@ -88,7 +88,7 @@ def _sources(
 
 
 def fetch_from_hub(file: str, partial: Path, *, force: bool = False) -> None:
-    """Copies a file of the hub repository to `partial`; HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean there."""
+    """Download a file of the hub repository to `partial`, through the hub's cache."""
     from huggingface_hub import hf_hub_download
 
     cached = hf_hub_download(HUB_REPOSITORY, file, repo_type="dataset", force_download=force)
@@ -96,9 +96,10 @@ def fetch_from_hub(file: str, partial: Path, *, force: bool = False) -> None:
 
 
 def fetch_url(url: str, partial: Path, *, num_bytes: int | None, timeout_seconds: float = 30) -> None:
-    """Loads `url` into `partial`, going on where an earlier transfer was cut off or stalled.
+    """Download `url` to `partial`, resuming an earlier interrupted transfer.
 
-    Gives up after four attempts in a row without a new byte (the part is kept), and on an answer of another size.
+    Raises OSError after four attempts in a row without a new byte (the partial file is kept), and WrongFileError if the
+    size is not `num_bytes`.
     """
     attempts_left = _ATTEMPTS
     while True:
@@ -123,7 +124,7 @@ def fetch_url(url: str, partial: Path, *, num_bytes: int | None, timeout_seconds
 
 
 def _transfer(url: str, partial: Path, *, start: int, timeout_seconds: float, num_bytes: int | None) -> int | None:
-    """One attempt; returns the size the whole file should have by the server's word."""
+    """One attempt. Returns the size of the whole file as the server reports it, if it does."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:
         resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -146,7 +147,7 @@ def _transfer(url: str, partial: Path, *, start: int, timeout_seconds: float, nu
 
 
 def _verify(path: Path, benchmark: Benchmark, name: str) -> None:
-    """WrongFileError unless size, SHA-256 and shape are those of the registry."""
+    """Raise WrongFileError unless size, SHA-256 and shape are those of the registry."""
     size = path.stat().st_size
     if benchmark.num_bytes is not None and size != benchmark.num_bytes:
         raise WrongFileError(
@@ -167,12 +168,12 @@ def _verify(path: Path, benchmark: Benchmark, name: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: 0 where every asked file is in place, 1 otherwise, 2 for an unknown name."""
+    """Run the command. Exit code: 0 if every file is in place, 1 if one is not, 2 for an unknown name."""
     parser = argparse.ArgumentParser(prog="python -m data_provider.download", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or some of: {', '.join(DOWNLOADABLE)}")
-    parser.add_argument("--root_path", type=Path, default=Path("dataset"), help="folder to put the files under")
-    parser.add_argument("--source", choices=["auto", "origin", "hub"], default="auto", help="where to fetch from")
-    parser.add_argument("--force", action="store_true", help="fetch again, over a file that is there")
+    parser.add_argument("--root_path", type=Path, default=Path("dataset"), help="folder of the data sets")
+    parser.add_argument("--source", choices=["auto", "origin", "hub"], default="auto", help="where to download from")
+    parser.add_argument("--force", action="store_true", help="download again, replacing an existing file")
     asked = parser.parse_args(arguments)
     names = DOWNLOADABLE if "all" in asked.names else list(dict.fromkeys(asked.names))
     for name in names:

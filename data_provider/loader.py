@@ -1,4 +1,4 @@
-"""The loader: which rows make a batch, which rank gets them, and what the model needs beside the look-back."""
+"""Loader: batches of a split for one rank, with the model's further inputs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ _END = object()
 
 
 class Loader:
-    """Iterates over the batches of a split on its device; `len()` is the number of steps of an epoch on this rank.
+    """Iterates over the batches of a split on its device; `len()` is this rank's number of steps per epoch.
 
-    A global batch is `batch_size` rows times `num_processes`, of which each rank gets its contiguous share: 2 ranks of
-    16 rows see the global batches of 1 rank of 32. The last, incomplete one is divided as evenly as possible. Shuffled,
-    every rank gets the same number of batches: when the last global batch has fewer rows than there are ranks, those
-    rows are left out of the epoch. In order, every row comes exactly once, and a rank without rows in the last batch
-    skips it.
+    A global batch has `batch_size * num_processes` rows, and each rank gets a contiguous share of it: 2 ranks with 16
+    rows each see the same global batches as 1 rank with 32. The last, incomplete one is divided as evenly as possible.
+    With `shuffle` every rank gets the same number of batches: if the last global batch has fewer rows than ranks, it is
+    dropped. Without it every row comes exactly once, and a rank without rows in the last batch skips it.
 
-    `prompt_inputs` computes from look-back windows [row, seq_len, channel] on the CPU named tensors with one entry per
-    row. They are made ahead in a background thread, kept per row over all epochs within `memory`, and delivered in
-    `Batch.inputs`; `features` may replace a batch's inputs just before the batch is handed out.
+    `prompt_inputs` maps look-back windows [row, seq_len, channel] on the CPU to named tensors with one entry per row.
+    They are prefetched in a background thread, cached per row over all epochs within `memory`, and stored in
+    `Batch.inputs`. `features` may then replace the inputs of a batch.
     """
 
     def __init__(
@@ -66,12 +65,12 @@ class Loader:
 
     @property
     def num_rows(self) -> int:
-        """Rows of an epoch, over all ranks."""
+        """Rows per epoch over all ranks."""
         return self.windows.num_training_rows if self.shuffle else len(self.windows)
 
     @property
     def num_left_out(self) -> int:
-        """Rows that a shuffled epoch leaves out because there are too few for all ranks."""
+        """Rows that a shuffled epoch drops because there are fewer than ranks."""
         rest = self.num_rows % self.global_batch_size
         return rest if self.shuffle and rest < self.num_processes else 0
 
@@ -84,7 +83,7 @@ class Loader:
         return self.epoch(0)
 
     def epoch(self, number: int, *, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number` (which chooses the permutation), from `first_step` on (for resuming)."""
+        """The batches of epoch `number`, which seeds the shuffling; a resumed epoch starts at `first_step`."""
         order = self._order(number)
         shares = (self._rows_of_step(order, step) for step in range(first_step, len(self)))
         if self.prompt_inputs is None:
@@ -96,18 +95,18 @@ class Loader:
                 yield self._batch(rows, num_global_rows, inputs)
 
     def batch(self, rows: Int64[Tensor, "row"], *, with_features: bool = True) -> Batch:
-        """The batch of any rows, outside an epoch; its inputs are the plain prompt inputs without `with_features`."""
+        """A batch of any rows; `with_features=False` keeps the prompt inputs instead of the cached features."""
         inputs = {} if self.prompt_inputs is None else self._make_prompt_inputs(rows)
         return self._batch(rows, len(rows), inputs, with_features=with_features)
 
     def first_steps(self, num_steps: int) -> Self:
-        """A loader over the first steps of each epoch; it shares the stored prompt inputs."""
+        """A loader that stops after `num_steps` steps of each epoch; it shares the cache of prompt inputs."""
         loader = copy(self)
         loader._max_steps = num_steps
         return loader
 
     def without_inputs(self) -> Self:
-        """A loader over the same batches for a model that reads the look-back alone (the naive forecasts)."""
+        """A loader over the same batches without further inputs, for models that read only the look-back."""
         loader = copy(self)
         loader.windows, loader.prompt_inputs, loader.features = self.windows.without_time_features(), None, None
         return loader
@@ -118,14 +117,14 @@ class Loader:
         return torch.arange(len(self.windows))
 
     def _rows_of_step(self, order: Tensor, step: int) -> tuple[Tensor, int]:
-        """This rank's rows of a global batch, and the number of rows of all ranks."""
+        """This rank's rows of a global batch, and the number of rows over all ranks."""
         start = step * self.global_batch_size
         num_global_rows = min(self.global_batch_size, self.num_rows - start)
         share = self._share(num_global_rows)
         return order[start + share.start : start + share.stop], num_global_rows
 
     def _share(self, num_global_rows: int) -> range:
-        """This rank's places in a global batch: the ranks' shares differ by at most one row."""
+        """This rank's positions in a global batch; shares differ by at most one row."""
         first = num_global_rows * self.rank // self.num_processes
         return range(first, num_global_rows * (self.rank + 1) // self.num_processes)
 
@@ -151,9 +150,9 @@ class Loader:
 
 
 def prefetch(items: Iterable[Item], *, depth: int = 4) -> Iterator[Item]:
-    """The same items, produced up to `depth` ahead by one background thread.
+    """Iterate over `items`, computing up to `depth` of them ahead in a background thread.
 
-    An exception of the producer is raised in the consumer at its place; a consumer that stops early ends the thread.
+    An exception in the thread is raised again in the consumer; the thread ends if the consumer stops early.
     """
     ahead: queue.Queue = queue.Queue(maxsize=depth)
     stop = threading.Event()

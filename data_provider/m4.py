@@ -1,4 +1,4 @@
-"""The M4 competition's series: six frequencies, each with its horizon, read from the competition's own files."""
+"""M4 competition data: the series of six frequencies, read from the competition's files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MISSING = ("", "NA", "NaN")
 
 @dataclass(frozen=True)
 class Frequency:
-    """What the competition fixed for a frequency: horizon and season in steps.
+    """Horizon and season of a frequency in time steps, as the competition defines them.
 
-    Training windows end within the last `reach` horizons of a series, as in the field.
+    Training targets begin within the last `reach` horizons of a series, as in N-BEATS and Time-Series-Library.
     """
 
     horizon: int
@@ -47,10 +47,10 @@ FREQUENCIES: dict[str, Frequency] = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class M4Data(WindowSource):
-    """The series of one frequency in original units; `train` holds arrays of different lengths.
+    """The series of one frequency in original units; those in `train` differ in length.
 
-    The last horizon of each training series is the validation target. Scaled units are multiples of each series' own
-    scale, so `scaler` does nothing. `fingerprint` is the SHA-256 of both files.
+    The last horizon of each training series is its validation target. Each series is divided by its own scale
+    (`scales`), so `scaler` is the identity. `fingerprint` holds the SHA-256 of both files.
     """
 
     frequency: Frequency
@@ -62,7 +62,7 @@ class M4Data(WindowSource):
     def of(
         cls, name: str, frequency: Frequency, *, ids: list[str], train: list[ndarray], test: ndarray, fingerprint: str
     ) -> Self:
-        """The series of the frequency called `name`."""
+        """The data of the frequency called `name`."""
         return cls(
             name=f"M4-{name}",
             columns=["value"],
@@ -79,19 +79,19 @@ class M4Data(WindowSource):
 
     @property
     def scales(self) -> Float[ndarray, "series"]:
-        """Each series' mean absolute value before its validation target.
+        """The factor of each series: its mean absolute value before the validation target.
 
-        Neither SMAPE nor MASE depends on such a factor, and models without instance normalisation can learn.
+        SMAPE and MASE do not depend on it, and models without instance normalisation need it to learn.
         """
         known = [np.abs(series[: -self.frequency.horizon]).mean() for series in self.train]
         return np.array([scale if scale > 0 else 1.0 for scale in known])
 
     def windows(self, split: Split, *, device: torch.device | str = "cpu", **_: Any) -> M4Windows:
-        """The windows of a split, all series together; the look-back is twice the horizon.
+        """The windows of a split over all series, with a look-back of twice the horizon.
 
-        Training rows are all windows within the frequency's reach whose target ends before the last horizon of the
-        training series; validation rows are that last horizon, test rows the test series, one a series in the order of
-        the file.
+        Training windows lie within the frequency's reach and end before the validation target. Validation and test have
+        one row per series, in the order of the file: their targets are the last horizon of the training series and the
+        test series.
         """
         horizon = self.frequency.horizon
         if split == "test":
@@ -110,7 +110,7 @@ class M4Data(WindowSource):
 
 
 def check_frequencies(root_path: Path, names: Sequence[str]) -> None:
-    """ValueError for names that M4 has not, FileNotFoundError for all frequencies whose files are not there."""
+    """Check the frequency names and that their files exist. Raises ValueError or FileNotFoundError."""
     unknown = [name for name in names if name not in FREQUENCIES]
     if unknown or not names:
         raise ValueError(f"--m4_frequencies must be among {', '.join(FREQUENCIES)}, got {', '.join(unknown) or 'none'}")
@@ -125,7 +125,7 @@ def check_frequencies(root_path: Path, names: Sequence[str]) -> None:
 
 
 def load_m4(root_path: Path, name: str) -> M4Data:
-    """The training and test series of one frequency; ValueError where a file does not fit, in one line."""
+    """Read the training and test series of one frequency. Raises ValueError for an invalid file."""
     train_path, test_path = _files(root_path, name)
     train, test = _read(train_path), _read(test_path)
     frequency = FREQUENCIES[name]
@@ -152,7 +152,7 @@ def _files(root_path: Path, name: str) -> tuple[Path, Path]:
 
 
 def _read(path: Path) -> dict[str, ndarray]:
-    """The series of a file by id; the empty cells that fill up shorter rows are left out."""
+    """Read the series of a file by id, without the empty cells that pad shorter rows."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         next(rows, None)

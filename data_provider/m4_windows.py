@@ -1,4 +1,4 @@
-"""Windows of many series of different lengths, as rows of one channel."""
+"""Windows over many univariate series of different lengths (M4)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from data_provider.windows import Batch, Windows, permutation
 
 
 class M4Windows(Windows):
-    """The windows of each series whose target begins within its last `reach` possible places: rows [row, time, 1].
+    """The last `reach` windows of each series, as rows [row, time, 1] in the order of the series, oldest window first.
 
-    `series` are in scaled units. Rows run through the series in order, oldest window first. A look-back longer than the
-    part of its series before the target is filled up with the series' first value. A series too short for a window has
-    no rows.
+    `series` are in scaled units. A look-back that reaches beyond the start of its series is padded with the first
+    value. A series too short for a window has no rows.
     """
 
     def __init__(
@@ -56,22 +55,22 @@ class M4Windows(Windows):
 
     @property
     def num_training_rows(self) -> int:
-        """One row a series that has any."""
+        """Rows per training epoch: one for each series that has any."""
         return len(self._usable)
 
     def training_rows(self, *, seed: int, epoch: int) -> Int64[Tensor, "row"]:
-        """Every series once, at a window and in an order that (seed, epoch) alone determine."""
+        """One random window of every series, in random order; depends on (seed, epoch) alone."""
         series = self._usable[permutation(len(self._usable), seed=seed, epoch=epoch)]
         starts = self.num_starts[series]
         uniform = np.random.default_rng([seed, epoch]).random(len(series))
         return self._rows_until[series] - starts + (torch.from_numpy(uniform) * starts).long()
 
     def look_back_on_cpu(self, rows: Int64[Tensor, "row"]) -> Float[Tensor, "row seq_len channel"]:
-        """The look-back windows of these rows from a copy on the CPU, bit for bit those of the batch."""
+        """The look-back windows of these rows on the CPU, bit for bit those of the batch."""
         return self._on_cpu[self._look_back_places(rows)][..., None]
 
     def _place(self, rows: Tensor) -> tuple[Int64[Tensor, "row 1"], Int64[Tensor, "row 1"]]:
-        """Where each row's series begins in memory, and the first step of its target within the series."""
+        """For each row, the offset of its series in memory and the first step of its target in that series."""
         series = torch.searchsorted(self._rows_until, rows, right=True)
         number = rows - (self._rows_until[series] - self.num_starts[series])
         return self._offset[series][:, None], (self._first_start[series] + number)[:, None]

@@ -1,4 +1,4 @@
-"""Tables that are not a published file, byte for byte: read with care, checked, and described."""
+"""Load and validate a user's own table, or a benchmark file that differs from the published one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_provider.table import Table, read_table
 
 
 def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
-    """The user's own table, or a file in a benchmark's place that is not the published one."""
+    """Load a table with all checks. Raises ValueError if it is invalid."""
     return _custom(config, path) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
 
 
@@ -24,7 +24,9 @@ def _custom(config: DataConfig, path: Path) -> Series:
     table = read_table(path, date_column=config.date_column, columns=wanted)
     check_table(table)
     if len(table.dates) < 3:
-        raise ValueError(f"{path} has too few rows: {len(table.dates)}, and at least 3 are needed to tell its step")
+        raise ValueError(
+            f"{path} has too few rows: {len(table.dates)}, and at least 3 are needed to infer its time step"
+        )
     time_step, borders = infer_time_step(table.dates), parse_split(config.split, table.dates)
     return build_series(
         config,
@@ -46,12 +48,12 @@ def _benchmark(config: DataConfig, path: Path, fingerprint: str) -> Series:
     check_table(table)
     notes = list(table.notes)
     if benchmark.sha256 is not None:
-        notes.append(f"not the published file (SHA-256 {fingerprint[:12]}...), but of its shape and in order")
+        notes.append(f"not the published file (SHA-256 {fingerprint[:12]}...), but of the same shape and valid")
     return benchmark_series(config, path, table.dates, table.columns, table.values, notes=notes)
 
 
 def check_shape(table: Table, benchmark: Benchmark, *, name: str) -> None:
-    """ValueError with what was expected and what was found, where a file cannot be the data set of that name."""
+    """Check that the table has the shape and columns of the data set `name`. Raises ValueError."""
     expected, found = (benchmark.num_rows, benchmark.num_channels), table.values.shape
     if tuple(found) != expected:
         raise ValueError(
@@ -66,7 +68,7 @@ def check_shape(table: Table, benchmark: Benchmark, *, name: str) -> None:
 
 
 def check_table(table: Table) -> None:
-    """ValueError for missing cells and for dates out of order or repeated: none of them is repaired silently."""
+    """Check for missing cells and for unsorted or repeated dates. Raises ValueError; nothing is repaired."""
     way_out = f"`python -m data_provider.check {table.path} --fix interpolate` writes a repaired copy"
     wrong = ~np.isfinite(table.values)
     if wrong.any():

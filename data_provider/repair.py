@@ -1,4 +1,4 @@
-"""A table made fit for training: sorted, without repeated dates, gaps or missing cells, and what was changed in it."""
+"""Repair a table: sort its rows, and remove repeated dates, gaps and missing cells."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 
 def repair(table: Table, method: Method) -> tuple[Table, list[str]]:
-    """The repaired table, and one sentence for each kind of change.
+    """The repaired table, and a sentence for each kind of change.
 
-    `interpolate` and `ffill` insert the missing dates and fill missing cells, linearly in time or with the value
-    before; cells before the first value get the first, and after the last the last. `drop` removes rows with a missing
-    cell and leaves gaps as they are. Of rows with the same date the first is kept.
+    `interpolate` and `ffill` insert missing dates and fill missing cells, linearly in time or with the previous value;
+    at both ends of a column the nearest value is used. `drop` removes rows with a missing cell and leaves gaps as they
+    are. Of rows with the same date the first is kept.
     """
     frame = pd.DataFrame(np.where(np.isfinite(table.values), table.values, np.nan), table.dates, table.columns)
     changes = [*table.notes, *table.complaints]
@@ -48,7 +48,7 @@ def repair(table: Table, method: Method) -> tuple[Table, list[str]]:
 
 
 def write_table(table: Table, path: Path) -> None:
-    """Writes a CSV, or Parquet where the name ends in .parquet, in one go: never half a file under that name."""
+    """Write the table as CSV or Parquet, by the suffix of `path`; an interrupted write leaves no partial file there."""
     frame = pd.DataFrame(table.values, columns=table.columns)
     frame.insert(0, table.date_column, table.dates)
     temporary = path.with_name(f".{path.name}.partial")

@@ -1,4 +1,4 @@
-"""What is computed once per row and then kept, within a budget of bytes."""
+"""Row store: a cache of tensors per row, within a memory budget."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from data_provider.memory_budget import MemoryBudget
 Compute = Callable[[Tensor], dict[str, Tensor]]
 
 ROWS_MOVED_AT_ONCE = 2**16
-# torch cannot index these types; the bits are moved through a type of the same width that it can.
+# torch cannot index these types, so they are stored as a type of the same width.
 _INDEXABLE = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
 @dataclass
 class _Column:
-    """The storage of one named tensor, in an indexable type, and the width at which each row was computed."""
+    """Storage of one named tensor in an indexable dtype, and the width (second axis) of each row."""
 
     values: Tensor
     widths: Tensor
@@ -29,11 +29,10 @@ class _Column:
 
 
 class RowStore:
-    """Per-row tensors by row number: those of the first rows that fit into `budget` are computed only once.
+    """Caches tensors by row number, for as many of the first rows as fit into `budget`; the rest is recomputed.
 
-    Every result of `compute` needs one entry per row on its first axis. The second axis may differ in length from call
-    to call: storage grows and pads with zeros, and `get` returns the greatest length any of its rows was computed with.
-    Rows beyond the budget are computed each time. Safe to use from several threads.
+    Tensors have one entry per row on their first axis. Their second axis may differ in length between rows: `get` pads
+    with zeros to the longest of the rows asked for. Thread-safe.
     """
 
     def __init__(self, num_rows: int, *, budget: MemoryBudget, device: torch.device | str = "cpu") -> None:
@@ -42,7 +41,7 @@ class RowStore:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets every row."""
+        """Remove all rows."""
         with self._lock:
             self._columns: dict[str, _Column] | None = None
             self._is_kept = torch.zeros(self.num_rows, dtype=torch.bool)
@@ -50,16 +49,16 @@ class RowStore:
             self.budget.hold(self, 0)
 
     def is_kept(self, row: int) -> bool:
-        """Whether the tensors of this row are in the store."""
+        """Whether this row is in the store."""
         return bool(self._is_kept[row])
 
     @property
     def num_kept(self) -> int:
-        """Rows whose tensors are in the store."""
+        """Number of rows in the store."""
         return int(self._is_kept.sum())
 
     def get(self, rows: Int64[Tensor, "row"], compute: Compute) -> dict[str, Tensor]:
-        """The tensors of these rows, in their order; `compute(missing rows)` is called for those not yet kept."""
+        """The tensors of these rows, in their order; `compute` is called with the rows that are not in the store."""
         with self._lock:
             missing = ~self._is_kept[rows]
             if not missing.any():
@@ -108,12 +107,12 @@ class RowStore:
         for name, tensor in fresh.items():
             values = self._columns[name].values
             if tensor.ndim > 1 and tensor.shape[1] > values.shape[1]:
-                # A little more than asked for, so that prompts one token longer each time do not copy each time.
+                # Grow by at least an eighth, so that ever longer prompts do not copy the storage each time.
                 width = max(tensor.shape[1], values.shape[1] + values.shape[1] // 8)
                 self._columns[name].values = self._moved(values, len(values), width)
 
     def _fit_into_budget(self) -> None:
-        """Gives up the last rows when the columns together have become too wide for all."""
+        """Drop the last rows if the columns have become too wide for the budget."""
         assert self._columns is not None
         bytes_per_row = sum(
             column.values.element_size() * column.values.shape[1:].numel() for column in self._columns.values()
@@ -129,7 +128,7 @@ class RowStore:
         self.budget.hold(self, capacity * bytes_per_row)
 
     def _moved(self, values: Tensor, num_rows: int, *width: int) -> Tensor:
-        """Storage of another size with the rows that are kept; memory is touched for these alone."""
+        """The stored rows in new storage of another size; only their memory is touched."""
         moved = values.new_empty(num_rows, *width, *values.shape[1 + len(width) :])
         rows = self._is_kept[:num_rows].nonzero()[:, 0]
         for part in rows.split(ROWS_MOVED_AT_ONCE):
@@ -151,7 +150,7 @@ class RowStore:
 
 
 def _write(storage: Tensor, rows: Tensor, values: Tensor) -> None:
-    """Rows of `storage`, the rest of their width zero; what no row was written to stays untouched memory."""
+    """Write `values` to these rows of `storage`, padded with zeros."""
     storage[rows, : values.shape[1]] = values
     storage[rows, values.shape[1] :] = 0
 
@@ -167,7 +166,7 @@ def _as_indexable(tensor: Tensor) -> Tensor:
 
 
 def _merge(kept: dict[str, Tensor], fresh: dict[str, Tensor], is_fresh: Tensor) -> dict[str, Tensor]:
-    """SavedActivations and fresh rows in the asked order, padded with zeros to the wider of the two."""
+    """Stored and newly computed rows in the requested order, padded with zeros to the wider of the two."""
     merged = {}
     for name, old in kept.items():
         dtype, new = old.dtype, _as_indexable(fresh[name])

@@ -1,4 +1,4 @@
-"""z-scores per channel, and the way back to original units."""
+"""Standardization per channel: original units to z-scores and back."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Standardizer:
         return values * self.scale + self.mean
 
     def to_dict(self) -> dict[str, list[float]]:
-        """JSON values from which `from_dict` restores it exactly."""
+        """JSON values for `from_dict`."""
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Standardizer:
-        """The Standardizer that `to_dict` described."""
+        """The inverse of `to_dict`."""
         return cls(np.asarray(values["mean"], dtype=np.float64), np.asarray(values["scale"], dtype=np.float64))

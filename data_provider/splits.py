@@ -1,4 +1,4 @@
-"""Where training, validation and test begin and end, in rows of the table: pure functions."""
+"""Borders of the training, validation and test splits, in rows of the table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Borders:
-    """The rows at which training, validation and test end; each begins where the one before ends."""
+    """The rows at which the splits end (exclusive); each begins where the previous one ends."""
 
     train: int
     validation: int
@@ -21,19 +21,19 @@ class Borders:
 
 
 def borders_by_fraction(num_rows: int, *, train: float = 0.7, test: float = 0.2) -> Borders:
-    """The field's rule: `int(0.7 n)` rows train, `int(0.2 n)` test, and validation gets the rest."""
+    """The usual split: `int(0.7 n)` rows for training, `int(0.2 n)` for test, the rest for validation."""
     num_train, num_test = int(num_rows * train), int(num_rows * test)
     return Borders(num_train, num_rows - num_test, num_rows)
 
 
 def borders_by_date(dates: pd.DatetimeIndex, validation: pd.Timestamp, test: pd.Timestamp) -> Borders:
-    """Borders such that validation and test begin at the first row at or after their date."""
+    """Borders for validation and test that begin at the first row at or after their date."""
     first_validation, first_test = np.searchsorted(dates.to_numpy(), [validation.to_datetime64(), test.to_datetime64()])
     return Borders(int(first_validation), int(first_test), len(dates))
 
 
 def parse_split(text: str | None, dates: pd.DatetimeIndex) -> Borders:
-    """Borders from `--split`: three fractions that add up to 1, or two dates (ValueError names what is wrong)."""
+    """Borders from `--split`: three fractions that add up to 1, or two dates. Raises ValueError."""
     if text is None:
         return borders_by_fraction(len(dates))
     parts = [part.strip() for part in text.split(",")]
@@ -59,10 +59,10 @@ def parse_split(text: str | None, dates: pd.DatetimeIndex) -> Borders:
 
 
 def rows_of_split(borders: Borders, split: Split, *, seq_len: int, pred_len: int, percent: int = 100) -> range:
-    """The rows that the windows of a split read, look-back included (ValueError where no window is complete).
+    """The rows of a split, look-back included. Raises ValueError if no window fits.
 
     Validation and test begin `seq_len` rows before their border, so that their number of windows does not depend on
-    the look-back. Training ends at `(border - seq_len) * percent // 100 + seq_len`.
+    the look-back. Training ends at row `(border - seq_len) * percent // 100 + seq_len`.
     """
     if split == "train":
         rows = range(0, max(0, (borders.train - seq_len) * percent // 100 + seq_len))
@@ -88,5 +88,5 @@ def rows_of_split(borders: Borders, split: Split, *, seq_len: int, pred_len: int
 
 
 def num_windows(rows: range, *, seq_len: int, pred_len: int) -> int:
-    """How many windows with stride 1 fit into these rows."""
+    """Number of windows of stride 1 in these rows."""
     return max(0, len(rows) - seq_len - pred_len + 1)

@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as dates and channels, read fast and without changing a value."""
+"""Read a CSV or Parquet file into dates and channels, without changing a value."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "-"]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A file's dates and numbers as they stand: nothing sorted, dropped or filled; missing cells are NaN.
+    """Dates and values of a file, unchanged: nothing sorted, dropped or filled; missing cells are NaN.
 
-    `notes` say what was done in reading; `complaints` are what a lenient reading let pass.
+    `notes` are remarks on the reading, such as dates converted to UTC; `complaints` are the errors that a lenient
+    reading ignored.
     """
 
     path: Path
@@ -38,10 +39,10 @@ class Table:
 def read_table(
     path: Path, *, date_column: str | None = None, columns: list[str] | None = None, lenient: bool = False
 ) -> Table:
-    """The table in `path` with the channels in `columns` (all but the date column where None).
+    """Read the table in `path` with the channels `columns` (default: all but the date column).
 
-    Raises FileNotFoundError, or ValueError naming the file, the column and the first cell that is not what it must be.
-    `lenient` (for checking and repairing) turns such cells into missing ones and keeps the sentences as complaints.
+    Raises FileNotFoundError, or ValueError naming the column and the first invalid cell. `lenient` (for check and
+    repair) turns invalid cells into missing ones and keeps the messages as complaints.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give an existing CSV or Parquet file as --data_path")
@@ -81,7 +82,7 @@ def _dates(
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8, or Latin-1 for the weather file's degree and micro signs."""
+    """UTF-8, or Latin-1 if the header is not UTF-8 (the degree and micro signs of Weather)."""
     with path.open("rb") as file:
         header = file.readline()
     try:
@@ -140,7 +141,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _read_csv(path: Path, wanted: list[str]) -> pa.Table:
-    """The columns as numbers, or all as text where one cell is not a number (so that it can be named)."""
+    """The columns as numbers, or all as text if a cell is not a number, so that the error can name it."""
     numbers = {name: pa.float64() for name in wanted[1:]}
     try:
         return _parse_csv(path, types={wanted[0]: pa.string(), **numbers})
@@ -171,7 +172,7 @@ def _read_parquet(path: Path, wanted: list[str]) -> pa.Table:
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> tuple[np.ndarray, str | None]:
-    """The column in float64, NaN where a cell is missing or not a number, and a complaint about the first of those."""
+    """The column as float64 with NaN for missing or invalid cells, and a complaint about the first invalid one."""
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return column.cast(pa.float64()).to_numpy(zero_copy_only=False), None

@@ -1,4 +1,4 @@
-"""Calendar features of a date, normalised to [-0.5, 0.5], as Time-Series-Library's `timeF` embedding means them."""
+"""Calendar features of dates, scaled to [-0.5, 0.5], for the `timeF` embedding of Time-Series-Library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FINER = [(timedelta(days=1), "hour"), (timedelta(hours=1), "minute"), (timedelt
 
 
 def feature_names(time_step: str) -> list[str]:
-    """The features that a step can tell apart: hour of day and coarser for hourly data, with minutes below an hour."""
+    """The features for a time step: hour of day and coarser for hourly data, minutes too below an hour, and so on."""
     step = fixed_step(time_step)
     if step is None:
         is_monthly_or_longer = not time_step.startswith(("B", "C"))

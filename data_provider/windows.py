@@ -1,4 +1,4 @@
-"""Look-back and horizon windows of one split, gathered by index from one scaled tensor."""
+"""Windows (look-back and target) of a split, gathered by row number from one scaled tensor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from torch.utils.data import Dataset
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a split in scaled units, with their numbers (`rows`, on the CPU).
+    """Rows of a split in scaled units, with their row numbers (`rows`, on the CPU).
 
     `inputs` are the model's further keyword arguments: prompt inputs, cached features, time features.
-    `num_global_rows` is the size of the batch over all ranks, so that ranks with unequal shares can weight their mean
-    loss: the mean over the global batch is the sum over ranks divided by it.
+    `num_global_rows` is the size of the batch over all ranks, by which ranks with unequal shares weight their loss.
     """
 
     rows: Int64[Tensor, "row"]
@@ -33,12 +32,12 @@ class Batch:
 
 
 class Windows(Dataset[Batch]):
-    """All windows (stride 1) of a stretch of scaled values as rows: `windows[rows]` gathers a whole batch at once.
+    """All windows of stride 1 in a scaled series; `windows[rows]` gathers a whole batch at once.
 
-    Channel-independent: a row is one channel of one window, numbered window * len(row_channels) + position, so the
-    channel runs fastest. Otherwise a row is a window with all channels, and its target has only `target_channels`.
-    `row_channels` are the channels that make rows, `target_channels` those that are evaluated (each all by default).
-    Memory is one copy of the values, however many windows there are.
+    Channel-independent: a row is one channel of one window, numbered `window * len(row_channels) + position`. Otherwise
+    a row is a window with all channels, and its target has only the `target_channels`.
+    `row_channels` are the channels that have rows, `target_channels` those that are evaluated (default of both: all).
+    The values are stored once, however many windows there are.
     """
 
     def __init__(
@@ -62,14 +61,14 @@ class Windows(Dataset[Batch]):
         self.row_channels = list(range(self.num_channels) if row_channels is None else row_channels)
         self.dates = dates
         values = torch.from_numpy(scaled).float()
-        # Each mode keeps the axis contiguous along which it reads.
+        # Contiguous along the axis that is read: time for single channels, channels for whole windows.
         self._on_cpu = values.T.contiguous() if channel_independent else values.contiguous()
         self._values = self._on_cpu.to(device)
         self._time_features = None if time_features is None else torch.from_numpy(time_features).to(device)
 
     @property
     def device(self) -> torch.device:
-        """Where the batches are gathered."""
+        """The device of the batches."""
         return self._values.device
 
     def __len__(self) -> int:
@@ -89,19 +88,19 @@ class Windows(Dataset[Batch]):
 
     @property
     def num_training_rows(self) -> int:
-        """Rows that a training epoch visits."""
+        """Rows per training epoch."""
         return len(self)
 
     def training_rows(self, *, seed: int, epoch: int) -> Int64[Tensor, "row"]:
-        """The rows of a training epoch in the order of their visit, determined by (seed, epoch) alone."""
+        """The rows of a training epoch in shuffled order, which depends on (seed, epoch) alone."""
         return permutation(len(self), seed=seed, epoch=epoch)
 
     def look_back_on_cpu(self, rows: Int64[Tensor, "row"]) -> Float[Tensor, "row seq_len channel"]:
-        """The look-back windows of these rows from a copy on the CPU, bit for bit those of the batch."""
+        """The look-back windows of these rows on the CPU, bit for bit those of the batch."""
         return self._gather(self._on_cpu, rows, self.seq_len)
 
     def rows_of_windows(self, windows: Sequence[int]) -> Int64[Tensor, "row"]:
-        """The rows that belong to these windows, window by window, channels in order."""
+        """The rows of these windows, window by window, channels in order."""
         numbers = torch.tensor(windows)
         if not self.channel_independent:
             return numbers
@@ -116,7 +115,7 @@ class Windows(Dataset[Batch]):
         return window, torch.as_tensor(self.row_channels, device=rows.device)[position]
 
     def keep_targets(self, values: Float[Tensor, "row time channel"]) -> Float[Tensor, "row time target_channel"]:
-        """The evaluated channels of `values`, which have a row's channels."""
+        """Select the evaluated channels of `values`, which have the channels of a row."""
         if self.channel_independent or len(self.target_channels) == self.num_channels:
             return values
         return values[..., self.target_channels]
@@ -127,7 +126,7 @@ class Windows(Dataset[Batch]):
         return self.dates[window + self.seq_len : window + self.seq_len + self.pred_len]
 
     def without_time_features(self) -> Self:
-        """The same windows (sharing memory) for a model that reads no dates."""
+        """The same windows (sharing memory) without time features."""
         windows = copy(self)
         windows._time_features = None
         return windows
@@ -147,8 +146,8 @@ class Windows(Dataset[Batch]):
 
 
 def permutation(num_rows: int, *, seed: int, epoch: int) -> Int64[Tensor, "{num_rows}"]:
-    """A random order of `num_rows` rows, drawn without touching the global generator."""
-    # SeedSequence mixes the two numbers, so that (seed, epoch + 1) and (seed + 1, epoch) give different orders.
+    """A random permutation of `num_rows` rows that does not touch the global generator."""
+    # SeedSequence mixes both numbers, so that (seed, epoch + 1) and (seed + 1, epoch) give different orders.
     mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
     return torch.randperm(num_rows, generator=torch.Generator().manual_seed(mixed))
 
