@@ -1,4 +1,4 @@
-"""Experiments by `--task_name`; a module is imported only when its task is chosen."""
+"""Registry of the tasks; the module of a task is imported only when it is chosen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASKS: dict[str, str] = {
 
 
 def task_class(name: str) -> type[Experiment] | type[CheckpointTask]:
-    """The class of `--task_name`. Raises ValueError, naming the nearest task, for an unknown one."""
+    """The class of the task `name`. Raises ValueError for an unknown task."""
     if name not in TASKS:
         nearest = difflib.get_close_matches(name, TASKS, n=2, cutoff=0.3) or list(TASKS)
         raise ValueError(f"--task_name {name} is unknown; there are {', '.join(TASKS)} (nearest: {nearest[0]})")

@@ -1,4 +1,4 @@
-"""From the words of a command to finished runs: parse the flags of its task and model, then run every seed."""
+"""Command line of run.py: parse the flags of the chosen task and model, and run every seed."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ COMMON = (DataConfig, TrainConfig, TrackConfig)
 
 @dataclass(frozen=True)
 class TaskSelection:
-    """The task, which decides what other flags exist."""
+    """The task; it determines which other flags exist."""
 
     task_name: str = HfArg(default="long_term_forecast", help=f"One of {', '.join(TASKS)}")
 
 
 @dataclass(frozen=True)
 class Selection(TaskSelection):
-    """Task and model, which decide what other flags exist if a model is trained."""
+    """Task and model; for training, both determine which other flags exist."""
 
     model: str = HfArg(default="BALM", help=f"One of {', '.join(MODELS)}, or tslib:NAME")
 
 
 class WrongInput(Exception):
-    """The flags or files make no experiment, for the reason in the message; nothing has been written."""
+    """Invalid flags or input files; nothing has been written."""
 
 
 def run_command(arguments: Sequence[str]) -> Iterator[str]:
-    """Run what the flags ask for and yield closing texts: one per run, and for several seeds one over all.
+    """Run the task of the flags. Yields a closing text per run and, for several seeds, one with the mean over them.
 
-    Raises WrongInput if that is not possible.
+    Raises WrongInput for invalid flags or files.
     """
     try:
         task = task_class(_select(arguments).task_name)
@@ -61,7 +61,7 @@ def run_command(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def parse_command(arguments: Sequence[str]) -> Settings:
-    """The settings of a command that trains. Raises ValueError, in one line, for all that is wrong with it."""
+    """Parse the flags of a command that trains. Raises one ValueError for all invalid flags."""
     chosen = _select(arguments)
     task, model = task_class(chosen.task_name), model_class(chosen.model)
     config_types = (Selection, *COMMON, model.Config, *task.task_configs)
@@ -88,7 +88,7 @@ def parse_command(arguments: Sequence[str]) -> Settings:
 
 
 def _parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str]) -> list[Any]:
-    """The configs of a task that works with a checkpoint. Raises ValueError like `parse_command`."""
+    """Parse the flags of a task on a checkpoint. Raises ValueError like `parse_command`."""
     config_types = (TaskSelection, *task.task_configs)
     known = flag_names(config_types)
     of_training = dict.fromkeys(flag_names((Selection, *COMMON)) - known, "training: the checkpoint says it")
@@ -100,7 +100,7 @@ def _parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str])
 
 
 def _select(arguments: Sequence[str]) -> Selection:
-    """The values of --task_name and --model among `arguments`. Raises ValueError if one has no value."""
+    """Parse --task_name and --model only. Raises ValueError if one has no value."""
     defaults = Selection()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--task_name", "--task-name", nargs="?", default=defaults.task_name)
@@ -113,7 +113,7 @@ def _select(arguments: Sequence[str]) -> Selection:
 
 
 def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
-    """Flag -> the models or task that have it, for the flags that the chosen model and task do not have."""
+    """Flag -> the models or task it belongs to, for flags that the chosen model and task lack."""
     unknown = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in arguments if word.startswith("--")}
     if all(name in known or name.removeprefix("no_") in known for name in unknown):
         return {}
@@ -130,7 +130,7 @@ def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _run_all_seeds(settings: Settings) -> Iterator[str]:
-    """Run each seed, keep those of several that are finished already, and yield the closing texts."""
+    """Run each seed, skipping finished ones if there are several, and yield the closing texts."""
     seeds, all_metrics = settings.train.all_seeds, []
     for seed in seeds:
         experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
@@ -147,7 +147,7 @@ def _run_all_seeds(settings: Settings) -> Iterator[str]:
 
 
 def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:
-    """The experiment, or the finished run of a seed; raises WrongInput on all ranks if it fails on one of them."""
+    """Build the experiment, or find its finished run. Raises WrongInput on all ranks if one rank fails."""
     built, reason = None, ""
     try:
         experiment = task_class(settings.task_name)
@@ -170,7 +170,7 @@ def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | Finis
 
 
 def _mean_over_seeds(seeds: list[int], all_metrics: list[dict[str, Any]]) -> str:
-    """A line per test set: mean and sample standard deviation of its errors."""
+    """Mean and sample standard deviation of the errors over the seeds, a line per test set."""
     lines = [f"over the seeds {', '.join(map(str, seeds))} (mean ± standard deviation):"]
     tests = [metrics["tests"] for metrics in all_metrics]
     for name in tests[0]:

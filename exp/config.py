@@ -1,4 +1,4 @@
-"""How a run trains: everything that is neither data nor model."""
+"""Training and tracking flags: all that belong to neither data nor model."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class TrainConfig:
     eval_batch_size: int = HfArg(
         default=0, help="Rows per batch in validation and test; 0 means twice --batch_size", metadata={"role": "place"}
     )
-    learning_rate: float = HfArg(default=1e-3, help="The peak learning rate, as it is used")
+    learning_rate: float = HfArg(default=1e-3, help="Peak learning rate")
     lradj: Literal["halving", "one_cycle", "cosine", "constant"] = HfArg(
         default="halving",
         help="Schedule: halving (two epochs at the peak, then half each epoch), one_cycle (over all steps), "
         "cosine (per epoch, see --cosine_epochs) or constant",
     )
-    cosine_epochs: int = HfArg(default=20, help="Epochs in which cosine falls to 1e-8; it rises again after them")
-    adam_beta1: float = HfArg(default=0.9, help="Adam's beta1 (one_cycle varies it by itself)")
-    train_epochs: int = HfArg(default=10, help="Epochs at most")
-    patience: int = HfArg(default=10, help="Epochs without a better validation MSE before stopping")
+    cosine_epochs: int = HfArg(default=20, help="Epochs in which the cosine falls to 1e-8; afterwards it rises again")
+    adam_beta1: float = HfArg(default=0.9, help="Adam's beta1 (one_cycle sets its own)")
+    train_epochs: int = HfArg(default=10, help="Maximum number of epochs")
+    patience: int = HfArg(default=10, help="Early stopping after this many epochs without a better validation MSE")
     loss: Literal["default", "mse", "l1", "smooth_l1", "smape"] = HfArg(
-        default="default", help="Training criterion; default is the one of the model's paper"
+        default="default", help="Training loss; default is that of the model's paper"
     )
-    seed: int = HfArg(default=2021, help="Seeds weights, data order and dropout", metadata={"role": "label"})
+    seed: int = HfArg(default=2021, help="Seed of initial weights, data order and dropout", metadata={"role": "label"})
     seeds: list[int] = HfArg(
         default_factory=list,
         help="Several seeds: one run each, then mean and standard deviation",
@@ -48,33 +48,35 @@ class TrainConfig:
         default=1, help="Runs with the seeds --seed, --seed + 1, ... (instead of --seeds)", metadata={"role": "place"}
     )
     precision: Literal["fp32", "bf16"] = HfArg(
-        default="fp32", help="Precision of the large matrix products; statistics, losses and metrics stay in float32"
+        default="fp32", help="Precision of matrix products; statistics, losses and metrics stay in float32"
     )
     deterministic: bool = HfArg(
-        default=False, help="Only deterministic algorithms of torch (slower on a GPU)", metadata={"role": "numerics"}
+        default=False,
+        help="Use only deterministic algorithms of torch (slower on a GPU)",
+        metadata={"role": "numerics"},
     )
     device: Literal["auto", "cpu"] = HfArg(
-        default="auto", help="auto takes the GPUs that there are, cpu none", metadata={"role": "place"}
+        default="auto", help="auto uses the available GPUs, cpu uses none", metadata={"role": "place"}
     )
     compile: bool = HfArg(default=False, help="Compile the model with torch.compile", metadata={"role": "numerics"})
     fast_dev_run: bool = HfArg(
         default=False,
-        help="Two batches of everything, to try a command; its results are marked as such",
+        help="Trial run on two batches of each split; its results are marked as such",
         metadata={"role": "label"},
     )
     checkpoint_steps: int = HfArg(
         default=0,
-        help="Also save every so many steps within an epoch; 0 saves after each epoch only",
+        help="Also save a checkpoint every this many steps within an epoch; 0 saves after each epoch only",
         metadata={"role": "place"},
     )
     row_memory_mb: int = HfArg(
         default=2048,
-        help="Memory in MiB for what is computed once per row (prompts, text states); the rest is redone",
+        help="Memory in MiB for cached prompts and text features; rows beyond it are recomputed",
         metadata={"role": "place"},
     )
-    output_dir: str = HfArg(default="results", help="Where run folders are made", metadata={"role": "place"})
+    output_dir: str = HfArg(default="results", help="Folder of the run folders", metadata={"role": "place"})
     overwrite: bool = HfArg(
-        default=False, help="Run again although a run of the same id is there", metadata={"role": "place"}
+        default=False, help="Run again even if a run of the same id exists", metadata={"role": "place"}
     )
 
     def __post_init__(self) -> None:
@@ -109,12 +111,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrackConfig:
-    """Flags of tracking."""
+    """Flags of the experiment tracker."""
 
     track: Literal["none", "wandb", "tensorboard", "trackio"] = HfArg(
-        default="none", help="Also send curves, tables and plots to this tracker", metadata={"role": "place"}
+        default="none", help="Experiment tracker that also gets curves, tables and plots", metadata={"role": "place"}
     )
-    track_project: str = HfArg(default="balm-forecasting", help="The tracker's project", metadata={"role": "place"})
+    track_project: str = HfArg(default="balm-forecasting", help="Project in the tracker", metadata={"role": "place"})
 
     def __post_init__(self) -> None:
         if self.track != "none" and importlib.util.find_spec(self.track) is None:

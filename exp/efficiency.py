@@ -1,8 +1,8 @@
-"""What each model costs, as one table: `python -m exp.efficiency --models BALM CALF --data ETTm1 --pred_len 96`.
+"""Parameters, memory and speed of models: `python -m exp.efficiency --models BALM CALF --data ETTm1 --pred_len 96`.
 
-Total, trained and inference parameters, memory at inference, seconds per iteration; on the GPU that there is, or the
-CPU. Further flags of run.py go to every model that has them, such as `--batch_size 32` or `--llm_model random` (the
-same shapes as the pretrained one, without a download). Each model is measured in a process of its own.
+Measures total, trained and inference parameters, memory at inference and seconds per iteration, on a GPU if there is
+one. Further flags of run.py go to every model that has them, such as `--batch_size 32` or `--llm_model random` (the
+same shapes as the pretrained LLM, without a download). Each model is measured in its own process.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True)
 class Efficiency:
-    """One model's costs. Memory in bytes, seconds are medians per iteration; None where nothing is trained.
+    """Measurements of one model: memory in bytes, median seconds per iteration (training None if nothing is trained).
 
-    `memory` is what torch held on the GPU at most or, on a CPU, by how much the process grew from before the model was
-    built to its largest size while it forecast.
+    `memory` is the peak during inference: on a GPU as allocated by torch, on a CPU the growth of the process since
+    before the model was built.
     """
 
     model: str
@@ -61,7 +61,7 @@ class Efficiency:
 
 
 def arguments_of_models(models: Sequence[str], words: Sequence[str]) -> dict[str, list[str]]:
-    """Model -> the flags of `words` that it has; ValueError names a flag that none of them has."""
+    """Model -> the flags of `words` that it has. Raises ValueError for a flag that no model has."""
     flags: list[list[str]] = []
     for word in words:
         if word.startswith("--"):
@@ -81,11 +81,10 @@ def arguments_of_models(models: Sequence[str], words: Sequence[str]) -> dict[str
 
 
 def measure(arguments: Sequence[str], num_iterations: int) -> Efficiency:
-    """Builds the model of `arguments` (the flags of run.py) and measures it; call it in a process of its own.
+    """Measure the model of `arguments` (the flags of run.py); call it in a new process.
 
-    Inference is timed over different batches of the test split, each row for the first time, so that what is computed
-    once per row (a prompt's tokens) counts. Training is timed over whole training steps with Adam. Raises ValueError
-    and FileNotFoundError as run.py does.
+    Inference is timed on new rows of the test split, so that prompts and cached features count. Training is timed over
+    whole steps with Adam. Raises ValueError and FileNotFoundError as run.py does.
     """
     before = held_bytes(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +129,7 @@ def _training_seconds(experiment: LongTermForecast, num_iterations: int) -> floa
 
 
 def _seconds_per_iteration(loader: Loader, work: Callable[[Batch], object], num_iterations: int) -> tuple[float, int]:
-    """Median seconds from asking for a batch to the end of its work, and rows in a batch."""
+    """Median seconds per batch, loading included, and rows in a batch."""
     times, num_rows = [], 0
     began = time.perf_counter()
     for batch in loader.first_steps(WARM_UP + num_iterations):
@@ -140,12 +139,12 @@ def _seconds_per_iteration(loader: Loader, work: Callable[[Batch], object], num_
         now = time.perf_counter()
         times.append(now - began)
         began, num_rows = now, max(num_rows, len(batch.rows))
-    # A short split may have no more batches than the warm-up takes.
+    # A short split may have fewer batches than the warm-up.
     return statistics.median(times[WARM_UP:] or times), num_rows
 
 
 def efficiency_table(found: Sequence[Efficiency], title: str) -> Table:
-    """One row a model, as Table 3 of the BALM-TSF paper and a little more."""
+    """A row per model with the columns of Table 3 of the BALM-TSF paper and a few more."""
     rows = []
     for entry in found:
         training = "-" if entry.training_seconds is None else _seconds(entry.training_seconds)
@@ -160,8 +159,8 @@ def efficiency_table(found: Sequence[Efficiency], title: str) -> Table:
     columns += [("batch", "rows"), ("inference", "ms/window")]
     devices = ", ".join(sorted({f"{entry.device}, {entry.precision}" for entry in found}))
     notes = [
-        f"Measured on {devices}: medians after warm-up. Memory: on a CPU by how much the process grew, on a GPU what "
-        "torch held.",
+        f"Measured on {devices}: medians after warm-up. Memory: on a CPU the growth of the process, on a GPU what "
+        "torch allocated.",
         "A row is one channel of a window for a channel-independent model, else a whole window; ms/window is for all "
         "channels, so it compares models of both kinds.",
     ]
@@ -169,7 +168,7 @@ def efficiency_table(found: Sequence[Efficiency], title: str) -> Table:
 
 
 def published_table(data: str, pred_len: int) -> Table | None:
-    """Figures of papers for the same data set and horizon; None if there are none."""
+    """Published figures for the same data set and horizon; None if there are none."""
     found = published_efficiency()
     found = found[(found["dataset"] == data) & (found["pred_len"] == str(pred_len))]
     found = found[found["total_params_millions"] != ""]
@@ -200,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("--models", nargs="+", required=True, help="names as for --model of run.py")
-    parser.add_argument("--data", default="ETTm1", help="data set whose windows are read (default: ETTm1)")
+    parser.add_argument("--data", default="ETTm1", help="data set (default: ETTm1)")
     parser.add_argument("--pred_len", type=int, default=96, help="horizon, in time steps (default: 96)")
     parser.add_argument("--iterations", type=int, default=20, help="timed iterations per model (default: 20)")
     parser.add_argument("--output", type=Path, help="folder for efficiency.csv and efficiency.md")
@@ -208,14 +207,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit code 0, or 2 for wrong input."""
+    """Run the command. Exit code: 0, or 2 for invalid input."""
     options, words = _parser().parse_known_args(arguments)
     task = ["--data", options.data, "--pred_len", str(options.pred_len)]
     found = []
     try:
         if options.iterations < 1:
             raise ValueError(f"--iterations must be at least 1, got {options.iterations}")
-        # A fresh process a model: neither memory nor caches of one are there for the next.
+        # A new process per model: no memory or cache is left from the one before.
         spawn = multiprocessing.get_context("spawn")
         for model, flags in arguments_of_models(options.models, words).items():
             print(f"measuring {model}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Settings of a command, and the base classes of the tasks: training with a run folder, or work with a checkpoint."""
+"""Settings of a command, and the base classes of training tasks and of tasks on a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Settings:
-    """The configs of one command that trains."""
+    """All configs of a training command."""
 
     task_name: str
     model_name: str
@@ -61,13 +61,13 @@ class Settings:
 
 
 def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Mapping[str, Any]) -> str:
-    """A readable folder name that ends in a hash of everything that determines the result.
+    """Name of the run folder: readable parts and a hash of everything that determines the result.
 
-    The hash covers all flags but those with the role "place", the `fingerprint` of the series `data`, and the facts
-    in `determinants`. Raises ValueError where the name would be too long for a folder.
+    The hash covers all flags but those with the role "place", the `fingerprint` of the series `data`, and
+    `determinants`. Raises ValueError if the name is too long for a folder.
     """
     record, train, place = settings.record(), settings.train, place_flags(settings.flag_roles())
-    # The content of the data counts, not where it lies.
+    # The hash depends on the content of the data file, not on its path.
     record["data_config"] |= {"root_path": "", "data_path": "", "fingerprint": fingerprint}
     record["train"] = record.pop("train_config")
     for part in ("model_config", "train", "task_config"):
@@ -117,9 +117,9 @@ class Experiment:
 
     @contextmanager
     def folder_taken(self, record: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Hold the lock of the run folder, after writing `record`, if any, into its config.json.
+        """Lock the run folder for the `with` block, after writing `record`, if any, to its config.json.
 
-        Raises OSError if another process holds the lock, or if not every process of this run sees the folder.
+        Raises OSError if another process holds the lock, or if not all ranks see the folder.
         """
         with ExitStack() as held:
             self.runtime.on_main(lambda: self._take_folder(held, record))
@@ -153,9 +153,9 @@ class Experiment:
 
 
 class CheckpointTask:
-    """Base class of the tasks that work with the checkpoint of a finished run, which holds the model and data flags.
+    """Base class of the tasks on the checkpoint of a finished run, which holds the model and data flags.
 
-    Such a task has the flags of `task_configs` only, and is built from these configs without writing anything.
+    Such a task has only the flags of `task_configs`; its constructor writes nothing.
     """
 
     task_configs: ClassVar[tuple[type, ...]] = ()
@@ -165,7 +165,7 @@ class CheckpointTask:
         raise NotImplementedError
 
     def run(self) -> dict[str, Any]:
-        """Do the work. Returns what `closing_text` needs."""
+        """Run the task. Returns the input of `closing_text`."""
         raise NotImplementedError
 
     def closing_text(self, result: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Train on one data set and test on its test split, every window once, with the best-validation weights."""
+"""Long-term forecasting: train on a data set, then test the best epoch on every window of its test split."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from utils.tracking import Rows
 
 
 class LongTermForecast(Experiment):
-    """The experiment of `--task_name long_term_forecast`; few-shot is the same with `--percent`."""
+    """The task `long_term_forecast`; with `--percent` it is few-shot forecasting."""
 
     monitor: ClassVar[str] = "mse"
 
@@ -56,7 +56,7 @@ class LongTermForecast(Experiment):
         return load_series(self.settings.data)
 
     def run(self) -> dict[str, Any]:
-        """Trains, tests once and writes the run folder; with `--is_training 0` only tests the finished run again."""
+        """Train, test and write the run folder; with `--is_training 0` only test a finished run again."""
         if not self.settings.train.is_training:
             with self.folder_taken():
                 return self._test_again()
@@ -64,7 +64,7 @@ class LongTermForecast(Experiment):
             return self._train_and_test()
 
     def test_entries(self) -> dict[str, Any]:
-        """`tests` of metrics.json. Also writes the errors by window and the prediction intervals."""
+        """Test the model. Returns `tests` of metrics.json, and saves window errors and prediction intervals."""
         intervals = self._validation_errors().intervals()
         coverage = Coverage(intervals, device=self.runtime.device)
         metrics = measure(self.runtime, self.model, self.test, label="test", more=[coverage])
@@ -75,24 +75,24 @@ class LongTermForecast(Experiment):
         return {"tests": {self.series.name: {**self.summary_of(metrics, self.series), "naive": naive}}}
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
-        """Trains to the end and returns what metrics.json says of it."""
+        """Train. Returns the training entries of metrics.json."""
         loop.fit()
         if self.best_mse != loop.state.stopping.best:
-            # The best epoch was validated before this process took the run up again.
+            # The best epoch was validated before this run was resumed.
             self.best_errors = None
         return loop.summary()
 
     def shown_test(self) -> tuple[SeriesInfo, Loader]:
-        """The series whose test forecasts are saved and drawn."""
+        """The series and loader of the sample forecasts and plots."""
         return self.series, self.test
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """A table of test errors, then how the run went and where its files are."""
+        """A table of test errors, and a summary of the run and its files."""
         (test,) = metrics["tests"].values()
         return f"{error_table(self.settings.model_name, test)}\n{self.closing_lines(metrics)}"
 
     def closing_lines(self, metrics: dict[str, Any]) -> str:
-        """What stands under the table."""
+        """Summary of the run and its files."""
         labels = ", ".join(metrics["labels"])
         lines = [f"not a paper result: {labels}"] if labels else []
         trained = duration(metrics["seconds"]["training"])
@@ -105,7 +105,7 @@ class LongTermForecast(Experiment):
         return "\n".join(f"  {line}" for line in lines)
 
     def spec_of(self, series: SeriesInfo) -> ForecastSpec:
-        """What a model must know of the task on this series."""
+        """The forecast spec of a model for this series."""
         return ForecastSpec(
             seq_len=self.settings.data.seq_len,
             pred_len=self.settings.data.pred_len,
@@ -120,12 +120,12 @@ class LongTermForecast(Experiment):
         return split_loader(self.runtime, self.model, series, split, settings=self.settings)
 
     def summary_of(self, metrics: MetricSet, series: SeriesInfo) -> dict[str, Any]:
-        """The metrics' part of a test entry of metrics.json."""
+        """The metrics of a test entry of metrics.json."""
         scale = series.scaler.scale[series.target_channels].tolist()
         return metrics.summary(columns=series.target_columns, scale=scale)
 
     def _record(self) -> dict[str, Any]:
-        """What config.json and every checkpoint say of the run, so that a checkpoint can be used alone."""
+        """Description of the run for config.json and the headers of checkpoints, which can be used alone."""
         return {
             "format": FORMAT,
             **self.settings.record(),
@@ -138,10 +138,10 @@ class LongTermForecast(Experiment):
         }
 
     def _labels(self) -> list[str]:
-        """Why the run's numbers are no paper results; empty when they may be."""
+        """Reasons why the results are not comparable with those of papers."""
         facts = {
             "demo data": self.series.is_demo,
-            # A named LLM with random weights is a control of the paper, which the tables call by its flag.
+            # A named LLM with random weights is a control of the paper; tables show its flag instead of this label.
             "random LLM": self.model.fingerprint().get("name") == "random",
             "fast_dev_run": self.settings.train.fast_dev_run,
         }
@@ -155,7 +155,7 @@ class LongTermForecast(Experiment):
         return values
 
     def _validation_errors(self) -> AbsoluteErrors:
-        """The errors of the best epoch, from one more pass if another process validated it (resume)."""
+        """The validation errors of the best epoch, computed again if it was validated before a resume."""
         if self.best_errors is not None:
             return self.best_errors
         errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
@@ -220,7 +220,7 @@ class LongTermForecast(Experiment):
         return diagnostics(self.model, self.validation, self.runtime) if self.runtime.is_main else {}
 
     def _close_record(self, metrics: dict[str, Any], loop: TrainingLoop, before: dict[str, Tensor]) -> dict[str, Rows]:
-        """Everything but metrics.json first: its presence says that the run is finished. Returns tables."""
+        """Write the run folder, metrics.json last since it marks a finished run. Returns tables for the tracker."""
         if before:
             states = {**pack("before", before), **pack("after", self._diagnostics())}
             save_checkpoint(self.folder.alignment, states, {"split": "validation"})

@@ -1,4 +1,4 @@
-"""Forecast the future of a table with the checkpoint of a finished run."""
+"""Predict: forecast the rows after the end of a table with the checkpoint of a finished run."""
 
 from __future__ import annotations
 
@@ -22,24 +22,22 @@ LINES_SHOWN = 24
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Which run forecasts from which table, and where the forecast is written."""
+    """Flags of the checkpoint, the input table and the output files."""
 
     checkpoint: str = HfArg(help="run folder of a finished training, or a checkpoint file in one")
-    data_path: str = HfArg(help="CSV or Parquet file whose last rows are continued; its columns are found by name")
+    data_path: str = HfArg(help="CSV or Parquet file whose last rows are the look-back; columns are matched by name")
     output: str = HfArg(
         help="file for the forecast, .csv or .parquet; a plot (.png) and a note on uncertainty (.txt) of the "
-        "same name are written beside it"
+        "same name are written next to it"
     )
     rolling: bool = HfArg(default=False, help="forecast from every window of the file instead of the last one only")
     interval: float | None = HfArg(default=None, help="also write prediction intervals of this level, such as 0.9")
     date_column: str | None = HfArg(
         default=None, help="column with the dates (default: as in training, or found by name)"
     )
-    llm_model: str | None = HfArg(default=None, help="where the frozen LLM lies now, if not where it lay in training")
-    llm_tokenizer: str | None = HfArg(
-        default=None, help="where the LLM's tokenizer lies now, if not where it lay in training"
-    )
-    device: Literal["auto", "cpu"] = HfArg(default="auto", help="auto takes a GPU where there is one, cpu none")
+    llm_model: str | None = HfArg(default=None, help="the frozen LLM, if it has moved since training")
+    llm_tokenizer: str | None = HfArg(default=None, help="the LLM's tokenizer, if it has moved since training")
+    device: Literal["auto", "cpu"] = HfArg(default="auto", help="auto uses a GPU if there is one, cpu uses none")
 
     def __post_init__(self) -> None:
         output = Path(self.output)
@@ -53,7 +51,7 @@ class PredictConfig:
 
 
 class Predict(CheckpointTask):
-    """The task of `--task_name predict`. All input is checked in the constructor, before anything is written."""
+    """The task `predict`. The constructor checks all input before anything is written."""
 
     task_configs = (PredictConfig,)
     description = "Forecast what follows the last rows of a file, with the checkpoint of a finished run."
@@ -82,7 +80,7 @@ class Predict(CheckpointTask):
         return {"num_rows": num_rows, "first": last[0].dates[-1][0], "last": last[0].dates[-1][-1]}
 
     def closing_text(self, result: dict[str, Any]) -> str:
-        """The first lines of the note on uncertainty, and where the three files are."""
+        """The first lines of the note on uncertainty, and the paths of the three files."""
         lines = self.note.splitlines()
         shown = (
             lines if len(lines) <= LINES_SHOWN else [*lines[:LINES_SHOWN], f"... all of it in {self._beside('.txt')}"]
@@ -101,7 +99,7 @@ class Predict(CheckpointTask):
         return input_table_of_file(path, self.forecaster.columns, date_column=date_column)
 
     def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
-        """The forecasts as tables; `last` is left with the last windows, for the plot."""
+        """The forecasts as tables; `last` receives the last windows, for the plot."""
         forecaster, rolling = self.forecaster, self.config.rolling
         for part in forecaster.forecasts(self.input_table):
             last[:] = [part]

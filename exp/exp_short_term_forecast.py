@@ -1,4 +1,4 @@
-"""M4: one model per frequency, trained on SMAPE and measured as the competition measures (SMAPE, MASE, OWA)."""
+"""Short-term forecasting on M4: one model per frequency, trained on SMAPE, scored by SMAPE, MASE and OWA."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERALL = "M4"
 
 @dataclass(frozen=True)
 class M4Config:
-    """Which of the competition's frequencies are forecast."""
+    """Flag of the M4 frequencies."""
 
     m4_frequencies: list[str] = HfArg(
         default_factory=lambda: list(FREQUENCIES),
@@ -34,9 +34,9 @@ class M4Config:
 
 
 class ShortTermForecast(Experiment):
-    """The experiment of `--task_name short_term_forecast`: every frequency is a run of its own, finished ones are kept.
+    """The task `short_term_forecast`: a separate run for each frequency; finished ones are skipped.
 
-    The look-back is twice the frequency's horizon; `--loss` is SMAPE unless another one is named.
+    The look-back is twice the frequency's horizon; the default `--loss` is SMAPE.
     """
 
     task_configs = (M4Config,)
@@ -55,7 +55,7 @@ class ShortTermForecast(Experiment):
         self.waiting: dict[str, FrequencyForecast] = {}
         for name in dict.fromkeys(config.m4_frequencies):
             try:
-                # The other frequencies of the command do not belong to the record, or to the name, of this one's run.
+                # The other frequencies of the command must not change the record or run id of this one.
                 alone = replace(settings, task=(M4Config([name]),))
                 self.waiting[name] = FrequencyForecast(alone, load_m4(root_path, name))
             except FinishedRun as finished:
@@ -65,7 +65,7 @@ class ShortTermForecast(Experiment):
             raise FinishedRun(FinishedFrequencies(list(self.finished.values())))
 
     def run(self) -> dict[str, Any]:
-        """Run each frequency that is not finished; returns the scores of all."""
+        """Run each frequency that is not finished. Returns the scores of all."""
         tests: dict[str, Any] = {}
         for name, folder in self.finished.items():
             logger.info("%s is finished already: %s", name, folder.path)
@@ -78,7 +78,7 @@ class ShortTermForecast(Experiment):
         return metrics_of(tests)
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """What each frequency had to say; of several, then a table of all."""
+        """The closing text of each frequency and, for several, a table of all scores."""
         table = [score_table(self.settings.model_name, metrics["tests"])] if len(metrics["tests"]) > 1 else []
         return "\n\n".join([*self.closing_texts, *table])
 
@@ -96,13 +96,13 @@ class FinishedFrequencies(RunFolder):
 
 
 def metrics_of(tests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The scores of every frequency, and of several together."""
+    """The scores of each frequency and, for several, their average."""
     together = {OVERALL: overall(tests)} if len(tests) > 1 else {}
     return {"data": OVERALL, "tests": {**tests, **together}}
 
 
 def check_data_flags(data: DataConfig) -> None:
-    """ValueError for another data set, and for flags that mean nothing for M4, all of them at once."""
+    """Check the data flags. Raises ValueError for another data set and for flags that M4 does not use."""
     if data.data != M4:
         raise ValueError(f"--task_name short_term_forecast needs --data {M4}, got {data.data}")
     given = [

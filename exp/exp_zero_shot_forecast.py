@@ -1,4 +1,4 @@
-"""Train on one data set and test on others without retraining, each in its own scaler's units."""
+"""Zero-shot forecasting: train on one data set and test on others, each scaled by its own scaler."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ZeroShotConfig:
-    """What the trained model is tested on."""
+    """Flags of the target data sets and of a finished source run."""
 
-    target_data: list[str] = HfArg(default_factory=list, help="Data sets to test on; none of their rows is trained on")
+    target_data: list[str] = HfArg(default_factory=list, help="Data sets to test on; the model is not trained on them")
     source_run: str = HfArg(
-        default="", help="A finished run folder of the same model to test, instead of training on --data"
+        default="", help="Run folder of a finished run of the same model to test, instead of training on --data"
     )
 
     def __post_init__(self) -> None:
@@ -39,10 +39,10 @@ class ZeroShotConfig:
 
 
 class ZeroShotForecast(LongTermForecast):
-    """The experiment of `--task_name zero_shot_forecast`.
+    """The task `zero_shot_forecast`.
 
-    Every target is scaled by its own training rows and tested on its whole test split, every window once. A target may
-    have other columns than the source, as long as the model's weights do not depend on the number of channels.
+    Each target is scaled by its own training split and tested on every window of its test split. Its number of channels
+    may differ from the source if the model's weights do not depend on it.
     """
 
     task_configs = (ZeroShotConfig,)
@@ -60,7 +60,7 @@ class ZeroShotForecast(LongTermForecast):
         self.source = self._source_weights() if self.config.source_run else None
 
     def test_entries(self) -> dict[str, Any]:
-        """`tests` of metrics.json, an entry per target."""
+        """Test on each target. Returns `tests` of metrics.json."""
         tests = {}
         for name, series in self.targets.items():
             loader = self.target_loaders[name]
@@ -70,12 +70,12 @@ class ZeroShotForecast(LongTermForecast):
         return {"tests": tests}
 
     def shown_test(self) -> tuple[SeriesInfo, Loader]:
-        """The first target: the source's test split is not read."""
+        """The first target, since the source's test split is not used."""
         name, series = next(iter(self.targets.items()))
         return series, self.target_loaders[name]
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
-        """Trains on the source, or takes the weights of the run that was named."""
+        """Train on the source, or load the weights of `--source_run`."""
         if self.source is None:
             return super().fit(loop)
         header = load_weights(self.source, self.model)
@@ -89,7 +89,7 @@ class ZeroShotForecast(LongTermForecast):
         }
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """A table of test errors per target, then how the run went and where its files are."""
+        """A table of test errors per target, and a summary of the run and its files."""
         tables = [
             f"{self.series.name} -> {name}\n{error_table(self.settings.model_name, test)}"
             for name, test in metrics["tests"].items()
@@ -108,7 +108,7 @@ class ZeroShotForecast(LongTermForecast):
         )  # fmt: skip
 
     def _source_weights(self) -> Path:
-        """The weights of `--source_run`; ValueError where that run is not of the same model and windows."""
+        """The checkpoint of `--source_run`. Raises ValueError if its model, data or window flags differ from ours."""
         path = RunFolder(Path(self.config.source_run)).best
         _, header = load_checkpoint(path)
         if not {"data_config", "model_config", "model", "validation", "epoch"} <= set(header):

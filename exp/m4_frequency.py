@@ -1,4 +1,4 @@
-"""One frequency of M4 as a run of its own: the long-term experiment over many short series."""
+"""The run of one M4 frequency: a long-term forecast experiment over many short series."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUM_SERIES_IN_PLOT = 4
 
 
 class FrequencyForecast(LongTermForecast):
-    """One frequency: validation is the last horizon of the training series, the test series are read once."""
+    """Experiment on one frequency; validation targets are the last horizon of the training series."""
 
     monitor: ClassVar[str] = "smape"
 
@@ -42,11 +42,11 @@ class FrequencyForecast(LongTermForecast):
         )
 
     def load(self) -> M4Data:
-        """The series of the frequency."""
+        """The data of the frequency."""
         return self.data
 
     def test_entries(self) -> dict[str, Any]:
-        """The competition's scores of the test series; every forecast is left in the run folder as CSV."""
+        """Score the test series as in the competition, and save every forecast as CSV in the run folder."""
         scores = self._m4_scores("test")
         values = measure(self.runtime, self.model, self.test, label="test", more=[scores]).values()
         if self.runtime.is_main:
@@ -54,7 +54,7 @@ class FrequencyForecast(LongTermForecast):
         return {"tests": {self.series.name: {"measures": list(values), **values, **scores.test_entry()}}}
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
-        """The scores beside Naive2's, the labels and the place of the record."""
+        """A table of the scores next to those of Naive2, and a summary of the run and its files."""
         return f"{score_table(self.settings.model_name, metrics['tests'])}\n{self.closing_lines(metrics)}"
 
     def _validate(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class FrequencyForecast(LongTermForecast):
         return M4Scores(self.references[split], self.data.scales, device=self.runtime.device)
 
     def _save_forecasts(self, values: Float[np.ndarray, "series horizon"]) -> None:
-        """In the competition's own layout (a row a series: id, F1, F2, ...), and a picture of a few of them."""
+        """Save the forecasts in the competition's layout (a row per series: id, F1, F2, ...), and plot a few."""
         ids, horizon = self.data.ids, self.data.frequency.horizon
         header = ",".join(["id", *(f"F{step + 1}" for step in range(horizon))])
         lines = [",".join([key, *(f"{value:.6g}" for value in row)]) for key, row in zip(ids, values, strict=True)]
@@ -85,7 +85,7 @@ class FrequencyForecast(LongTermForecast):
         )
 
     def _close_record(self, metrics: dict[str, Any], loop: TrainingLoop, before: dict[str, Tensor]) -> dict[str, Any]:
-        """Everything but metrics.json first: its presence says that the run is finished."""
+        """Write the run folder, metrics.json last since it marks a finished run."""
         if before:
             states = {**pack("before", before), **pack("after", self._diagnostics())}
             save_checkpoint(self.folder.alignment, states, {"split": "validation"})

@@ -1,4 +1,4 @@
-"""What a forecast of M4 series is measured against: targets, Naive2 and the scales of MASE."""
+"""M4 scores (SMAPE, MASE, OWA) of forecasts against their targets and Naive2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from utils.terminal import aligned
 
 @dataclass(frozen=True, eq=False)
 class M4Reference:
-    """Targets and Naive2 forecasts of one split in original units, and each series' seasonal naive error (0: none)."""
+    """Targets, Naive2 forecasts and seasonal naive errors (0 if undefined) of a split, in original units."""
 
     target: Float[ndarray, "series horizon"]
     naive2: Float[ndarray, "series horizon"]
@@ -29,7 +29,7 @@ class M4Reference:
 
     @classmethod
     def of(cls, data: M4Data, split: Split) -> Self:
-        """Validation stands at the last horizon of the training series, test behind them."""
+        """Validation targets are the last horizon of the training series, test targets the test series."""
         horizon, season = data.frequency.horizon, data.frequency.season_length
         known = data.train if split == "test" else [series[:-horizon] for series in data.train]
         return cls(
@@ -39,7 +39,7 @@ class M4Reference:
         )
 
     def scores(self, forecast: Float[ndarray, "series horizon"], chosen: ndarray) -> dict[str, float]:
-        """SMAPE and MASE averaged over the chosen series, and OWA; a series without naive error has no MASE."""
+        """Mean SMAPE and MASE of the chosen series, and OWA; a series with naive error 0 does not count in MASE."""
         ours, naive = (self._averages(values, chosen) for values in (forecast, self.naive2))
         owa = m4_metrics.owa(
             smape=ours["smape"], mase=ours["mase"], naive2_smape=naive["smape"], naive2_mase=naive["mase"]
@@ -56,7 +56,7 @@ class M4Reference:
 
 
 class M4Scores(Metric):
-    """SMAPE, MASE and OWA of a split in original units, from the forecast of each of its series."""
+    """SMAPE, MASE and OWA over the series of a split, in original units."""
 
     def __init__(self, reference: M4Reference, scale: Float[ndarray, "series"], *, device: torch.device | str = "cpu"):
         self.reference, self.scale = reference, scale
@@ -91,7 +91,7 @@ class M4Scores(Metric):
 
 
 def overall(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Scores of several frequencies averaged over all their series, as the competition does; OWA from the averages."""
+    """Scores averaged over the series of several frequencies, with OWA from the averages, as in the competition."""
     weights = [target["num_rows"] for target in targets.values()]
 
     def averages(entries: list[Mapping[str, Any]]) -> dict[str, float]:
@@ -107,7 +107,7 @@ def overall(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def score_table(model: str, targets: Mapping[str, Mapping[str, Any]]) -> str:
-    """SMAPE, MASE and OWA of the model and of Naive2, a pair of rows per set of series."""
+    """A text table of the scores of the model and of Naive2 for each set of series."""
     rows = []
     for name, target in targets.items():
         for method, scores in {model: target, **target["naive"]}.items():

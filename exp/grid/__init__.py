@@ -1,1 +1,1 @@
-"""Many runs: script files as a local queue or a Slurm array."""
+"""Run script files as a local queue or a Slurm array."""

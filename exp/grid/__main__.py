@@ -1,7 +1,7 @@
 """Run script files as a queue: `python -m exp.grid --scripts scripts_long_term/BALM_*.sh --jobs 2 --gpus 0,1`.
 
-Each run and seed is a process of its own. Finished runs are skipped, and a run that crashes does not stop the others:
-give the same command again until all runs are finished. Flags after `--` reach every run. To share runs between
+Each run and seed has its own process. Finished runs are skipped, and a run that crashes does not stop the others:
+repeat the command until all runs are finished. Flags after `--` go to every run. To share runs between
 machines, use Slurm (`--slurm FILE`) or wandb sweeps.
 """
 
@@ -42,7 +42,7 @@ def slurm_script(runs: Sequence[GridRun], *, num_jobs: int, with_gpu: bool) -> s
 
 
 def queue(runs: Sequence[GridRun]) -> list[Job]:
-    """A job per run; a run that is finished and not to be overwritten is marked "already finished"."""
+    """A job per run; a finished run is marked "already finished", unless it has --overwrite."""
     finished = finished_runs([run.output_dir for run in runs])
     return [
         Job(run, state="already finished" if run.key in finished and not run.settings.train.overwrite else "waiting")
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scripts", nargs="+", type=Path, required=True, help="bash files that start `python run.py`")
     parser.add_argument("--jobs", type=int, help="runs at a time (default: one per GPU of --gpus, else one)")
-    parser.add_argument("--gpus", default="", help="numbers of the GPUs to share out, such as 0,1; a run sees one")
+    parser.add_argument("--gpus", default="", help="GPUs to distribute over the runs, such as 0,1; each run sees one")
     parser.add_argument("--slurm", metavar="FILE", help="write a Slurm array file (- prints it) and run nothing")
     parser.add_argument("--list", action="store_true", help="list the runs and their states, and run nothing")
     parser.add_argument("extra", nargs="*", metavar="-- FLAGS", help="flags for every run, after --")

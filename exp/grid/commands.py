@@ -1,4 +1,4 @@
-"""Read script files: every run that they would start, without starting one."""
+"""List the runs of script files without starting them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECONDS_PER_SCRIPT = 60
 
 @dataclass(frozen=True)
 class GridRun:
-    """One run of the queue: the words after `python`, a short name for the table, and its settings."""
+    """One run: the words after `python`, a short name for the table, and its settings."""
 
     words: tuple[str, ...]
     name: str
@@ -37,14 +37,14 @@ class GridRun:
 
     @property
     def key(self) -> str:
-        """Equal for two commands that make the same run."""
+        """Identifies the run: equal for two commands with the same result."""
         return _key({**self.settings.record(), "flag_roles": self.settings.flag_roles()})
 
 
 def runs_of_scripts(scripts: Sequence[Path], extra: Sequence[str] = ()) -> list[GridRun]:
-    """The runs that `scripts` start, one per seed, in order and without repeats; each script gets the `extra` flags.
+    """The runs of `scripts`, one per seed, without repeats; each script gets the `extra` flags.
 
-    Raises FileNotFoundError or ValueError for a script that is missing or fails, or a command with wrong flags.
+    Raises FileNotFoundError or ValueError for a missing or failing script, or a command with invalid flags.
     """
     runs: dict[str, GridRun] = {}
     for script in scripts:
@@ -58,7 +58,7 @@ def runs_of_scripts(scripts: Sequence[Path], extra: Sequence[str] = ()) -> list[
 
 
 def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str]]:
-    """The words after `python` of each command in `script`, which runs with a recorder in place of python."""
+    """The words after `python` of each command in `script`, found by running it with a recorder in place of python."""
     if not script.is_file():
         raise FileNotFoundError(f"--scripts {script} is missing")
     with tempfile.TemporaryDirectory() as folder:
@@ -93,13 +93,13 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
             try:
                 found[_key(folder.read_config())] = folder.path
             except (OSError, ValueError):
-                # Damaged: run.py says what to do about it.
+                # A damaged folder: run.py reports it.
                 continue
     return found
 
 
 def _recorded(text: str) -> list[tuple[str, list[str]]]:
-    """(program, arguments) of each call in the record: number of arguments, program, arguments, ended by zero bytes."""
+    """Parse the record into (program, arguments): each call is count, program and arguments, ended by zero bytes."""
     parts, commands, place = text.split("\0")[:-1], [], 0
     while place < len(parts):
         end = place + 2 + int(parts[place])
@@ -136,7 +136,7 @@ def _grid_run(words: Sequence[str], settings: Settings) -> GridRun:
 
 
 def _with_distinct_names(runs: Sequence[GridRun]) -> list[GridRun]:
-    """`runs`, where those of the same name have the flags added that differ between them and are not the default."""
+    """`runs` with distinct names: those with equal names get the flags that differ and are not the default."""
     namesakes: dict[str, list[GridRun]] = {}
     for run in runs:
         namesakes.setdefault(run.name, []).append(run)

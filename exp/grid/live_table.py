@@ -1,4 +1,4 @@
-"""The table of a queue: redrawn in place on a terminal, one line per change in a file."""
+"""Status table of a queue: redrawn in place on a terminal, a line per change otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ORDER = ("failed", "interrupted", "running", "waiting", "finished", "already fi
 
 
 class LiveTable:
-    """Write the state of the jobs to standard output each time it is called."""
+    """Writes the state of the jobs to standard output each time it is called."""
 
     def __init__(self) -> None:
         self.num_drawn = 0

@@ -1,4 +1,4 @@
-"""Run a queue of commands, one process per run, a fixed number at a time; a run that crashes does not stop others."""
+"""Run a queue of commands, a fixed number at a time, each in its own process."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _start(job: Job, gpu: str, num_jobs: int) -> None:
     name = re.sub(r"[^\w.+-]+", "-", job.run.name)
     job.log = folder / f"{name}_{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}.log"
     environment = dict(os.environ)
-    # Processes that each use every core slow each other down many times over.
+    # Divide the cores: processes that each use all of them slow each other down.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_jobs)))
     if gpu:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
