@@ -1,4 +1,4 @@
-# The two commands of the README. Each creates .venv and installs what it needs.
+# The commands of the README. Each creates .venv and installs its requirements.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -1,4 +1,4 @@
-"""Train and judge a forecaster, or forecast with it: `python run.py --model BALM --data ETTh1 [--help]`."""
+"""Train and test a forecaster, or forecast with it: `python run.py --model BALM --data ETTh1 [--help]`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ON_INTERRUPT = "interrupted: the same command goes on from the last state that w
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what the flags say and returns the exit code."""
+    """Run the command and return the exit code."""
     level = logging.INFO if is_rank_zero() else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def failure(reason: str, code: int) -> int:
-    """`code`, after one line with the reason; without one another process has said it."""
+    """Print the error, unless another rank reports it (empty `reason`), and return `code`."""
     if reason:
         print(f"error: {reason}", file=sys.stderr)
     return code

@@ -37,7 +37,7 @@ def conformal_rank(num_errors: int, level: float) -> int | None:
 
 
 def kept_levels(num_channels: int, pred_len: int) -> tuple[float, ...]:
-    """The levels that a run saves: every percent from 0.5 on, or five if there are many channels and steps."""
+    """The levels that a run saves: every percent from 0.5 on, or only five if there are many channels and steps."""
     size = 4 * len(LEVELS) * num_channels * pred_len
     return LEVELS if size <= BOUNDS_BUDGET_BYTES else COARSE_LEVELS
 
@@ -85,10 +85,10 @@ class Intervals:
 
 
 class AbsoluteErrors(Metric):
-    """The absolute errors of validation windows, of which intervals are made, within a memory budget.
+    """Absolute errors of the validation windows, from which intervals are computed.
 
-    If the errors of all windows take more than `budget_bytes`, only every k-th window in order of time is kept:
-    neighbouring windows share most of their time steps, and the theorem holds for fewer windows too.
+    If those of all windows exceed `budget_bytes`, only every k-th window in time is kept: neighbouring windows share
+    most of their time steps, and the theorem holds for fewer windows too.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class AbsoluteErrors(Metric):
         self.is_kept[channels, slots] = 1
 
     def intervals(self) -> Intervals:
-        """The intervals at every level that is saved."""
+        """The intervals at all saved levels."""
         num_channels, _, pred_len = self.errors.shape
         levels = kept_levels(num_channels, pred_len)
         bounds = torch.full((len(levels), num_channels, pred_len), math.inf)
@@ -142,9 +142,9 @@ class Coverage(Metric):
         self, intervals: Intervals, *, levels: Sequence[float] = REPORTED_LEVELS, device: torch.device | str = "cpu"
     ):
         of_level = {level: intervals.bounds[intervals.levels.index(level)] for level in levels}
-        # In a dictionary, so that `reduce` does not add them up.
+        # A dictionary, because `reduce` sums tensor attributes over ranks.
         self.bounds = {level: bounds.to(device) for level, bounds in of_level.items() if not bounds.isinf().any()}
-        # A row per level with the number of values inside, then one with the number of values.
+        # A row per level with the number of covered values, then one with the number of all values.
         shape = len(self.bounds) + 1, intervals.bounds.shape[1]
         self.counts = torch.zeros(shape, dtype=torch.float64, device=device)
 

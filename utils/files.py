@@ -1,4 +1,4 @@
-"""Files that a reader never sees half-written, and the lock file that keeps a second process out of a folder."""
+"""Atomic file writes, JSON files, and a lock file for a folder."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SECONDS_UNTIL_FREE = 60.0
 
 
 class CannotWrite(OSError):
-    """A file could not be written; what was in its place before is still there."""
+    """A file could not be written; the old one is unchanged."""
 
 
 class DamagedFile(OSError):
-    """A file is there but does not hold what it should."""
+    """A file exists but is not valid."""
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Puts `content` in place of `path` in one step; a CannotWrite says why not, and then the old file is kept.
+    """Write `content` to `path` atomically. Raises CannotWrite, and keeps the old file, if that fails.
 
-    The folder must exist: one that has been removed under a running program is not made again.
+    The folder must exist; one that was removed during a run is not created again.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
@@ -50,7 +50,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what killed writers left beside their places in `folder` (not below it)."""
+    """Remove partial files of interrupted writes from `folder` (not from its subfolders)."""
     for path in folder.glob(f".*{PART}"):
         path.unlink(missing_ok=True)
 
@@ -59,9 +59,9 @@ def remove_parts(folder: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` for the `with` block; works between processes and, on a shared disk, between machines.
 
-    The owner renews the file. Whoever finds it waits until it is renewed, then raises a BlockingIOError that names the
-    owner. The lock of a process that has died is free at once on its machine, on another one when it has not been
-    renewed for SECONDS_UNTIL_FREE.
+    The owner renews the file regularly. Another process that finds it renewed raises a BlockingIOError that names the
+    owner. The lock of a dead process is free at once on the same machine, and on others after SECONDS_UNTIL_FREE
+    without renewal.
     """
     lock = SoftFileLease(
         path,
@@ -97,12 +97,12 @@ def _modified(path: Path) -> int | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON; NaN and infinities are refused (ValueError), since JSON has none."""
+    """Write `value` as indented JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
     replace_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file; a DamagedFile names it when it is not JSON, a FileNotFoundError when it is missing."""
+    """Read a JSON file. Raises DamagedFile if it is not JSON, FileNotFoundError if it is missing."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -110,12 +110,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
-    """One JSON object a line, the whole file replaced at once; NaN and infinities are refused (ValueError)."""
+    """Write one JSON object per line, atomically. Raises ValueError for NaN and infinities."""
     replace_file(path, "".join(json.dumps(value, allow_nan=False) + "\n" for value in values).encode())
 
 
 def _remove_quietly(path: Path) -> None:
-    # Whatever prevents this too is the error that is already on its way.
+    # The error that is being raised already says why.
     try:
         path.unlink(missing_ok=True)
     except OSError:

@@ -33,7 +33,7 @@ def parse_flags(
     types: list[Any] = list(config_types)
     parser = FlagParser(types, allow_abbrev=False, exit_on_error=False, **parser_options)
     for field, kind in declared:
-        # The parser overwrites `str | None` by `str`, in the Field objects that derived dataclasses share.
+        # Undo what the parser does to the shared Field objects: it replaces `str | None` by `str`.
         field.type = kind
     try:
         *configs, unknown = parser.parse_args_into_dataclasses(
@@ -52,12 +52,11 @@ def flag_names(config_types: Sequence[type]) -> set[str]:
 
 
 def flag_roles(config_types: Iterable[type]) -> dict[str, str]:
-    """Flag -> role, for the flags of `config_types` that do not simply determine the result.
+    """Flag -> role, for the flags of `config_types` that have one: `HfArg(..., metadata={"role": "place"})`.
 
-    "place" flags say where or how fast a run happens: they are not part of the run id. "label" flags name a run,
-    "numerics" flags may change its last digits, and "cell" flags have a column of their own in every table: these three
-    are part of the run id. A flag with any role is not a variant of a model when runs are compared. The role is written
-    once, in the field's metadata: `HfArg(..., metadata={"role": "place"})`.
+    "place" flags only affect where or how fast a run computes, and are not part of the run id. The others are: "label"
+    flags name a run, "numerics" flags may change the last digits of its results, and "cell" flags have their own column
+    in every table. When runs are compared, only flags without a role make variants of a model.
     """
     declared = [field for config_type in config_types for field in fields(config_type)]
     return {field.name: field.metadata["role"] for field in declared if "role" in field.metadata}
@@ -79,7 +78,7 @@ def _reason(flag: str, known: set[str], belongs_to: Mapping[str, str]) -> str:
     name = flag.lstrip("-").replace("-", "_")
     if name in belongs_to:
         return f"{flag} belongs to {belongs_to[name]}"
-    from utils.foreign_flags import FOREIGN_FLAGS  # read only where a command is wrong
+    from utils.foreign_flags import FOREIGN_FLAGS  # needed only for errors
 
     if name in FOREIGN_FLAGS:
         instead = FOREIGN_FLAGS[name]

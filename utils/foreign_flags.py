@@ -1,4 +1,4 @@
-"""Flags of Time-Series-Library and of the published scripts that do not exist here, with what to use instead."""
+"""Flags of Time-Series-Library and the published scripts that do not exist here -> what to use instead."""
 
 FOREIGN_FLAGS = {
     "activation": "",

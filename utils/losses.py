@@ -1,4 +1,4 @@
-"""Training criteria by name. Each takes forecast and target in scaled units and returns their mean loss."""
+"""Training losses by name: the mean loss of forecast and target in scaled units."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The M4 competition's measures and its benchmark Naive2, as pure functions of one series in original units.
+"""Metrics of the M4 competition (SMAPE, MASE, OWA) and its benchmark Naive2, for series in original units.
 
-After the competition's R code (M4-methods, `Benchmarks and Evaluation.R`): Naive2 is the last value of the seasonally
-adjusted series times the seasonal indices, where a 90 % test of the autocorrelation finds the series seasonal.
+As in the competition's R code (M4-methods, `Benchmarks and Evaluation.R`): Naive2 is the last value of the seasonally
+adjusted series times the seasonal indices, if a 90 % test of the autocorrelation finds the series seasonal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def smape(
 
 
 def seasonal_naive_error(series: Float[ndarray, "time"], season_length: int) -> float:
-    """The denominator of MASE: mean absolute difference of values one season apart; 0 where no two are."""
+    """The denominator of MASE: mean absolute difference of values one season apart; 0 for shorter series."""
     differences = np.abs(series[season_length:] - series[:-season_length])
     return float(differences.mean()) if len(differences) else 0.0
 
@@ -33,12 +33,12 @@ def mase(forecast: Float[ndarray, "step"], target: Float[ndarray, "step"], *, na
 
 
 def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -> float:
-    """Overall weighted average: the mean of both errors (averaged over series), each relative to Naive2's."""
+    """Overall weighted average: the mean of SMAPE and MASE, each (averaged over series) relative to that of Naive2."""
     return 0.5 * (smape / naive2_smape + mase / naive2_mase)
 
 
 def naive2(series: Float[ndarray, "time"], *, horizon: int, season_length: int) -> Float[ndarray, "{horizon}"]:
-    """The last seasonally adjusted value, with the season put back on; the last value for a series without a season."""
+    """The last seasonally adjusted value times the seasonal indices; without a season, the last value."""
     if not is_seasonal(series, season_length):
         return np.full(horizon, series[-1], dtype=np.float64)
     indices = seasonal_indices(series, season_length)
@@ -47,9 +47,9 @@ def naive2(series: Float[ndarray, "time"], *, horizon: int, season_length: int) 
 
 
 def is_seasonal(series: Float[ndarray, "time"], season_length: int) -> bool:
-    """Whether the autocorrelation one season back exceeds its 90 % limit; never for fewer than three seasons."""
+    """Whether the autocorrelation at the season's lag exceeds its 90 % limit; False for fewer than three seasons."""
     length = len(series)
-    # R's acf stops at lag 10 log10(length): what lies beyond counts as not seasonal.
+    # R's acf stops at lag 10 log10(length), so a longer season counts as not seasonal.
     if season_length == 1 or length < 3 * season_length or season_length > 10 * np.log10(length):
         return False
     centred = series - series.mean()
@@ -64,7 +64,7 @@ def is_seasonal(series: Float[ndarray, "time"], season_length: int) -> bool:
 def seasonal_indices(series: Float[ndarray, "time"], season_length: int) -> Float[ndarray, "{season_length}"]:
     """Multiplicative indices of the classical decomposition, mean 1; index 0 belongs to the first value.
 
-    The trend is a centred moving average over a season; where it does not reach, the ends are left out.
+    The trend is a centred moving average over a season; the ends that it does not reach are ignored.
     """
     window = np.ones(season_length)
     if season_length % 2 == 0:

@@ -1,4 +1,4 @@
-"""What a person reads while a run goes and when it ends: progress, durations, tables."""
+"""Terminal output: progress bars, durations and text tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 60.0
 def progress_bar(
     items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True
 ) -> Iterator[Item]:
-    """Passes `items` on and shows how many of `total` are done: a bar on a terminal, a line a minute in a log file."""
+    """Iterate over `items` and show progress: a bar on a terminal, a line per minute in a log file."""
     if not shown:
         yield from items
     elif sys.stderr.isatty():
@@ -39,7 +39,7 @@ def _with_status_lines(items: Iterable[Item], *, total: int, label: str, start: 
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: '42 s', '3 min 20 s', '2 h 05 min'."""
+    """Format seconds: '42 s', '3 min 20 s', '2 h 05 min'."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts: the first column left-aligned, the others right-aligned."""
+    """Format a text table: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

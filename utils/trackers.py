@@ -56,7 +56,7 @@ class AccelerateTracking(Tracking):
             run.log({f"tables/{name}": _wandb_table(rows) for name, rows in tables.items() if rows})
             run.summary.update(_flatten(summary))
             if run.offline:
-                # A run that was resumed has several folders, which `wandb sync` joins by their id.
+                # A resumed run has several folders, which `wandb sync` joins by run id.
                 parts = Path(run.dir).parent.parent / f"offline-run-*-{run.id}"
                 logger.info("the wandb run was recorded offline; upload it with: wandb sync %s", parts)
         else:

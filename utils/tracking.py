@@ -1,4 +1,4 @@
-"""What a run tells a tracker; this one tells nobody (`utils/trackers.py` has those that do)."""
+"""Interface of the experiment trackers, and the one used without `--track`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Forecast a table of the user with the checkpoint of a finished run."""
+"""Forecast a user's table with the checkpoint of a finished run."""

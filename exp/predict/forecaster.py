@@ -1,4 +1,4 @@
-"""A fitted model out of its checkpoint, ready to forecast: with its scaler, its columns and its intervals."""
+"""A trained model with its scaler, columns and prediction intervals, ready to forecast a user's table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROWS_PER_BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class WindowForecasts:
-    """Forecasts in original units: `made_at` is the date of the last row read, `dates` those of the horizon."""
+    """Forecasts of some windows in original units; `made_at` is the last date of a look-back, `dates` its horizon."""
 
     made_at: pd.Index
     dates: list[pd.DatetimeIndex]
@@ -44,7 +44,7 @@ class WindowForecasts:
 
 
 class FittedForecaster:
-    """The model of a run folder with what turns its forecasts into numbers of the user's own table."""
+    """The trained model of a run folder, which forecasts tables in original units."""
 
     def __init__(self, checkpoint: Path, header: dict[str, Any], model: Forecaster, device: torch.device):
         self.checkpoint, self.header, self.device = checkpoint, header, device
@@ -56,20 +56,20 @@ class FittedForecaster:
 
     @property
     def target_columns(self) -> list[str]:
-        """The columns that are forecast: under `--features MS` the target alone."""
+        """The columns that are forecast; with `--features MS` only the target."""
         return self.series.target_columns
 
     @property
     def folder(self) -> RunFolder:
-        """The run folder that the checkpoint lies in."""
+        """The run folder of the checkpoint."""
         return RunFolder(self.checkpoint.parent.parent)
 
     def predict(self, frame: pd.DataFrame, *, interval: float | None = None, rolling: bool = False) -> pd.DataFrame:
-        """The `pred_len` rows that follow the last `seq_len` rows of `frame`, in original units.
+        """Forecast the `pred_len` rows after the last `seq_len` rows of `frame`, in original units.
 
-        Columns are found by name; dates are a column or the index (those with a zone are continued in UTC). `interval`
-        (0.9, for one) adds `<column>_lower` and `<column>_upper`; `rolling` forecasts from every window of `frame` and
-        says in `made_at` which row was the last that it read. ValueError says in one line what does not fit.
+        Columns are matched by name; dates are a column or the index (those with a time zone become UTC). `interval`
+        (such as 0.9) adds `<column>_lower` and `<column>_upper`. `rolling` forecasts from every window of `frame` and
+        adds `made_at`, the last date of each look-back. Raises ValueError for an invalid frame.
         """
         input_table = self.checked(
             input_table_of_frame(frame, self.columns, date_column=self.data.date_column), rolling=rolling
@@ -80,7 +80,7 @@ class FittedForecaster:
         return pd.concat(tables, ignore_index=True)
 
     def checked(self, input_table: InputTable, *, rolling: bool) -> InputTable:
-        """The rows that are read (all of them when rolling), found fit; notes on them are logged."""
+        """The last `seq_len` rows (all if rolling) after validation, which logs notes and raises ValueError."""
         read = last_rows(input_table, self.data.seq_len)
         read = input_table if rolling else read
         notes = [*read.notes, *check_input_table(read, self.columns, time_step=self.series.time_step)]
@@ -89,7 +89,7 @@ class FittedForecaster:
         return replace(read, notes=notes)
 
     def check_names(self, *, has_interval: bool, rolling: bool) -> None:
-        """ValueError where a column of the forecast would have the name of another."""
+        """Check that the columns of the forecast have distinct names. Raises ValueError."""
         names = ["date", *self.target_columns, *(["made_at"] if rolling else [])]
         if has_interval:
             names += [f"{name}_{bound}" for name in self.target_columns for bound in ("lower", "upper")]
@@ -98,14 +98,14 @@ class FittedForecaster:
             raise ValueError(f"the forecast would have two columns called {twice[0]}: train with it renamed")
 
     def half_width(self, level: float) -> Float[ndarray, "pred_len channel"]:
-        """Half the width of the interval of `level` in original units."""
+        """Half width of the prediction interval of `level`, in original units."""
         if not 0 < level < 1:
             raise ValueError(f"--interval must lie between 0 and 1, such as 0.9, got {level:g}")
         bounds = Intervals.load(self.checkpoint.with_name(self.folder.intervals.name)).at(level)
         return bounds.double().numpy().T * self.scaler.scale[self.target_channels]
 
     def forecasts(self, input_table: InputTable) -> Iterator[WindowForecasts]:
-        """Forecasts of every window of `input_table`, some windows at a time, oldest first."""
+        """Forecasts of every window of `input_table`, a few at a time, oldest first."""
         loader = self._loader(input_table)
         windows = loader.windows
         rows_per_window = len(windows) // windows.num_windows
@@ -127,7 +127,7 @@ class FittedForecaster:
     def table(
         self, part: WindowForecasts, half_width: Float[ndarray, "pred_len channel"] | None, *, rolling: bool
     ) -> pd.DataFrame:
-        """Forecasts as rows: `date` and the target columns; `made_at` in front when rolling."""
+        """Forecasts as a table: `date` and the target columns, and first `made_at` if rolling."""
         table: dict[str, Any] = {}
         if rolling:
             table["made_at"] = part.made_at.repeat(self.data.pred_len)
@@ -149,7 +149,7 @@ class FittedForecaster:
         return loader.windows.keep_targets(values.float())
 
     def _loader(self, input_table: InputTable) -> Loader:
-        """Windows over the rows and an unknown horizon after them, cut and scaled as in training."""
+        """Loader over the table, extended by NaN rows for the last horizon, with windows and scaling as in training."""
         time_step, pred_len = self.series.time_step, self.data.pred_len
         last_date: Any = input_table.dates[-1]
         dates = pd.DatetimeIndex(input_table.dates.append(continue_dates(last_date, time_step, pred_len)))
@@ -181,10 +181,10 @@ def load_forecaster(
     llm_model: str | None = None,
     llm_tokenizer: str | None = None,
 ) -> FittedForecaster:
-    """The forecaster of a run folder, or of a checkpoint file in one.
+    """Load the forecaster of a run folder, or of a checkpoint file in one.
 
-    The frozen LLM is loaded again by its name, or from `llm_model` and `llm_tokenizer` where it lies elsewhere now, and
-    must have the weights it had in training. Raises FileNotFoundError or ValueError in one line.
+    The frozen LLM is loaded by its name in training, or from `llm_model` and `llm_tokenizer` if it has moved, and must
+    have the same weights. Raises FileNotFoundError or ValueError.
     """
     path = checkpoint_file(Path(run))
     model, header = restore_model(path, llm_model=llm_model, llm_tokenizer=llm_tokenizer)

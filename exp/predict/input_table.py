@@ -1,4 +1,4 @@
-"""The table that a forecast continues: read from a file or data frame, and checked against the training series."""
+"""Input table of a forecast: read from a file or data frame, and validated."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ DATE_NAMES = ("date", "datetime", "timestamp", "time", "ts", "ds", "date_time")
 
 @dataclass(frozen=True, eq=False)
 class InputTable:
-    """Dates without time zone, and values in original units: columns in the order of training, empty cells as NaN.
+    """Dates without time zone, and values in original units: columns in the order of training, NaN for empty cells.
 
-    `source` is its name in messages, `notes` are remarks for the log.
+    `source` names the table in messages, `notes` are remarks for the log.
     """
 
     source: str
@@ -70,7 +70,7 @@ def last_rows(table: InputTable, num_rows: int) -> InputTable:
 
 
 def check_input_table(table: InputTable, columns: Sequence[str], *, time_step: str) -> list[str]:
-    """Check every row of `table`, and return notes on gaps in its dates.
+    """Validate `table`. Returns notes on gaps in its dates.
 
     Raises ValueError for an empty cell, dates out of order, or a time step other than that of training.
     """

@@ -1,4 +1,4 @@
-"""What a prediction writes: the table of forecasts, part by part, and the note on how far off they may be."""
+"""Output of a prediction: the table of forecasts, and the note on their uncertainty."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FLOAT_FORMAT = "%.10g"
 def write_tables(path: Path, tables: Iterator[pd.DataFrame]) -> int:
     """Write `tables` one below the other, as CSV or Parquet by the suffix of `path`. Returns the number of rows.
 
-    They are written as they come, so that a rolling forecast of a long file is never in memory as a whole.
+    Tables are written one by one, so that a long rolling forecast need not fit into memory.
     """
     return _write_parquet(path, tables) if path.suffix.lower() == ".parquet" else _write_csv(path, tables)
 
 
 def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remarks: Sequence[str]) -> str:
-    """Text on the error to expect: test errors per column in original units, interval coverage, and `remarks`."""
+    """Text on the expected error: test errors per column in original units, interval coverage, and `remarks`."""
     header, folder = forecaster.header, forecaster.folder
     lines = [f"forecast of {header['model']}, run {header['run_id']}"]
     if header["labels"]:

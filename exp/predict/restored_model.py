@@ -1,4 +1,4 @@
-"""Rebuild a trained model from its checkpoint, and check that it has the LLM of training."""
+"""Restore a trained model from its checkpoint, and check that the LLM is that of training."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None])
         dtype=dtype_of(header["precision"], on_cpu=not torch.accelerator.is_available()),
     )
     with torch.random.fork_rng(devices=[]):
-        # Weights that are random and frozen are not in the checkpoint: the seed of training draws them again.
+        # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])
         model = kind.build(kind.Config(**{**header["model_config"], **moved}), shape)
     found, trained = (

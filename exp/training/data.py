@@ -16,7 +16,7 @@ DEV_RUN_STEPS = 2
 def split_loader(
     runtime: Runtime, model: Forecaster, series: WindowSource, split: Split, *, settings: Settings
 ) -> Loader:
-    """The split of `series` cut as `model` reads it; its batches bring all inputs of `model`."""
+    """The loader of a split of `series`, with rows and inputs as `model` needs them."""
     train = settings.train
     windows, loader = data_provider(
         series,

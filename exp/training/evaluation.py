@@ -1,4 +1,4 @@
-"""Evaluation: a model's forecasts of a whole split, every window once, measured by metrics."""
+"""Evaluation of a model on every window of a split."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NAIVE = ("LastValue", "SeasonalNaive")
 def measure(
     runtime: Runtime, model: Forecaster, loader: Loader, *, label: str, more: Sequence[Metric] = ()
 ) -> MetricSet:
-    """`more` and every metric of `METRICS` over the whole split; the same on every rank."""
+    """Evaluate all `METRICS`, and `more`, on a whole split; the same result on all ranks."""
     metrics = MetricSet([*more, *(metric_of(kind, loader, runtime) for kind in METRICS)])
     return evaluate(runtime, model, loader, metrics, label=label)
 
 
 def metric_of(kind: Callable[..., MetricKind], loader: Loader, runtime: Runtime) -> MetricKind:
-    """A new metric of the size of a split."""
+    """A new metric for the windows and channels of `loader`."""
     windows = loader.windows
     return kind(
         num_windows=windows.num_windows,
@@ -42,7 +42,7 @@ def metric_of(kind: Callable[..., MetricKind], loader: Loader, runtime: Runtime)
 
 @torch.no_grad()
 def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: MetricKind, *, label: str) -> MetricKind:
-    """Update `metric` with the forecasts of the whole split, in eval mode; returns it, combined over all ranks."""
+    """Evaluate `metric` on a whole split, in eval mode. Returns it, reduced over all ranks."""
     model.eval()
     for batch in progress_bar(loader, total=len(loader), label=label, shown=runtime.is_main):
         values = forecast_batch(runtime, model, loader.windows, batch)
@@ -63,7 +63,7 @@ def forecast_batch(
 
 
 def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row channel"], Int[Tensor, "row channel"]]:
-    """Number of the window, and of the channel among the evaluated ones, of each series of a batch."""
+    """Window number, and position among the evaluated channels, of each series in a batch."""
     device, num_targets = batch.target.device, len(windows.target_channels)
     rows = batch.rows.to(device)
     if not windows.channel_independent:
@@ -76,7 +76,7 @@ def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row ch
 
 
 def naive_values(runtime: Runtime, loader: Loader, spec: ForecastSpec) -> dict[str, dict[str, float]]:
-    """The metrics' values of the forecasts that need no training, for comparison; scaled units."""
+    """Errors of the naive forecasts on a split, for comparison, in scaled units."""
     values = {}
     for name in NAIVE:
         model = model_class(name).build(model_class(name).Config(), spec)

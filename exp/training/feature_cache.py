@@ -1,4 +1,4 @@
-"""Features of rows that are constant while a model trains, computed once and kept."""
+"""Cache of a model's features that stay constant during training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from models.base import Forecaster
 
 
 class FeatureCache:
-    """Called with a batch: its inputs, or in their place the model's cached features while those are constant.
+    """Replaces the inputs of a batch by the model's cached features, while those are constant.
 
-    Features are kept per row, within a memory budget; rows beyond it are computed again each time. Rows with equal
-    inputs (equal prompts) share one computation.
+    Features are cached per row within a memory budget; rows beyond it are recomputed. Rows with equal inputs (equal
+    prompts) are computed once.
     """
 
     def __init__(self, model: Forecaster, *, num_rows: int, memory: MemoryBudget):
@@ -38,7 +38,7 @@ class FeatureCache:
         return {name: value.to(batch.look_back.device, non_blocking=True) for name, value in features.items()}
 
     def _features(self, batch: Batch, missing: Tensor) -> dict[str, Tensor]:
-        """Features of the batch's rows `missing`: each different one is computed once, or taken from an equal row."""
+        """Features of the rows `missing` of a batch; equal inputs are computed once, or copied from a cached row."""
         chosen = torch.isin(batch.rows, missing)
         inputs = {name: value[chosen.to(value.device)] for name, value in batch.inputs.items()}
         digests = _digests(inputs)
@@ -66,7 +66,7 @@ class FeatureCache:
 
 
 def _digests(inputs: dict[str, Tensor]) -> list[bytes]:
-    """One digest per row, the same for equal inputs however wide the batch had padded them."""
+    """A digest of the inputs of each row, independent of their padding."""
     columns = [value.cpu().contiguous().numpy() for _, value in sorted(inputs.items())]
     return [
         hashlib.blake2b(b"|".join(column[row].tobytes().rstrip(b"\0") for column in columns), digest_size=16).digest()

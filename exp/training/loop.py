@@ -1,4 +1,4 @@
-"""The training loop: per epoch train, validate, schedule, checkpoint, stop early? It can resume from any checkpoint."""
+"""Training loop with validation, schedule, checkpoints, early stopping and resume."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from utils.terminal import duration, progress_bar
 from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)
-# Reading a loss makes a GPU wait, and asking other ranks makes all wait: there, both are done once in so many steps.
+# Reading a loss makes a GPU wait, and asking other ranks makes all wait: on a GPU, do both only every so many steps.
 STEPS_BETWEEN_CHECKS_ON_GPU = 16
 
 
 class Interrupted(Exception):
-    """Training stopped on request; everything up to the last step is saved."""
+    """Training was stopped by a signal, after saving a checkpoint."""
 
 
 class TrainingLoop:
     """Trains `model` on the batches of `loader`.
 
-    `validate` returns the validation errors after an epoch; the one called `monitor` decides which epoch is the best.
-    `self.state` is all that a checkpoint holds; its `progress` counts epochs and steps.
+    `validate` returns the validation errors after an epoch; the error `monitor` determines the best epoch.
+    `self.state` is the state that checkpoints save.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TrainingLoop:
         self.guard = LossGuard(self.steps_between_checks)
         self.wrapped = runtime.wrap(model)
         groups = [group for group in model.parameter_groups(config.learning_rate) if group["params"]]
-        # A model without parameters has one epoch, which is only a validation, and an optimizer over nothing.
+        # A model without parameters has one epoch with validation only, and a dummy optimizer.
         self.has_parameters = bool(groups)
         self.num_epochs = config.train_epochs if groups else 1
         nothing = {"params": [torch.zeros(0)], "lr": config.learning_rate, "scheduled": True}
@@ -87,14 +87,14 @@ class TrainingLoop:
 
     @property
     def progress(self) -> Progress:
-        """Epochs and steps done, and what was recorded of them."""
+        """Epochs and steps done so far, and their history."""
         return self.state.progress
 
     def fit(self) -> Progress:
-        """Trains to the end, resuming from the last checkpoint if there is one; then loads the best weights.
+        """Train, resuming from the last checkpoint if there is one, then load the best weights.
 
         Raises Interrupted after Ctrl-C, FloatingPointError for losses, errors or weights that are not finite, and
-        OSError when a file cannot be written or is damaged.
+        OSError if a file is damaged or cannot be written.
         """
         if self.runtime.any_process(self.folder.last.exists()):
             self._resume()
@@ -111,7 +111,7 @@ class TrainingLoop:
         return self.progress
 
     def summary(self) -> dict[str, Any]:
-        """What metrics.json says of the training."""
+        """The training entries of metrics.json."""
         progress, best = self.progress, self.state.stopping.best_epoch
         return {
             "validation": {**progress.history[best - 1]["validation"], "best_epoch": best},
@@ -154,7 +154,7 @@ class TrainingLoop:
         self._update_progress(sums, began)
 
     def _update_progress(self, sums: dict[str, Tensor], began: float) -> float:
-        """Adds the seconds since `began` and the loss sums to the progress; returns the time now."""
+        """Add the seconds since `began` and the loss sums to the progress. Returns the current time."""
         self.guard.check()
         now = time.perf_counter()
         self.progress.seconds += now - began
@@ -171,11 +171,11 @@ class TrainingLoop:
         return self.runtime.any_process(stop.requested)
 
     def _finish_epoch(self, began: float) -> None:
-        """Validates, records the epoch and saves; `began` is when the epoch began."""
+        """Validate, step the schedule, record the epoch and save a checkpoint; `began` is the start of the epoch."""
         progress, state = self.progress, self.state
         train, rate = self._mean_losses(), self._learning_rate()
         self.runtime.share_buffers(self.model)
-        # A model that draws random numbers in evaluation too draws the same ones after any resume.
+        # A model that draws random numbers in evaluation must draw the same ones after a resume.
         self.runtime.seed_step(progress.epoch, len(self.loader))
         errors = self.validate()
         if not math.isfinite(errors[self.monitor]):
@@ -188,7 +188,7 @@ class TrainingLoop:
         improved = state.stopping.update(errors[self.monitor], epoch=progress.epoch + 1)
         record = {"epoch": progress.epoch + 1, "train": train, "validation": errors, "learning_rate": rate}
         progress.finish_epoch(record)
-        # The tracker comes first: after a resume it recognises by its step what it is told again.
+        # Log before saving: if interrupted in between, the resumed run logs this step again, and trackers ignore it.
         self.tracking.log(_curves(record, progress), step=progress.total_steps)
         state.save(self.folder.last, self.runtime, self.header)
         self.runtime.on_main(self._write_epoch)
@@ -203,7 +203,7 @@ class TrainingLoop:
             )  # fmt: skip
 
     def _write_epoch(self) -> None:
-        """Writes best.safetensors and history after last.safetensors; resume repeats this if interrupted."""
+        """Write best.safetensors and history after last.safetensors; resume repeats this if interrupted."""
         if self.state.best_is_now:
             validation = self.progress.history[-1]["validation"]
             header = {**self.header, "epoch": self.progress.epoch, "validation": validation}
@@ -217,7 +217,7 @@ class TrainingLoop:
         logger.info("resuming after epoch %d, step %d", self.progress.epoch, self.progress.step)
 
     def _mean_losses(self) -> dict[str, float]:
-        """Mean of each loss over the rows of the epoch, all ranks together."""
+        """Mean of each loss over the rows of the epoch on all ranks."""
         names = sorted(self.progress.sums)
         sums = [self.progress.sums[name] for name in names] + [float(self.progress.rows)]
         total = self.runtime.sum_over_processes(torch.tensor(sums, dtype=torch.float64, device=self.runtime.device))
@@ -231,7 +231,7 @@ class TrainingLoop:
 
 
 def _curves(record: dict[str, Any], progress: Progress) -> dict[str, float]:
-    """The numbers of an epoch under names that a tracker groups by their first part."""
+    """The values of an epoch for the tracker, named section/name."""
     return {
         **{f"epoch_train/{name}": value for name, value in record["train"].items()},
         **{f"validation/{name}": value for name, value in record["validation"].items()},

@@ -1,4 +1,4 @@
-"""Memory of this process: on a CPU its resident size, on a GPU what torch holds there."""
+"""Memory use of this process: on a CPU its resident size, on a GPU what torch has allocated."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ RESET_PEAK = "5"
 
 
 def held_bytes(device: torch.device) -> int:
-    """What is held now."""
+    """Current memory use."""
     gc.collect()
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _resident_bytes("VmRSS")
 
 
 def recent_peak_bytes(device: torch.device) -> int:
-    """The most that was held since `reset_peak` (outside Linux, on a CPU, since the process began)."""
+    """Peak memory use since `reset_peak` (on a CPU outside Linux, since the start of the process)."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident_bytes("VmHWM")
 
 
 def reset_peak(device: torch.device) -> None:
-    """Lets `recent_peak_bytes` count from now on: building a model takes more for a moment than holding it."""
+    """Reset the peak of `recent_peak_bytes`, to leave out the higher peak of building a model."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
@@ -33,7 +33,7 @@ def reset_peak(device: torch.device) -> None:
 
 
 def _resident_bytes(name: str) -> int:
-    """A size that Linux reports of this process; elsewhere the largest size so far."""
+    """The entry `name` of /proc/self/status on Linux; elsewhere the peak size so far."""
     if not STATUS.exists():
         return peak_memory_bytes(torch.device("cpu"))["host"]
     lines = (line.split() for line in STATUS.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Requests to stop, and what the ranks of a run tell each other beside tensors."""
+"""Stop requests by signal, and messages and errors between ranks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from accelerate import PartialState
 from torch import Tensor, distributed
 
 LOST = "another process of this run has ended, so this one cannot go on: its message says why"
-# One Ctrl-C reaches a process twice when a launcher passes it on as well.
+# A launcher forwards Ctrl-C, so that one reaches a process twice.
 SECONDS_OF_ONE_REQUEST = 1.0
 
 
 class StopRequest:
-    """Within the `with` block the first signal only sets `requested`; a later second one interrupts at once."""
+    """In the `with` block the first SIGINT or SIGTERM sets `requested`; a later one interrupts at once."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -47,16 +47,16 @@ class StopRequest:
 
 
 class StoppedElsewhere(Exception):
-    """Another process of this run has failed and says itself why: nothing more is to be said here."""
+    """Another rank has failed and reports the error itself."""
 
 
 def is_rank_zero() -> bool:
-    """Whether this process prints what concerns all of them: the first of a launcher's, or the only one."""
+    """Whether this process is rank 0, which prints for all ranks."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def messages_of_all(message: str) -> list[str]:
-    """The different messages that the processes have to tell, without empty ones; the same list in every process."""
+    """The distinct non-empty messages of all ranks; the same list on every rank."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [message] if message else []
     device = PartialState().device
@@ -74,7 +74,7 @@ def messages_of_all(message: str) -> list[str]:
 
 
 def lost_process(error: BaseException) -> str | None:
-    """One line when `error` says that another process of this run is gone; None for any other error."""
+    """A message if `error` means that another rank has died, else None."""
     if not isinstance(error, RuntimeError) or not (distributed.is_available() and distributed.is_initialized()):
         return None
     text = str(error).lower()
@@ -83,7 +83,7 @@ def lost_process(error: BaseException) -> str | None:
 
 
 def close_processes() -> None:
-    """Ends the connection between the processes of a run that has ended well."""
+    """Destroy the process group at the end of a successful run."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""What a finished run leaves besides its metrics: sample forecasts, plots, diagnostics, tables for a tracker."""
+"""Records of a finished run besides its metrics: sample forecasts, plots, diagnostics, tables for a tracker."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ NUM_DIAGNOSED_ROWS = 256
 def save_forecasts(
     folder: RunFolder, runtime: Runtime, model: Forecaster, loader: Loader, series: SeriesInfo
 ) -> dict[str, Any]:
-    """Forecast a few windows, evenly spread over the split, and write them in original units.
+    """Forecast a few windows, evenly spread over the split, and save them in original units.
 
-    Returns what was written and, as `interval`, level and half widths [channel, pred_len] of the prediction interval
-    around them, or None if the run has none (zero-shot).
+    Returns the saved values and, as `interval`, level and half widths [channel, pred_len] of a prediction interval, or
+    None if the run has none (zero-shot).
     """
     windows = loader.windows
     chosen = np.unique(np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int)).tolist()
@@ -123,7 +123,7 @@ def tables_of(samples: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Row
 
 
 def tracker_summary(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The metrics for a tracker: the errors of the only test stand under "test", those of several by data set below."""
+    """The metrics for a tracker: under "test" the errors of the only test set, or those of several by name."""
     tests = metrics["tests"]
     shown = next(iter(tests.values())) if len(tests) == 1 else tests
     return {"test": shown, **{name: value for name, value in metrics.items() if name != "tests"}}

@@ -1,4 +1,4 @@
-"""Device, seed, precision and processes of a run: where it computes."""
+"""Device, seeds, precision and ranks of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Runtime:
-    """Where a run computes: accelerate's device, precision and processes, and the random numbers of each step."""
+    """Device, precision and ranks of a run, through accelerate, and the seed of each step."""
 
     def __init__(self, train: TrainConfig, track: TrackConfig):
         self.seed = train.seed
@@ -36,18 +36,18 @@ class Runtime:
         self.compile = train.compile
         self.row_memory = MemoryBudget(train.row_memory_mb * 2**20)
         if train.deterministic:
-            # cuBLAS reads it when it is first used; without it torch refuses matrix products on a GPU.
+            # Deterministic matrix products on a GPU need this before cuBLAS is first used.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         on_cpu = train.device == "cpu" or not torch.accelerator.is_available()
         self.dtype = dtype_of(train.precision, on_cpu=on_cpu)
         self.accelerator = Accelerator(
-            # Where there is no GPU a launcher's processes find each other only when accelerate is told so.
+            # Without a GPU, ranks find each other only if accelerate is told to use the CPU.
             cpu=on_cpu,
             mixed_precision="bf16" if self.dtype == torch.bfloat16 else "no",
             log_with=track.track if track.track != "none" else None,
             project_dir=train.output_dir if track.track != "none" else None,
-            # A model may freeze a part of itself during training, or leave one out of its loss. Buffers that change
-            # in training (running statistics) are the first process's in all of them.
+            # A model may freeze parts during training, or leave them out of its loss. Buffers (running statistics)
+            # are those of rank 0 on all ranks.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=True)],
         )
         self.device = self.accelerator.device
@@ -56,18 +56,18 @@ class Runtime:
         self.is_main = self.accelerator.is_main_process
 
     def seed_everything(self) -> None:
-        """The same weights in every process and on every run with this seed."""
+        """Seed all random generators, for the same initial weights on all ranks."""
         set_seed(self.seed)
         torch.use_deterministic_algorithms(self.deterministic)
         torch.backends.cudnn.benchmark = False
 
     def seed_step(self, epoch: int, step: int) -> None:
-        """Random numbers of a step follow from seed, epoch, step and process alone, so a resumed run draws the same."""
+        """Seed a step from seed, epoch, step and rank alone, so that a resumed run draws the same random numbers."""
         text = f"{self.seed}/{epoch}/{step}/{self.process_index}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
 
     def wrap(self, model: Forecaster) -> nn.Module:
-        """`model` on the device, under this run's precision, and spread over its processes for training."""
+        """Move `model` to the device, and wrap it for precision and distributed training."""
         model.to(self.device)
         if self.compile:
             model.compile(dynamic=True)
@@ -75,41 +75,41 @@ class Runtime:
         return self.accelerator.prepare_model(model, evaluation_mode=not trainable)
 
     def autocast(self) -> Any:
-        """The precision of this run, for forward passes outside training."""
+        """Autocast context of this run, for forward passes outside training."""
         return self.accelerator.autocast()
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of `loss`, averaged over processes."""
+        """Backward pass; gradients are averaged over ranks."""
         self.accelerator.backward(loss)
 
     def sum_over_processes(self, value: Tensor) -> Tensor:
-        """The sum of `value` over all processes, in every process."""
+        """The sum of `value` over all ranks."""
         return value if self.num_processes == 1 else self.accelerator.reduce(value, "sum")  # pyright: ignore
 
     def any_process(self, condition: bool) -> bool:
-        """Whether `condition` holds in any process; every process learns the same answer."""
+        """Whether `condition` holds on any rank; the same answer on all ranks."""
         if self.num_processes == 1:
             return condition
         return bool(self.sum_over_processes(torch.tensor(float(condition), device=self.device)).item())
 
     def counts_of_processes(self, own: Mapping[str, float]) -> list[dict[str, float]]:
-        """What `own` is in each process, in their order; the names must be the same in all."""
+        """Gather `own` from each rank, in rank order; the names must be the same on all ranks."""
         names = sorted(own)
         table = torch.zeros(self.num_processes, len(names), dtype=torch.float64, device=self.device)
         table[self.process_index] = torch.tensor([own[name] for name in names], dtype=torch.float64)
         return [dict(zip(names, row, strict=True)) for row in self.sum_over_processes(table).tolist()]
 
     def share_buffers(self, model: Forecaster) -> None:
-        """Gives every process the first one's running statistics, so that all evaluate the same model."""
+        """Broadcast the buffers (running statistics) of rank 0, so that all ranks evaluate the same model."""
         if self.num_processes > 1:
             for buffer in model.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
     def run_on_all_ranks(self, action: Callable[[], object]) -> None:
-        """Runs `action` in every process; where it fails in any, all of them stop.
+        """Run `action` on all ranks; if it fails on any, all raise.
 
-        A process whose own action failed raises that error, unless the main process has one to raise; the others
-        raise StoppedElsewhere.
+        If rank 0 fails, only rank 0 raises its error; otherwise each failing rank raises its own. The other ranks raise
+        StoppedElsewhere.
         """
         error = None
         try:
@@ -121,15 +121,15 @@ class Runtime:
             raise error if error is not None and (self.is_main or not main_fails) else StoppedElsewhere
 
     def on_main(self, action: Callable[[], object]) -> None:
-        """Runs `action` in the main process while the others wait; where it fails, all stop (`run_on_all_ranks`)."""
+        """Run `action` on rank 0 while the others wait; if it fails, all ranks raise (see `run_on_all_ranks`)."""
         self.run_on_all_ranks(action if self.is_main else lambda: None)
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait for all ranks."""
         self.accelerator.wait_for_everyone()
 
     def describe(self) -> dict[str, Any]:
-        """What metrics.json says of the machine."""
+        """Device, precision and number of ranks, for metrics.json."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         return {
             "device": self.device.type,
@@ -140,7 +140,7 @@ class Runtime:
 
 
 def dtype_of(precision: str, *, on_cpu: bool) -> torch.dtype:
-    """The dtype of the large matrix products; float32, with a line in the log, for bf16 on a CPU that has none."""
+    """The dtype of matrix products; bf16 falls back to float32, with a log line, on a CPU without bfloat16."""
     if precision == "bf16" and on_cpu and not cpu_multiplies_bfloat16():
         logger.info("--precision bf16: this CPU has no bfloat16 products, so it computes in float32 and is no faster")
         return torch.float32
@@ -149,9 +149,9 @@ def dtype_of(precision: str, *, on_cpu: bool) -> torch.dtype:
 
 @functools.cache
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether oneDNN has a bfloat16 product for this CPU. Without one torch loops, a hundred times slower than float32.
+    """Whether oneDNN has a bfloat16 matrix product for this CPU; torch's own is 100 times slower than float32.
 
-    torch has no public question for it, so a product of two elements is tried. Nothing else calls this operator.
+    torch has no public API for this, so try a tiny product.
     """
     probe = torch.zeros(2, 2, dtype=torch.bfloat16)
     try:
@@ -162,7 +162,7 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def cpu_name() -> str:
-    """The processor's name as the system tells it."""
+    """Name of the CPU and its number of threads."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -172,7 +172,7 @@ def cpu_name() -> str:
 
 
 def peak_memory_bytes(device: torch.device) -> dict[str, int]:
-    """Largest resident size of the process so far, and largest memory that torch held on its GPU (0 on a CPU)."""
+    """Peak resident size of the process so far, and peak memory that torch allocated on its GPU (0 on a CPU)."""
     unit = 1 if sys.platform == "darwin" else 1024
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {"host": host, "device": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0}

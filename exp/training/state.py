@@ -1,4 +1,4 @@
-"""The state of a training: all that a checkpoint saves and resume restores."""
+"""Training state: everything that a checkpoint saves and resume restores."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ROWS = "number of rows"
 
 @dataclass
 class Progress:
-    """Epochs done, steps done in the current one, and what was recorded.
+    """Epochs done, steps done in the current epoch, and the history of both.
 
-    `sums` (of each loss over rows) and `rows` are those of the current epoch on this rank; `total_steps`, `total_rows`
-    and `seconds` count training from its beginning over all ranks.
+    `sums` (of each loss over rows) and `rows` belong to the current epoch on this rank; `total_steps`, `total_rows` and
+    `seconds` to the whole training on all ranks.
     """
 
     epoch: int = 0
@@ -47,20 +47,20 @@ class Progress:
 
     @property
     def rows_per_second(self) -> float:
-        """Training speed of the last finished epoch."""
+        """Training speed in the last finished epoch."""
         before = self.timing[-2] if len(self.timing) > 1 else {"rows": 0, "seconds": 0.0}
         last = self.timing[-1]
         return (last["rows"] - before["rows"]) / max(last["seconds"] - before["seconds"], 1e-9)
 
     def count_step(self, num_rows: int, num_global_rows: int) -> None:
-        """Counts a training step and its rows, on this rank and on all ranks."""
+        """Count a training step with its rows on this rank and on all ranks."""
         self.step += 1
         self.total_steps += 1
         self.rows += num_rows
         self.total_rows += num_global_rows
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
-        """Moves on to the next epoch, keeping the losses and errors of this one (`record`)."""
+        """Start the next epoch, after adding `record` (losses and errors of this one) to the history."""
         self.epoch += 1
         self.history.append(record)
         self.timing.append({"epoch": self.epoch, "seconds": self.seconds, "rows": self.total_rows})
@@ -69,7 +69,7 @@ class Progress:
 
 @dataclass
 class TrainingState:
-    """All that changes during training. Random generators are not in it: each step seeds its own from its number."""
+    """Everything that changes during training; random generators do not belong to it, since each step is seeded."""
 
     model: Forecaster
     optimizer: torch.optim.Optimizer
@@ -79,7 +79,7 @@ class TrainingState:
 
     @property
     def is_between_epochs(self) -> bool:
-        """Whether no epoch is half done."""
+        """Whether training is between two epochs."""
         return self.progress.step == 0
 
     @property
@@ -88,7 +88,7 @@ class TrainingState:
         return self.is_between_epochs and self.progress.epoch > 0 and self.stopping.best_epoch == self.progress.epoch
 
     def save(self, path: Path, runtime: Runtime, header: dict[str, Any]) -> None:
-        """Write a checkpoint on rank 0. Raises FloatingPointError, and writes nothing, if a weight is not finite."""
+        """Write a checkpoint on rank 0. Raises FloatingPointError before writing if a weight is not finite."""
         own = runtime.counts_of_processes({**self.progress.sums, ROWS: self.progress.rows})
         runtime.share_buffers(self.model)
         runtime.on_main(lambda: self._write(path, header, own))
@@ -132,7 +132,7 @@ def load_weights(path: Path, model: Forecaster) -> dict[str, Any]:
 
 
 def _check_finite(tensors: dict[str, Tensor]) -> None:
-    """Refuses to save weights that are not finite (FloatingPointError)."""
+    """Raise FloatingPointError if a weight is not finite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise FloatingPointError(

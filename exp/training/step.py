@@ -1,4 +1,4 @@
-"""One training step, and the check that its losses are finite."""
+"""A training step, and the check for losses that are not finite."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ADVICE = (
 
 @dataclass
 class TrainingStep:
-    """Forward pass, losses, backward pass and update of the weights on one batch.
+    """Forward pass, losses, backward pass and optimizer step on one batch.
 
-    `forward` calls the model as it is wrapped for precision and ranks. `keep_targets` picks the evaluated channels of a
-    forecast. The criterion `loss_name` (of `utils.losses`) and the model's auxiliary losses are added with weight 1.
+    `forward` is the model wrapped for precision and ranks; `keep_targets` selects the evaluated channels of a forecast.
+    The total loss is the sum of `loss_name` (of `utils.losses`) and the model's auxiliary losses.
     """
 
     model: Forecaster
@@ -41,10 +41,10 @@ class TrainingStep:
     num_processes: int = 1
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Trains on `batch`; returns each loss by its name and their sum as `loss`, detached."""
+        """Train on `batch`. Returns each loss by name and their sum as `loss`, detached."""
         losses = self._losses(batch)
         total = torch.stack([value.float() for value in losses.values()]).sum()
-        # Ranks may hold unequal shares of the last global batch: each row must weigh the same in the mean gradient.
+        # Ranks may have unequal shares of the last global batch: each row must have the same weight in the gradient.
         weight = len(batch.rows) * self.num_processes / batch.num_global_rows
         self.optimizer.zero_grad()
         self.backward(total * weight if weight != 1 else total)
@@ -70,22 +70,22 @@ class _Unchecked(NamedTuple):
 
 @dataclass
 class LossGuard:
-    """Raises FloatingPointError for a loss that is not finite, with the step, rows and learning rate that led to it.
+    """Raises FloatingPointError for a loss that is not finite, naming the step, rows and learning rate.
 
-    Losses are read `steps_at_once` steps at a time: reading them makes a GPU wait.
+    Losses are checked every `steps_at_once` steps, because reading them synchronizes a GPU.
     """
 
     steps_at_once: int
     unchecked: list[_Unchecked] = field(default_factory=list)
 
     def watch(self, losses: dict[str, Tensor], *, epoch: int, step: int, rows: Tensor, learning_rate: float) -> None:
-        """Takes in the losses of a step (`epoch` and `step` from 1)."""
+        """Add the losses of a step (`epoch` and `step` count from 1)."""
         self.unchecked.append(_Unchecked(epoch, step, rows, learning_rate, losses))
         if len(self.unchecked) >= self.steps_at_once:
             self.check()
 
     def check(self) -> None:
-        """Checks all steps that were taken in and not checked yet."""
+        """Check all steps added since the last check."""
         unchecked, self.unchecked = self.unchecked, []
         for step in unchecked:
             broken = [name for name, value in step.losses.items() if not math.isfinite(value.item())]
