@@ -52,11 +52,6 @@ class RowStore:
         """Whether this row is in the store."""
         return bool(self._is_kept[row])
 
-    @property
-    def num_kept(self) -> int:
-        """Number of rows in the store."""
-        return int(self._is_kept.sum())
-
     def get(self, rows: Int64[Tensor, "row"], compute: Compute) -> dict[str, Tensor]:
         """The tensors of these rows, in their order; `compute` is called with the rows that are not in the store."""
         with self._lock:

@@ -106,7 +106,7 @@ class CALF(Forecaster):
     ):
         super().__init__()
         self.config, self.spec, self.backbone_fingerprint = config, spec, backbone.fingerprint
-        self.vocabulary_size, self.width = len(backbone.word_table()), backbone.width
+        self.width = backbone.width
         self.num_positions = backbone.num_positions
         self._check_channels(spec.num_channels)
         if config.output_loss == "mase" and spec.season_length >= spec.seq_len:
@@ -215,11 +215,6 @@ class CALF(Forecaster):
         """Parameters of the temporal branch, its way in and the head."""
         read = [self.match.linear, self.match.encoder, self.temporal, self.head]
         return sum(p.numel() for module in read for p in module.parameters())
-
-    def published_parameters(self) -> int:
-        """Parameters in the published layout: both branches hold all their weights and an unread word table."""
-        held = sum(p.numel() for _, p in self.named_parameters(remove_duplicate=False))
-        return held + (1 + (self.textual is not None)) * self.vocabulary_size * self.width
 
     def fingerprint(self) -> dict[str, Any]:
         """The LLM whose frozen weights a checkpoint of this model needs."""
