@@ -1,1 +1,1 @@
-"""Speed and memory, measured as ratios in one run on the same work."""
+"""Speed and memory benchmarks; ratios are measured within one run on the same work."""

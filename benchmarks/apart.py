@@ -1,4 +1,4 @@
-"""Runs one way of a benchmark in a process of its own, where neither memory nor precision of another is in the way."""
+"""Run one variant of a benchmark in its own process, so that memory and precision settings do not interfere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def run_apart(module: str, arguments: Sequence[str], way: str) -> dict[str, Any]:
-    """The JSON that `python -m MODULE ... --only WAY` prints last; RuntimeError with its last words if it fails."""
+    """Run `python -m MODULE ... --only WAY` and parse the JSON in its last line; RuntimeError if it fails."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments, "--only", way], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The models of the benchmarks with real batches: each way to do a training step or an inference batch."""
+"""Benchmark cases: each variant ("way") of a model's training step or inference batch, on real batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from models.calf import CALF, CALFConfig
 NUM_BATCHES = 4
 SEED = 2021
 ROUNDED_DIGITS = 2
-# What BALM's ways set apart from their precision.
+# Settings of BALM by way; precision is set by the way itself.
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {"compat_official": True},
     "plain_without_dropout": {"compat_official": True},
@@ -43,11 +43,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class CaseConfig:
-    """Which model does which work."""
+    """Model, data and sizes of a benchmark."""
 
-    model: Literal["BALM", "CALF"] = HfArg(default="BALM", help="The model to time")
-    data: str = HfArg(default="demo", help="Data set whose training rows are read")
-    root_path: str = HfArg(default="dataset", help="Folder under which the data files lie")
+    model: Literal["BALM", "CALF"] = HfArg(default="BALM", help="Model to measure")
+    data: str = HfArg(default="demo", help="Data set whose training split is used")
+    root_path: str = HfArg(default="dataset", help="Folder of the data files")
     seq_len: int = HfArg(default=512, help="Look-back window, in time steps")
     pred_len: int = HfArg(default=96, help="Horizon, in time steps")
     batch_size: int = HfArg(default=24, help="Rows per step (windows for CALF)")
@@ -55,18 +55,18 @@ class CaseConfig:
     llm_width: int = HfArg(default=768, help="Width of the random GPT-2")
     llm_heads: int = HfArg(default=12, help="Attention heads of the random GPT-2")
     llm_tokenizer: str | None = HfArg(
-        default=None, help="Directory with GPT-2's vocab.json and merges.txt; default: one made by rule"
+        default=None, help="Directory with GPT-2's vocab.json and merges.txt; default: the built-in tokenizer"
     )
-    device: Literal["cpu", "cuda"] = HfArg(default="cpu", help="Where to compute")
+    device: Literal["cpu", "cuda"] = HfArg(default="cpu", help="Device")
 
 
 def data_config(config: CaseConfig) -> DataConfig:
-    """Which rows are read."""
+    """Data settings of the benchmark."""
     return DataConfig(data=config.data, root_path=config.root_path, seq_len=config.seq_len, pred_len=config.pred_len)
 
 
 def synthetic_data(config: CaseConfig, place: Path, num_rows: int, num_channels: int) -> DataConfig:
-    """A table of another shape by the rule of the demo set, written below `place`."""
+    """Write a table of the given shape in `place`, made by the demo set's generator."""
     columns = [str(index) for index in range(num_channels - 1)] + ["OT"]
     path = place / f"{num_rows}x{num_channels}.parquet"
     synthetic_table(num_rows, columns=columns, seed=SEED).to_parquet(path)
@@ -74,7 +74,7 @@ def synthetic_data(config: CaseConfig, place: Path, num_rows: int, num_channels:
 
 
 def loader_of(config: CaseConfig, model: Forecaster) -> Loader:
-    """The loader of the training rows, with the prompt inputs that `model` declares."""
+    """Training loader with the model's prompt inputs."""
     data = data_config(config)
     _, loader = data_provider(
         load_series(data),
@@ -90,17 +90,17 @@ def loader_of(config: CaseConfig, model: Forecaster) -> Loader:
 
 
 def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
-    """The first training batches with their prompt inputs."""
+    """First training batches with their prompt inputs."""
     return list(loader_of(config, model).first_steps(NUM_BATCHES))
 
 
 def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
-    """The task's shape; demo and ETT have seven channels."""
+    """Forecast spec; demo and ETT have seven channels."""
     return ForecastSpec(seq_len=config.seq_len, pred_len=config.pred_len, num_channels=7, season_length=24, dtype=dtype)
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:
-    """The model of a way: one of `SETTINGS`, or ours in float32 (`fp32`) or bfloat16 (`bf16`)."""
+    """Build the model of a way: one of `SETTINGS`, or ours in float32 (`fp32`) or bfloat16 (`bf16`)."""
     torch.manual_seed(SEED)
     dtype = torch.bfloat16 if way == "bf16" else torch.float32
     llm: dict[str, Any] = {
@@ -127,7 +127,7 @@ def build(config: CaseConfig, way: str) -> Forecaster:
 
 
 def training_step(config: CaseConfig, way: str) -> Work:
-    """A training step with Adam on the next batch; in plain ways it makes its prompts itself."""
+    """Training step with Adam on the next batch; in plain ways it includes making the prompts."""
     model = build(config, way).train()
     batches = batches_of(config, model)
     step = TrainingStep(
@@ -142,7 +142,7 @@ def training_step(config: CaseConfig, way: str) -> Work:
 
 
 def inference_batch(config: CaseConfig, way: str) -> Work:
-    """A forecast of the next batch in evaluation mode."""
+    """Forecast of the next batch in evaluation mode."""
     model = build(config, way).eval()
     forward = _forward(config, model, way)
     following = cycle(_with_inputs(model, batches_of(config, model), way))
@@ -156,7 +156,7 @@ def inference_batch(config: CaseConfig, way: str) -> Work:
 
 
 def _with_inputs(model: Forecaster, batches: list[Batch], way: str) -> list[Callable[[], Batch]]:
-    """Each batch as a function that returns it with its inputs: made in the step (plain), or once before (ours)."""
+    """Functions that return each batch with its prompt inputs: made in the step (plain) or once before (ours)."""
 
     def with_prompts_made_now(batch: Batch) -> Batch:
         made = model.prompt_inputs(batch.look_back.cpu())
@@ -171,7 +171,7 @@ def _with_inputs(model: Forecaster, batches: list[Batch], way: str) -> list[Call
 
 
 def _forward(config: CaseConfig, model: Forecaster, way: str) -> Callable[..., Forecast]:
-    """`model` in the precision of `way`."""
+    """Forward of `model` in the precision of `way`."""
 
     def forward(look_back: Tensor, **inputs: Tensor) -> Forecast:
         with torch.autocast(config.device, torch.bfloat16, enabled=way == "bf16"):

@@ -1,4 +1,4 @@
-"""Multiply-adds: those that some work does, and those of BALM's text branch in a training step by formula."""
+"""Multiply-add counts: measured, and by formula for BALM's text encoder in a training step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 
 def multiply_adds(work: Callable[[], object]) -> float:
-    """Multiply-adds of the matrix products that `work` really does."""
+    """Count the multiply-adds of the matrix products in `work`."""
     fused = torch.backends.mha.get_fastpath_enabled()
-    # torch's encoder layer as one operation, which it is in evaluation, is not looked into.
+    # The counter cannot see into torch's fused encoder layer, which is used in evaluation.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with FlopCounterMode(display=False, custom_mapping=_unknown_to_torch()) as counter:
@@ -24,7 +24,7 @@ def multiply_adds(work: Callable[[], object]) -> float:
 
 
 def _unknown_to_torch() -> dict[Any, Callable[..., int]]:
-    """How much the operations do that torch's counter passes over: those that only a CPU has."""
+    """Counts for CPU-only operations that torch's counter does not know."""
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
     return {attention: _attention_flops, backward: _attention_backward_flops}
@@ -42,7 +42,7 @@ def _attention_backward_flops(
 
 @dataclass(frozen=True)
 class TextWork:
-    """A batch: `rows` prompts of `tokens` tokens on average behind `prefix` learnable ones, through `blocks` blocks."""
+    """Text encoder work for a batch: `rows` prompts of `prefix` learnable and on average `tokens` text tokens each."""
 
     rows: int
     tokens: float
@@ -51,18 +51,18 @@ class TextWork:
     width: int = 768
 
     def published(self) -> float:
-        """Every row through all blocks with its own prefix: linear maps forward and backward, attention thrice."""
+        """Multiply-adds if every row has its own prefix; linear maps forward and backward, attention three times."""
         length = self.prefix + self.tokens
         linear = self.rows * length * self.blocks * 12 * self.width**2
         attention = self.rows * self.blocks * 2 * self.width * length**2
         return 2 * linear + 3 * attention
 
     def shared(self) -> float:
-        """The learnable prompt once for all rows, everything else as published: the same numbers."""
+        """Multiply-adds if the learnable prompt is run once for all rows; the results are the same."""
         columns = self.rows * self.tokens + self.prefix
         linear = columns * self.blocks * 12 * self.width**2
         pairs = self.rows * self.tokens * (self.prefix + self.tokens) + self.prefix**2
-        # Words are constants: the first block's queries, keys and values of the text are not differentiated.
+        # Token embeddings are constants: no gradient for the text's queries, keys and values in the first block.
         text = self.rows * self.tokens
         spared = text * 3 * self.width**2 + text * (self.prefix + self.tokens) * self.width
         return 2 * linear + 3 * self.blocks * 2 * self.width * pairs - spared

@@ -1,4 +1,4 @@
-"""Time and validation error of a short training, through the library's own loop: the published algorithm beside ours.
+"""Time and validation error of a short training with the library's loop: the published algorithm against ours.
 
 `python -m benchmarks.epoch --pred_len 96 --data ETTh1 --root_path FOLDER --llm_tokenizer FOLDER`
 """
@@ -37,18 +37,18 @@ WAYS = {"BALM": BALM_WAYS, "CALF": {way: BALM_WAYS[way] for way in ("plain", "fp
 
 @dataclass(frozen=True)
 class EpochConfig(CaseConfig):
-    """How long the training is."""
+    """Length of the training."""
 
-    percent: int = HfArg(default=2, help="Share of the training rows, the oldest")
-    train_epochs: int = HfArg(default=3, help="Epochs")
-    validation_batches: int = HfArg(default=20, help="Batches that each validation reads, the first ones")
+    percent: int = HfArg(default=2, help="Percentage of the training rows, the oldest first")
+    train_epochs: int = HfArg(default=3, help="Number of epochs")
+    validation_batches: int = HfArg(default=20, help="Number of validation batches")
     learning_rate: float = HfArg(default=1e-3, help="Constant learning rate")
-    only: str = HfArg(default="", help="Only train this way and print what was found as JSON")
+    only: str = HfArg(default="", help="Only train this way and print the result as JSON")
     output: str = HfArg(default="", help="Markdown file to write the table to")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains every way in a process of its own and prints one table."""
+    """Train every way in its own process and print a table."""
     (config,) = parse_flags([EpochConfig], arguments, belongs_to={}, prog="python -m benchmarks.epoch")
     if config.only:
         print(json.dumps(train_here(config, config.only)))
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def train_here(config: EpochConfig, way: str) -> dict[str, Any]:
-    """Seconds of each epoch, the validation MSE after each, the rows of an epoch and the rate of matrix products."""
+    """Train one way: seconds and validation MSE per epoch, rows per epoch, and matrix product rate in GFLOP/s."""
     train = train_config(config, way)
     device = torch.device(config.device)
     rate = matmul_rate(torch.float32, device)
@@ -80,7 +80,7 @@ def train_here(config: EpochConfig, way: str) -> dict[str, Any]:
 
 
 def train_config(config: EpochConfig, way: str) -> TrainConfig:
-    """The flags of the training loop."""
+    """Settings of the training loop."""
     return TrainConfig(
         batch_size=config.batch_size,
         eval_batch_size=config.batch_size,
@@ -106,14 +106,13 @@ def _row(label: str, measured: dict[str, Any], plain: dict[str, Any]) -> list[st
 
 
 def _notes(config: EpochConfig) -> str:
-    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the tokenizer made by rule"
+    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the built-in tokenizer"
     return (
         f"GPT-2 with random weights, {tokenizer}, {config.percent} % of the training rows of {config.data}, batches of "
         f"{config.batch_size}, validation on {config.validation_batches} batches, learning rate "
-        f"{config.learning_rate}, seed {SEED}: not a paper result. An epoch holds its training and "
-        "validation. One training after the other, each in its own process; the last column is the float32 rate of "
-        "matrix products just before each. The published algorithm too gets prompts made once, and trains with "
-        "dropout in the LLM."
+        f"{config.learning_rate}, seed {SEED}: not a paper result. Epoch times include validation. Trainings run one "
+        "after the other, each in its own process; the last column is the float32 rate of matrix products measured "
+        "just before. The published algorithm too gets prompts that are made once, and trains with dropout in the LLM."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on, and how fast that machine multiplies matrices right now."""
+"""Machine description and its current rate of matrix products."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from benchmarks.timing import time_in_turn
 from exp.training.runtime import cpu_name
 
-# GPT-2's widest product, on about as many tokens as a batch of 24 prompts has.
+# GPT-2's widest product, with about as many tokens as a batch of 24 prompts.
 TOKENS, WIDTH, INNER = 1579, 768, 3072
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device, *, repeats: int = 12) -> float:
-    """Multiply-adds per second of [1579, 768] x [768, 3072] in `dtype`: the median round."""
+    """Multiply-adds per second of [1579, 768] x [768, 3072] in `dtype`, median over rounds."""
     left = torch.randn(TOKENS, WIDTH, dtype=dtype, device=device)
     right = torch.randn(WIDTH, INNER, dtype=dtype, device=device)
     ways = {"mm": lambda: torch.mm(left, right)}
@@ -23,6 +23,6 @@ def matmul_rate(dtype: torch.dtype, device: torch.device, *, repeats: int = 12) 
 
 
 def describe(device: torch.device) -> str:
-    """Machine, threads and torch version in one line."""
+    """Machine and torch version in one line."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return f"{name}, torch {torch.__version__}"

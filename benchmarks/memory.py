@@ -12,7 +12,7 @@ GIB = 2**30
 
 
 def memory_of_steps(step: Work, device: torch.device) -> dict[str, float]:
-    """What is held before the first of a few steps, and their peak."""
+    """Memory in use before the first step, and the peak over a few steps, in GiB."""
     before = held_bytes(device) / GIB
     reset_peak(device)
     for _ in range(STEPS):

@@ -1,4 +1,4 @@
-"""BALM as published, written plainly: what the speed-ups are measured against."""
+"""Plain implementation of BALM as published: the reference for speed-ups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.balm import BALM
 
 
 class PlainTextEncoder(TextEncoder):
-    """A whole forward of transformers' GPT-2 for every row, with its own copy of the learnable prompt in front."""
+    """Text encoder that runs transformers' GPT-2 on every row with its own copy of the learnable prompt."""
 
     def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
         assert self.learnable_prompt is not None
@@ -27,10 +27,10 @@ class PlainTextEncoder(TextEncoder):
 
 
 class PlainBALM(BALM):
-    """BALM with `PlainTextEncoder` and transformers' own GELU; `llm_drops_out` in training, as published.
+    """BALM with `PlainTextEncoder` and transformers' own GELU; with `llm_drops_out` dropout in the LLM, as published.
 
-    Everything else is our own model, so the ratio is about the text encoder and the prompts alone; prompts too are made
-    by our vectorised code.
+    Everything else, including the vectorised prompts, is our model, so ratios compare the text encoder and how often
+    prompts are made.
     """
 
     @property
@@ -52,7 +52,7 @@ class PlainBALM(BALM):
 
 
 def use_published_gelu(model: nn.Module) -> None:
-    """Puts back transformers' GELU in eight steps, which `wrap_backbone` replaces by torch's fused one."""
+    """Restore transformers' unfused GELU, which `wrap_backbone` replaces by torch's fused one."""
     for module in model.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.GELU):

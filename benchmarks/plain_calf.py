@@ -1,4 +1,4 @@
-"""CALF as published, written plainly: the yardstick of the speed-ups."""
+"""Plain implementation of CALF as published: the reference for speed-ups."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from models.calf import CALF
 class PlainCALF(CALF):
     """CALF that projects the principal words again for every row and runs transformers' own GPT-2 forward.
 
-    Hidden states come from `output_hidden_states=True`, the tanh GELU is transformers' unfused one, and evaluation too
-    computes both branches and all projections, as the published code does.
+    As in the published code, hidden states come from `output_hidden_states=True`, the tanh GELU is transformers'
+    unfused one, and both branches and all projections are computed in evaluation too.
     """
 
     def use_published_modules(self) -> PlainCALF:
-        """Puts transformers' GELU back into both branches; returns the model."""
+        """Restore transformers' GELU in both branches; returns the model."""
         for branch in (self.temporal_gpt2, self.textual):
             assert branch is not None
             use_published_gelu(branch)
         return self
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
-        """As CALF, and both branches in evaluation too."""
+        """As CALF, with both branches computed in evaluation too."""
         statistics = InstanceStatistics.of(look_back)
         time_tokens = self.match.time_tokens(statistics.normalise(look_back).transpose(1, 2))
         words = self.words.expand(len(look_back), -1, -1).transpose(0, 1)

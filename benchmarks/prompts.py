@@ -1,4 +1,4 @@
-"""How many prompts of a data set differ, and how long they are, by the decimals of their numbers (`--prompt_digits`).
+"""Number of distinct prompts of a data set and their length, by the decimals of their numbers (`--prompt_digits`).
 
 `python -m benchmarks.prompts --data ETTh1 --root_path FOLDER --llm_tokenizer FOLDER`
 """
@@ -29,14 +29,14 @@ ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class PromptsConfig(CaseConfig):
-    """Which decimals."""
+    """Decimals to compare."""
 
     digits: list[int] = HfArg(default_factory=lambda: [1, 2, 3, 4], help="Decimals to try")
     output: str = HfArg(default="", help="Markdown file to write the table to")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Counts and prints."""
+    """Count the prompts and print a table."""
     (config,) = parse_flags([PromptsConfig], arguments, belongs_to={}, prog="python -m benchmarks.prompts")
     data = data_config(config)
     windows = load_series(data).windows("train", config=data, channel_independent=True)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         f"Prompts of all {len(windows):,} training rows of {config.data}, look-back {config.seq_len}, horizon "
         f"{config.pred_len}",
         describe(torch.device("cpu")),
-        ["GPT-2's tokenizer." if config.llm_tokenizer else "The tokenizer made by rule."],
+        ["GPT-2's tokenizer." if config.llm_tokenizer else "The built-in tokenizer."],
         [markdown(["decimals", "different prompts", "share of rows", "tokens, mean", "least", "most", "ms/row"], rows)],
         config.output,
     )

@@ -1,4 +1,4 @@
-"""Cost against rows, channels and horizon: each doubling should cost at most twice.
+"""Cost against rows, channels and horizon: doubling the size should at most double the cost.
 
 `python -m benchmarks.scaling --llm_tokenizer FOLDER`
 """
@@ -31,25 +31,25 @@ DATA_ROWS = 8_000
 
 @dataclass(frozen=True)
 class ScalingConfig(CaseConfig):
-    """How far each quantity goes."""
+    """Sizes to measure."""
 
     steps: list[int] = HfArg(default_factory=lambda: [5, 10, 20, 40], help="Training steps of an epoch")
-    channels: list[int] = HfArg(default_factory=lambda: [7, 21, 107, 321, 862], help="Of each table")
+    channels: list[int] = HfArg(default_factory=lambda: [7, 21, 107, 321, 862], help="Numbers of channels")
     horizons: list[int] = HfArg(default_factory=lambda: [24, 96, 192, 336, 720], help="Horizons")
-    windows: int = HfArg(default=1, help="Windows that are evaluated with each number of channels")
+    windows: int = HfArg(default=1, help="Number of windows evaluated at each number of channels")
     rounds: int = HfArg(default=5, help="Rounds of training steps at each horizon")
     output: str = HfArg(default="", help="Markdown file to write the tables to")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints three tables."""
+    """Measure and print three tables."""
     (config,) = parse_flags([ScalingConfig], arguments, belongs_to={}, prog="python -m benchmarks.scaling")
     tables = [
         _table("training rows of an epoch", *_by_rows(config)),
         _table("channels", *_by_channels(config)),
         _table("horizon", *_by_horizon(config)),
     ]
-    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the tokenizer made by rule"
+    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the built-in tokenizer"
     publish(
         f"{config.model}, look-back {config.seq_len}: cost against rows, channels and horizon",
         describe(torch.device(config.device)),
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             f"GPT-2 with random weights, {config.llm_layers} blocks of {config.llm_width}, {tokenizer}, float32, "
             f"batches of {config.batch_size}. Rows: an epoch of the library's loop on synthetic data with its prompts. "
             f"Channels: forecasts of all channels of the first windows ({config.windows}). Horizon: a training "
-            "step. The last column is the cost over the size, both against the first line: 1 is linear, less is better."
+            "step. The last column is cost over size, both relative to the first line: 1 is linear, less is better."
         ],
         tables,
         config.output,
@@ -74,7 +74,7 @@ def _table(what: str, sizes: list[int], seconds: list[float]) -> str:
 
 
 def _by_rows(config: ScalingConfig) -> tuple[list[int], list[float]]:
-    """The training of an epoch of so many steps, with a row store that is still empty."""
+    """Training time of an epoch with the given number of steps, with an empty prompt cache."""
     work = _on_synthetic(config, channels=7)
     validation = work.loader("validation").first_steps(1)
 
@@ -87,7 +87,7 @@ def _by_rows(config: ScalingConfig) -> tuple[list[int], list[float]]:
 
 
 def _by_channels(config: ScalingConfig) -> tuple[list[int], list[float]]:
-    """The forecasts of the first windows of a test split."""
+    """Forecast time of the first test windows."""
     seconds = []
     for channels in (config.channels[0], *config.channels):
         work = _on_synthetic(config, channels=channels)
@@ -102,7 +102,7 @@ def _by_channels(config: ScalingConfig) -> tuple[list[int], list[float]]:
 
 
 def _by_horizon(config: ScalingConfig) -> tuple[list[int], list[float]]:
-    """A training step, in turn with those of the other horizons."""
+    """Time of a training step; the horizons take turns."""
     steps = {str(horizon): training_step(replace(config, pred_len=horizon), "fp32") for horizon in config.horizons}
     seconds = time_in_turn(steps, rounds=config.rounds, warmup=1, device=torch.device(config.device))
     return config.horizons, [statistics.median(found) for found in seconds.values()]

@@ -1,4 +1,4 @@
-"""Times a training step and an inference batch: the published algorithm beside ours, in one run, as ratios.
+"""Time and memory of a training step and an inference batch: ratios of the published algorithm to ours in one run.
 
 `python -m benchmarks.step --model BALM --pred_len 96 --data ETTh1 --root_path FOLDER --llm_tokenizer FOLDER`
 """
@@ -41,17 +41,17 @@ MEANING = {
 
 @dataclass(frozen=True)
 class StepConfig(CaseConfig):
-    """How often, and what else."""
+    """Number of rounds, and whether to measure memory."""
 
-    rounds: int = HfArg(default=7, help="Rounds that count; each does every way once")
-    warmup: int = HfArg(default=2, help="Rounds that do not count")
-    memory: bool = HfArg(default=True, help="Also measure peak memory, each way in a process of its own")
+    rounds: int = HfArg(default=7, help="Timed rounds; each runs every way once")
+    warmup: int = HfArg(default=2, help="Warm-up rounds")
+    memory: bool = HfArg(default=True, help="Also measure peak memory, each way in its own process")
     only: str = HfArg(default="", help="Only measure the peak memory of this way and print it as JSON")
     output: str = HfArg(default="", help="Markdown file to write the tables to")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measure and print the tables."""
     (config,) = parse_flags([StepConfig], arguments, belongs_to={}, prog="python -m benchmarks.step")
     if config.only:
         print(json.dumps(memory_of_steps(training_step(config, config.only), torch.device(config.device))))
@@ -97,7 +97,7 @@ def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[tor
 
 
 def _balm_multiply_adds(config: StepConfig) -> dict[str, float]:
-    """By formula, of the text branch: as published, and with the learnable prompt read once."""
+    """Multiply-adds of the text encoder by formula: as published, and with the learnable prompt run once."""
     model = build(config, "fp32")
     assert isinstance(model, BALM)
     lengths = torch.cat([batch.inputs["prompt_lengths"] for batch in batches_of(config, model)]).float()
@@ -138,9 +138,9 @@ def _share(part: float, whole: float) -> str:
 
 
 def _notes(config: StepConfig) -> str:
-    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the tokenizer made by rule"
+    tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the built-in tokenizer"
     weights = f"GPT-2 with random weights, {tokenizer}, rows of {config.data}"
-    return f"{weights}; medians of {config.rounds} rounds in which every way works once; ratios within rounds."
+    return f"{weights}; medians of {config.rounds} rounds, each running every way once; ratios within rounds."
 
 
 def _rates(rates: dict[torch.dtype, float]) -> str:

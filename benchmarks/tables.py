@@ -1,4 +1,4 @@
-"""Pages of measured tables, with the machine and the command that they were measured with."""
+"""Result pages: tables with the machine and the command that produced them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.files import replace_file
 
 
 def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str], output: str) -> None:
-    """Print a page of Markdown tables and, if `output` names a file, write it there too."""
+    """Print a page of Markdown tables and write it to `output`, if given."""
     command = " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *_portable(sys.argv[1:])])
     parts = [f"# {title}", f"Measured on {machine}.", f"Command: `{command}`", *notes, *tables]
     page = "\n\n".join(parts) + "\n"
@@ -22,7 +22,7 @@ def publish(title: str, machine: str, notes: Sequence[str], tables: Sequence[str
 
 
 def _portable(words: Sequence[str]) -> list[str]:
-    """The words of a command without what is particular to one machine: folder names and --output."""
+    """Command line without what is specific to one machine: folder names and --output."""
     kept: list[str] = []
     for flag, word in pairwise(["", *words]):
         if flag in ("--root_path", "--llm_tokenizer"):

@@ -1,4 +1,4 @@
-"""Several ways of doing the same work, timed in turn so that a machine that slows down slows all of them."""
+"""Timing of several variants of the same work in turn, so that a change in machine speed affects all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Work = Callable[[], object]
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits for a GPU's queue; nothing on a CPU."""
+    """Wait until a GPU has finished its work; no effect on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -20,7 +20,7 @@ def synchronise(device: torch.device) -> None:
 def time_in_turn(
     ways: Mapping[str, Work], *, rounds: int, warmup: int, device: torch.device, times: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each round, the mean of `times`, after `warmup` rounds that do not count."""
+    """Seconds of each way in each round (mean of `times` calls), after `warmup` untimed rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(warmup + rounds):
         for name, work in ways.items():
@@ -35,5 +35,5 @@ def time_in_turn(
 
 
 def ratio(slow: list[float], fast: list[float]) -> float:
-    """How many times faster: the median over rounds of the ratio within a round."""
+    """Speed-up: median over rounds of the ratio within a round."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))

@@ -1,4 +1,4 @@
-"""A short training through the library's own loop, watched: what an epoch takes, what it leads to, what it holds."""
+"""Short training with the library's loop that measures time, validation error and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from utils.tracking import Tracking
 
 @dataclass
 class Found:
-    """Of each epoch: seconds of its training, seconds up to the end of its validation, and the validation MSE."""
+    """Per epoch: seconds of training, seconds of training and validation, and validation MSE."""
 
     training: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Found:
 
 
 class ShortTraining:
-    """`model` on `data`, all of it or the first steps of each pass, without a test and without a record."""
+    """Training of `model` on `data` without a test and without a run folder that is kept."""
 
     def __init__(self, model: Forecaster, data: DataConfig, train: TrainConfig) -> None:
         self.model, self.train, self.data = model, train, data
@@ -41,18 +41,18 @@ class ShortTraining:
         self.series = load_series(data)
 
     def loader(self, split: Split) -> Loader:
-        """The loader of a split."""
+        """Loader of a split."""
         settings = Settings(
             "long_term_forecast", "", type(self.model), self.data, self.model.config, self.train, TrackConfig()
         )
         return split_loader(self.runtime, self.model, self.series, split, settings=settings)
 
     def errors(self, loader: Loader) -> dict[str, float]:
-        """The model's errors on a split, by metric."""
+        """Metrics of the model on a split."""
         return measure(self.runtime, self.model, loader, label="evaluation").values()
 
     def fit(self, training: Loader, validation: Loader, *, trained: Callable[[], None] = lambda: None) -> Found:
-        """Trains to the end; `trained` is called between an epoch's last step and its validation."""
+        """Train all epochs; `trained` is called between an epoch's last step and its validation."""
         found, began = Found(), time.perf_counter()
 
         def validate() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Memory of training and evaluating on data with many channels, at full model size: what a process holds at its peak.
+"""Peak memory of training and evaluation on data with many channels, at full model size.
 
 `python -m benchmarks.wide --model CALF --seq_len 96 --shapes 52696x21 26304x321 17544x862 --batch_sizes 64 32 8`
 """
@@ -38,19 +38,19 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class WideConfig(CaseConfig):
-    """Which shapes, and how many steps."""
+    """Data shapes and number of steps."""
 
     shapes: list[str] = HfArg(
         default_factory=lambda: ["52696x21", "26304x321", "17544x862"],
-        help="Rows x channels of each table, made by the generator of the demo set",
+        help="Rows x channels of each synthetic table (made by the demo set's generator)",
     )
     batch_sizes: list[int] = HfArg(
         default_factory=list, help="Rows per step for each shape; default: --batch_size for all"
     )
-    precision: Literal["fp32", "bf16"] = HfArg(default="fp32", help="Of the large matrix products")
-    training_steps: int = HfArg(default=3, help="Training steps")
-    evaluation_steps: int = HfArg(default=4, help="Evaluation batches; then four times as many")
-    only: str = HfArg(default="", help="Only measure this shape, as NUMBER, and print it as JSON")
+    precision: Literal["fp32", "bf16"] = HfArg(default="fp32", help="Precision of the large matrix products")
+    training_steps: int = HfArg(default=3, help="Number of training steps")
+    evaluation_steps: int = HfArg(default=4, help="Number of evaluation batches; a second pass has four times as many")
+    only: str = HfArg(default="", help="Only measure the shape with this index and print it as JSON")
     output: str = HfArg(default="", help="Markdown file to write the table to")
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class WideConfig(CaseConfig):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures each shape in a process of its own and prints one table."""
+    """Measure each shape in its own process and print a table."""
     (config,) = parse_flags([WideConfig], arguments, belongs_to={}, prog="python -m benchmarks.wide")
     if config.only:
         print(json.dumps(measure_here(config, int(config.only))))
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def measure_here(config: WideConfig, number: int) -> dict[str, Any]:
-    """In GiB (on a GPU torch's own count): the series, what is held before the first step, and the peaks."""
+    """Memory in GiB (GPU: as counted by torch): the data, before the first step, and the peaks."""
     device = torch.device(config.device)
     rows, channels = (int(size) for size in config.shapes[number].split("x"))
     batch_size = config.batch_sizes[number] if config.batch_sizes else config.batch_size
@@ -122,12 +122,12 @@ def measure_here(config: WideConfig, number: int) -> dict[str, Any]:
 
 
 def _notes(config: WideConfig) -> str:
-    held = "Torch's own count of GPU memory" if config.device == "cuda" else "The resident size of the whole process"
+    held = "GPU memory as counted by torch" if config.device == "cuda" else "Resident memory of the whole process"
     return (
         f"Synthetic tables; GPT-2 with random weights, {config.llm_layers} blocks of {config.llm_width}. {held}, in "
-        "GiB, interpreter, packages, weights and what the allocator has not given back included: "
+        "GiB, including interpreter, packages, weights and memory that the allocator has not returned: "
         f"{config.training_steps} training steps through the library's loop, then {config.evaluation_steps} and "
-        f"{4 * config.evaluation_steps} evaluation batches of the same rows. Prompts and text states kept per row add "
+        f"{4 * config.evaluation_steps} evaluation batches of the same rows. Cached prompts and text states add "
         "at most --row_memory_mb (2 GiB by default) in a long run."
     )
 

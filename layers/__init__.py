@@ -1,1 +1,1 @@
-"""The mathematics, one idea a file: nothing here knows of data, training or any model."""
+"""Building blocks of the models, one idea per file; independent of data, training and models."""

@@ -1,4 +1,4 @@
-"""Bringing text and time tokens to one scale and direction (BALM-TSF sections 3.3 and 3.4)."""
+"""Scaling and contrastive alignment of text states and time tokens (BALM-TSF sections 3.3 and 3.4)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ EPS = 1e-8
 
 
 def token_deviation(tokens: Float[Tensor, "row token d"]) -> Float[Tensor, "row d"]:
-    """sqrt(biased variance over the tokens + 1e-8), per row and dimension."""
+    """Standard deviation over the tokens, per row and dimension: sqrt(biased variance + 1e-8)."""
     return torch.sqrt(tokens.var(dim=1, unbiased=False) + EPS)
 
 
 def balancing_scale(
     text_deviation: Float[Tensor, "row d"], time_deviation: Float[Tensor, "row d"]
 ) -> Float[Tensor, "row d"]:
-    """What text states are divided by so that they deviate as much as the time tokens; no mean is moved."""
+    """Divisor that gives the text states the deviation of the time tokens; their mean is not shifted."""
     return text_deviation / (time_deviation + EPS)
 
 
@@ -29,10 +29,10 @@ def info_nce_logits(
     *,
     positive_among_negatives: bool = False,
 ) -> Float[Tensor, "row candidate"]:
-    """Cosine similarities over tau = exp(log_tau): first that of a row's own key, then those of the other rows.
+    """InfoNCE logits: cosine similarities / tau, tau = exp(log_tau); the positive first, then the negatives.
 
-    `positive_among_negatives` (the published behaviour) keeps a row's own key among the others too, so that the loss
-    cannot fall below ln 2.
+    A row's positive is its own key, its negatives are the keys of the other rows. `positive_among_negatives` (the
+    published behaviour) counts the positive among the negatives too, so the loss cannot fall below ln 2.
     """
     queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
     tau = log_tau.exp()
@@ -52,7 +52,7 @@ def info_nce(
     positive_among_negatives: bool = False,
     group_rows: int = 0,
 ) -> Float[Tensor, ""]:
-    """Mean over rows of -log softmax of the row's own key, among groups of `group_rows` consecutive rows (0: all)."""
+    """InfoNCE loss, averaged over rows; negatives come from groups of `group_rows` consecutive rows (0: all rows)."""
     total = queries.new_zeros(())
     group_rows = group_rows or len(queries)
     for group_queries, group_keys in zip(queries.split(group_rows), keys.split(group_rows), strict=True):
@@ -67,7 +67,7 @@ def compare_branches(
     text_deviation: Float[Tensor, "row d"],
     scale: Float[Tensor, "row d"],
 ) -> dict[str, Tensor]:
-    """Of time, text and scaled text: each row's mean over tokens, that mean's norm, and its mean deviation."""
+    """Per-row mean over tokens, its norm, and the mean deviation of the time, text and scaled text tokens."""
     branches = {
         "time": (time_tokens.mean(dim=1), token_deviation(time_tokens)),
         "text": (text_mean, text_deviation),

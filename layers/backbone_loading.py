@@ -1,4 +1,4 @@
-"""Loading a frozen GPT-2 and its tokenizer: from the hub, from a directory, or with seeded random weights."""
+"""Load a frozen GPT-2 and its tokenizer: from the hub, from a directory, or with seeded random weights."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ T = TypeVar("T")
 
 
 class _FirstBlocks(GPT2Model):
-    """GPT-2 whose loading passes over the blocks that `n_layer` leaves out without reading them."""
+    """GPT-2 that loads its first `n_layer` blocks and ignores the rest of the checkpoint."""
 
     _keys_to_ignore_on_load_unexpected = [r"(^|\.)h\.\d+\.", r"attn\.(masked_)?bias", r"^lm_head\."]
 
 
 @dataclass(frozen=True)
 class LLMConfig:
-    """Which language model stands in the text branch, and how much of it."""
+    """Language model of the text branch, and how many of its blocks are used."""
 
     llm_model: str = HfArg(
         default="openai-community/gpt2",
         help="GPT-2 as a Hugging Face hub id, as a local directory with config.json and model.safetensors, or `random` "
-        "for seeded random weights (the control experiment; needs no file)",
+        "for seeded random weights (the control experiment; needs no files)",
     )
     llm_layers: int = HfArg(default=6, help="number of GPT-2 blocks to use, counted from the first")
     llm_tokenizer: str | None = HfArg(
         default=None,
-        help="directory with tokenizer.json, or vocab.json and merges.txt, to read prompts with; default: that of "
-        "--llm_model, or a byte-level one made by rule for `random`",
+        help="directory of the tokenizer: tokenizer.json, or vocab.json and merges.txt; default: that of --llm_model, "
+        "or a built-in byte-level one for `random`",
     )
     llm_width: int = HfArg(default=768, help="width of the hidden states, for --llm_model random only")
     llm_heads: int = HfArg(default=12, help="number of attention heads, for --llm_model random only")
@@ -71,11 +71,11 @@ def load_backbone(
     *,
     random_weights: bool = False,
 ) -> Backbone:
-    """The first `llm_layers` blocks of the LLM that `config` names, frozen, in eval mode and in `dtype`.
+    """Load the first `llm_layers` blocks of the LLM, frozen, in eval mode and in `dtype`.
 
-    `words` become single tokens of the tokenizer made by rule (`random` without `--llm_tokenizer`). `random_weights`
-    keeps the named LLM's architecture and tokenizer but none of its weights. The global random state is not touched.
-    Raises ValueError or FileNotFoundError with one line when the LLM or its tokenizer cannot be had.
+    `words` become single tokens of the built-in tokenizer (`random` without `--llm_tokenizer`). `random_weights` keeps
+    the LLM's architecture and tokenizer but draws its weights at random. The global random state is not touched.
+    Raises ValueError or FileNotFoundError with a one-line message when the LLM or its tokenizer cannot be loaded.
     """
     if config.llm_model == RANDOM:
         directory = config.llm_tokenizer
@@ -93,7 +93,7 @@ def load_backbone(
 
 
 def llm_width(config: LLMConfig) -> int:
-    """Width of the hidden states of the LLM that `config` names, without loading its weights."""
+    """Width of the LLM's hidden states, without loading its weights."""
     return config.llm_width if config.llm_model == RANDOM else _named_architecture(config).n_embd
 
 
@@ -116,7 +116,7 @@ def _random_gpt2(architecture: GPT2Config, seed: int) -> GPT2Model:
 
 
 def _named_architecture(config: LLMConfig) -> GPT2Config:
-    """The named LLM's architecture cut to `llm_layers` blocks."""
+    """Architecture of the named LLM, truncated to `llm_layers` blocks."""
     directory = Path(config.llm_model)
     if directory.is_dir() and not (directory / "config.json").is_file():
         raise FileNotFoundError(f"--llm_model {directory} has no config.json: name a directory that holds a GPT-2")
@@ -148,7 +148,9 @@ def _pretrained_gpt2(config: LLMConfig, architecture: GPT2Config) -> GPT2Model:
     model, info = _from_hub(config, load)
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])[0]
-        raise ValueError(f"--llm_model {config.llm_model} lacks weights of a GPT-2 ({missing}): choose a whole one")
+        raise ValueError(
+            f"--llm_model {config.llm_model} lacks weights of a GPT-2 ({missing}): use a complete checkpoint"
+        )
     return model
 
 
@@ -161,7 +163,7 @@ def _named_tokenizer(config: LLMConfig) -> Tokenizer:
 
 
 def _from_hub(config: LLMConfig, load: Callable[[], T]) -> T:
-    """What `load` returns; when it finds no file, one line that says what can be done."""
+    """Return `load()`; turn its errors into a one-line FileNotFoundError that suggests a fix."""
     try:
         return load()
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -171,6 +173,6 @@ def _from_hub(config: LLMConfig, load: Callable[[], T]) -> T:
                 f"--llm_model {config.llm_model} must hold config.json and model.safetensors of a GPT-2: {reason}"
             ) from error
         raise FileNotFoundError(
-            f"--llm_model {config.llm_model} cannot be loaded ({type(error).__name__}): if the hub is out of reach, "
+            f"--llm_model {config.llm_model} cannot be loaded ({type(error).__name__}): if the hub cannot be reached, "
             "set HF_ENDPOINT to a mirror, give a local directory, or use --llm_model random as the control experiment"
         ) from error

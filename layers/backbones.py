@@ -1,4 +1,4 @@
-"""What the library needs of a language model, and the one adapter over transformers."""
+"""Frozen language model with its tokenizer: the adapter over transformers."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from transformers.activations import NewGELUActivation
 
 from layers.tokenizer import END_OF_TEXT
 
-# Settings that decide what a GPT-2 computes, in the order in which its fingerprint has always held them.
+# GPT-2 settings in the fingerprint. Their order is part of the hash: do not change it.
 HASHED = ("n_embd", "n_head", "n_layer", "n_positions", "activation_function", "layer_norm_epsilon")
-# These joined later: they are hashed only where they are not the default, so that old fingerprints stay the same.
+# Added later: hashed only if not the default, so that old fingerprints stay valid.
 HASHED_UNLESS_DEFAULT = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False}
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen language model with the tokenizer whose ids its word table holds.
+    """A frozen language model with its tokenizer.
 
-    `fingerprint` identifies it in checkpoints: name, number of blocks, SHA-256 of architecture and weights, that of the
-    tokenizer, and whether its weights are random. `is_causal`: no position sees a later one.
+    `fingerprint` identifies it in checkpoints: name, number of blocks, SHA-256 of architecture and weights, SHA-256 of
+    the tokenizer, and whether its weights are random. `is_causal`: the model uses causal attention.
     """
 
     model: PreTrainedModel
@@ -38,44 +38,44 @@ class Backbone:
 
     @property
     def name(self) -> str:
-        """Hub id, directory, or `random`."""
+        """Hugging Face hub id, directory, or `random`."""
         return self.fingerprint["name"]
 
     @property
     def width(self) -> int:
-        """Dimensions of a state."""
+        """Width of the hidden states."""
         return self.model.config.hidden_size
 
     @property
     def num_heads(self) -> int:
-        """Attention heads of a block."""
+        """Number of attention heads per block."""
         return self.model.config.num_attention_heads
 
     @property
     def num_blocks(self) -> int:
-        """Blocks that are used."""
+        """Number of blocks in use."""
         return self.model.config.num_hidden_layers
 
     @property
     def num_positions(self) -> int:
-        """The longest sequence that the model can read."""
+        """Maximum sequence length."""
         return self.model.config.max_position_embeddings
 
     @property
     def pad_id(self) -> int:
-        """The end-of-text token, with which GPT-2 is padded."""
+        """Padding token: GPT-2's end-of-text token."""
         pad_id = self.tokenizer.token_to_id(END_OF_TEXT)
         assert pad_id is not None
         return pad_id
 
     def word_table(self) -> Float[Tensor, "word width"]:
-        """The embedding of every word."""
+        """Token embedding matrix."""
         weight = self.model.get_input_embeddings().weight
         assert isinstance(weight, Tensor)
         return weight
 
     def embed(self, ids: Int[Tensor, "row position"]) -> Float[Tensor, "row position width"]:
-        """Word embeddings, as the model's first block gets them but for positions."""
+        """Token embeddings, without position embeddings."""
         return self.model.get_input_embeddings()(ids)
 
     def states(
@@ -85,10 +85,10 @@ class Backbone:
         *,
         prefix: DynamicCache | None = None,
     ) -> Float[Tensor, "row position width"]:
-        """States of the last block after the model's final norm; rows are padded behind their `ends`, counted in rows.
+        """Hidden states after the final layer norm; `ends` is the length of each row without its padding.
 
-        `prefix` holds the keys and values of positions before the rows, shared by all of them (`read_prefix`); a causal
-        model needs no mask, since padding stands behind every position that is read.
+        `prefix` is the key/value cache of a prefix shared by all rows (`read_prefix`). A causal model needs no
+        attention mask: padding comes after every position that is read.
         """
         num_rows, num_positions = embeddings.shape[:2]
         places = torch.arange(num_positions, device=embeddings.device)
@@ -103,7 +103,7 @@ class Backbone:
     def read_prefix(
         self, prefix: Float[Tensor, "position width"]
     ) -> tuple[Float[Tensor, "position width"], DynamicCache]:
-        """States of a prefix read alone, and its keys and values, both with the prefix's gradient (causal models)."""
+        """Hidden states and key/value cache of a prefix, both with gradient (causal models only)."""
         cache = DynamicCache(config=self.model.config)
         places = torch.arange(len(prefix), device=prefix.device)
         inputs: dict[str, Any] = {"inputs_embeds": prefix[None], "position_ids": places[None], "use_cache": True}
@@ -114,7 +114,7 @@ class Backbone:
 def wrap_backbone(
     model: PreTrainedModel, tokenizer: Tokenizer, *, name: str, is_random: bool, dtype: torch.dtype = torch.float32
 ) -> Backbone:
-    """`model` and `tokenizer` as a frozen backbone in `dtype`; ValueError when they do not fit each other."""
+    """Freeze `model` in `dtype` and pair it with `tokenizer`; ValueError if they do not match."""
     if tokenizer.get_vocab_size() > model.config.vocab_size:
         raise ValueError(
             f"--llm_tokenizer has {tokenizer.get_vocab_size()} tokens but {name} knows only {model.config.vocab_size}: "
@@ -135,7 +135,7 @@ def wrap_backbone(
 
 
 def _sha256_of_model(model: PreTrainedModel) -> str:
-    """Hash of settings and float32 weights, the same wherever and in whichever library version they were stored."""
+    """SHA-256 of settings and float32 weights, independent of file format and library version."""
     settings = {name: getattr(model.config, name) for name in HASHED}
     for name, default in HASHED_UNLESS_DEFAULT.items():
         if getattr(model.config, name) != default:
@@ -148,7 +148,7 @@ def _sha256_of_model(model: PreTrainedModel) -> str:
 
 
 def _fuse_gelu(model: nn.Module) -> None:
-    """Puts torch's fused tanh GELU in place of transformers' GELU in eight steps: the same function, much faster."""
+    """Replace transformers' unfused tanh GELU by torch's fused one: the same function, much faster."""
     for module in model.modules():
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
@@ -156,12 +156,12 @@ def _fuse_gelu(model: nn.Module) -> None:
 
 
 def _cache_argument(model: PreTrainedModel) -> str:
-    """What `forward` calls its cache: `past_key_values` until transformers 5.20 or so, `cache` since."""
+    """Name of `forward`'s cache argument: `past_key_values` before about transformers 5.20, then `cache`."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _repeated(prefix: DynamicCache, num_rows: int, model: PreTrainedModel) -> DynamicCache:
-    """A new cache whose keys and values are those of `prefix` for every row (a cache grows at each call)."""
+    """Copy of the `prefix` cache expanded to all rows (a forward pass appends to its cache, hence a new one)."""
     rows = DynamicCache(config=model.config)
     for number, layer in enumerate(prefix.layers):
         keys, values = (getattr(layer, name) for name in ("keys", "values"))

@@ -1,4 +1,4 @@
-"""CALF's match module: channels become tokens, and each token is told again in principal words."""
+"""CALF's cross-modal match module: channels as tokens, and cross-attention from them to principal words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class CrossModalMatch(nn.Module):
-    """Turns each channel's look-back window into the input of the temporal and of the textual branch (CALF 3.1)."""
+    """Maps each channel's look-back window to the inputs of the temporal and the textual branch (CALF 3.1)."""
 
     def __init__(
         self, seq_len: int, width: int, *, num_heads: int, feed_forward: int, dropout: float, with_text: bool = True
@@ -16,22 +16,22 @@ class CrossModalMatch(nn.Module):
         super().__init__()
         self.linear = nn.Linear(seq_len, width)
         self.encoder = nn.TransformerEncoderLayer(width, num_heads, feed_forward, dropout, batch_first=True)
-        # Only the parameters of this module are used: its forward would project the words again for every row.
+        # Holds the parameters only; its forward would project the words again for every row.
         self.cross_attention = nn.MultiheadAttention(width, num_heads) if with_text else None
 
     def time_tokens(self, channels: Float[Tensor, "row channel seq_len"]) -> Float[Tensor, "row channel width"]:
-        """One token a channel, after the channels of a window have attended to each other."""
+        """One token per channel, after self-attention over the channels of a window."""
         return self.encoder(self.linear(channels))
 
     def text_tokens(
         self, time_tokens: Float[Tensor, "row channel width"], words: Float[Tensor, "word width"]
     ) -> Float[Tensor, "row channel width"]:
-        """Each time token as a mixture of `words`, whose keys and values are projected once for all rows."""
+        """Cross-attention from time tokens to `words`, whose keys and values are projected once for all rows."""
         attention = self.cross_attention
         assert attention is not None, "built without a textual branch"
         weights = attention.in_proj_weight.chunk(3)
         biases = attention.in_proj_bias.chunk(3)
-        # All tokens of all rows are the queries of one attention: the words need not be repeated for each row.
+        # The tokens of all rows are the queries of a single attention, so the words are not repeated per row.
         query, key, value = (
             F.linear(tokens, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(0, 1).unsqueeze(0)
             for tokens, weight, bias in zip((time_tokens.flatten(0, 1), words, words), weights, biases, strict=True)

@@ -1,4 +1,4 @@
-"""Sizes of a Transformer encoder, and PatchTST's encoder layer, which normalises over the batch."""
+"""Transformer encoder settings, and PatchTST's encoder layer with batch normalisation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from transformers.hf_argparser import HfArg
 
 
 def check_heads(*, d_model: int, n_heads: int) -> None:
-    """ValueError when attention cannot share `d_model` evenly among `n_heads`."""
+    """Check that `n_heads` divides `d_model` (ValueError)."""
     if n_heads < 1 or d_model < 1 or d_model % n_heads:
         raise ValueError(f"--d_model must be a positive multiple of --n_heads, got {d_model} and {n_heads}")
 
 
 def check_dropout(dropout: float) -> None:
-    """ValueError when `dropout` is no probability that leaves anything."""
+    """Check that `dropout` is at least 0 and below 1 (ValueError)."""
     if not 0 <= dropout < 1:
         raise ValueError(f"--dropout must be in 0..1 (1 excluded), got {dropout}")
 
@@ -28,8 +28,8 @@ class EncoderConfig:
     d_model: int = HfArg(default=128, help="width of a token")
     n_heads: int = HfArg(default=8, help="number of attention heads; divides --d_model")
     e_layers: int = HfArg(default=2, help="number of encoder layers")
-    d_ff: int = HfArg(default=128, help="width between the two linear maps of a feed-forward block")
-    dropout: float = HfArg(default=0.1, help="probability with which activations are dropped in training")
+    d_ff: int = HfArg(default=128, help="hidden width of the feed-forward block")
+    dropout: float = HfArg(default=0.1, help="dropout probability")
 
     def __post_init__(self) -> None:
         check_heads(d_model=self.d_model, n_heads=self.n_heads)
@@ -40,17 +40,17 @@ class EncoderConfig:
 
 
 class TokenBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of every feature over all tokens of all rows."""
+    """Batch normalisation of each feature over all tokens of all rows."""
 
     def forward(self, input: Float[Tensor, "row token d_model"]) -> Float[Tensor, "row token d_model"]:
         return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
 
 class BatchNormEncoderLayer(nn.Module):
-    """A post-norm encoder layer whose two norms are batch norms (PatchTST, arXiv 2211.14730, section 3.1).
+    """A post-norm encoder layer with batch norm (PatchTST, arXiv 2211.14730, section 3.1).
 
     Zerveas et al. (KDD 2021) found batch norm better than layer norm for time series; PatchTST follows them. Dropout
-    acts on both residual branches and between the feed-forward maps, not on the attention weights, as published.
+    is applied to both residual branches and inside the feed-forward block, not to the attention weights, as published.
     """
 
     def __init__(self, config: EncoderConfig) -> None:

@@ -1,4 +1,4 @@
-"""Losses that hold CALF's two branches together: their features, block by block, and their forecasts."""
+"""CALF's losses between its two branches: distance of features block by block, and of forecasts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def feature_loss(
     distance: Distance,
     decay: float = 0.8,
 ) -> Float[Tensor, ""]:
-    """Distances of both branches' features, each weighing `decay` times the next one, the last 1 (CALF section 3.2)."""
+    """Feature distances summed over blocks: weight 1 for the last, times `decay` per earlier one (CALF section 3.2)."""
     total = temporal[0].new_zeros((), dtype=temporal[0].float().dtype)
     for first, second in zip(temporal, textual, strict=True):
         total = total * decay + distance(first.float(), second.float())
@@ -34,7 +34,7 @@ def mean_absolute_scaled_error(
     look_back: Float[Tensor, "row seq_len channel"],
     season_length: int,
 ) -> Float[Tensor, ""]:
-    """Absolute errors in units of the look-back's seasonal naive error (MASE); a look-back without one counts as 0.
+    """MASE: absolute error divided by the look-back's seasonal naive error; 0 for a channel where the latter is 0.
 
     The look-back must be longer than one season.
     """

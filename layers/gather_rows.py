@@ -1,4 +1,4 @@
-"""The rows of all processes as one tensor through which gradients flow back to the process that each row came from."""
+"""Differentiable all-gather of rows over all ranks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, distributed
 
 
 def rows_of_all_processes(rows: Float[Tensor, "row *rest"]) -> Float[Tensor, "all_rows *rest"]:
-    """`rows` of every process in their order, the same in all of them; without other processes `rows` themselves.
+    """Rows of all ranks in rank order, the same on every rank; `rows` itself without distributed training.
 
-    Processes may have different numbers of rows. Every process must call it, and take part in the backward pass, whose
-    gradient of a row is the sum over what all processes computed with it.
+    Ranks may have different numbers of rows. All ranks must call it and run the backward pass, in which the gradients
+    of all ranks are summed.
     """
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return rows
@@ -27,7 +27,7 @@ class _RowsOfAllProcesses(torch.autograd.Function):
         distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
         lengths, own = [int(count) for count in counts], distributed.get_rank()
         ctx.start, ctx.length = sum(lengths[:own]), lengths[own]
-        # Collectives want equal sizes: shorter shares are filled up and cut again.
+        # all_gather needs equal sizes: pad to the longest, then cut.
         filled = rows.new_zeros(max(lengths), *rows.shape[1:])
         filled[: len(rows)] = rows
         received = [torch.empty_like(filled) for _ in lengths]

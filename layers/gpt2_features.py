@@ -1,4 +1,4 @@
-"""GPT-2 over ready-made tokens: all its hidden states, and a twin that shares the large matrices."""
+"""Hidden states of GPT-2 for given token embeddings, and a copy of GPT-2 that shares the large matrices."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MANY_TOKENS = 128
 
 
 def frozen_twin(model: GPT2Model) -> GPT2Model:
-    """A frozen copy of `model` without its word table that shares the weights of attention and feed-forward with it.
+    """A frozen copy of `model` that shares its attention and feed-forward weights.
 
-    Layer norms and position embeddings are the twin's own.
+    Layer norms and position embeddings are copied; the token embedding matrix is left out.
     """
     shared = {id(p): p for module in model.modules() if isinstance(module, Conv1D) for p in module.parameters()}
     return copy.deepcopy(model, {**shared, id(model.wte): nn.Identity()}).requires_grad_(False)
 
 
 def gpt2_features(model: GPT2Model, tokens: Float[Tensor, "row token width"]) -> list[Float[Tensor, "row token width"]]:
-    """The tokens with positions added, the outputs of all blocks but the last, and the final layer norm's output.
+    """All hidden states: tokens plus positions, the outputs of all blocks but the last, the final layer norm's output.
 
-    Equal to the library's `output_hidden_states=True`, causal over the tokens, without its masks and caches.
+    Equal to transformers' `output_hidden_states=True` (causal attention), without building masks and caches.
     """
     hidden = model.drop(tokens + model.wpe.weight[: tokens.shape[1]])
     features = []
@@ -52,7 +52,7 @@ def _block_output(block: GPT2Block, hidden: Float[Tensor, "row token width"]) ->
     dropout = attention.attn_dropout.p if attention.training else 0.0
     attend = partial(F.scaled_dot_product_attention, is_causal=True, dropout_p=dropout, scale=attention.scaling)
     if dropout and query.device.type == "cpu" and query.shape[2] >= MANY_TOKENS and torch.is_grad_enabled():
-        # With dropout the CPU has no kernel but the one that keeps its maps, [token, token] for every row and head.
+        # The CPU kernel with dropout keeps the attention maps, [token, token] per row and head: recompute them instead.
         mixed = checkpoint(attend, query, key, value, use_reentrant=False)
     else:
         mixed = attend(query, key, value)

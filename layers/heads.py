@@ -1,4 +1,4 @@
-"""From tokens to a forecast."""
+"""Forecast heads: tokens to horizon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class FlattenHead(nn.Module):
-    """One linear map from all tokens of a row, flattened dimension by dimension, to the horizon, then dropout."""
+    """Linear map from the flattened tokens of a row (dimension-major) to the horizon, then dropout."""
 
     def __init__(self, num_tokens: int, d: int, pred_len: int, dropout: float) -> None:
         super().__init__()

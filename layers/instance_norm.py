@@ -1,4 +1,4 @@
-"""Instance normalisation as a value: the statistics of each row, and both directions of their use."""
+"""Instance normalisation: per-row statistics that normalise and denormalise."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class InstanceStatistics:
-    """Mean and deviation over time of every row and channel, without gradient and always in float32 or wider."""
+    """Mean and standard deviation over time, per row and channel; no gradient, float32 or float64."""
 
     mean: Float[Tensor, "row 1 channel"]
     deviation: Float[Tensor, "row 1 channel"]
 
     @classmethod
     def of(cls, look_back: Float[Tensor, "row time channel"], eps: float = 1e-5) -> Self:
-        """Statistics of `look_back`: the deviation is sqrt(biased variance + eps).
+        """Statistics of `look_back`; the deviation is sqrt(biased variance + eps).
 
-        Where squares exceed the range of the numbers (float32: values beyond 9e18) it is computed of the values over
-        their largest magnitude instead, eps included, so that such rows too are normalised to finite values.
+        Where squares overflow (float32: values beyond 9e18), the deviation is computed from the values divided by their
+        largest magnitude, with the same eps, so that such rows too are normalised to finite values.
         """
         values = look_back.detach()
         values = values if values.dtype == torch.float64 else values.float()
@@ -34,9 +34,9 @@ class InstanceStatistics:
         return cls(mean, torch.where(fits, deviation, of_shares))
 
     def normalise(self, look_back: Float[Tensor, "row time channel"]) -> Float[Tensor, "row time channel"]:
-        """`look_back` with mean 0 and deviation 1 per row and channel."""
+        """Scale to mean 0 and deviation 1 per row and channel."""
         return (look_back - self.mean) / self.deviation
 
     def denormalise(self, forecast: Float[Tensor, "row pred_len channel"]) -> Float[Tensor, "row pred_len channel"]:
-        """`forecast` of normalised rows, back in the units of the look-back."""
+        """Undo `normalise`: a forecast in the units of the look-back."""
         return forecast * self.deviation + self.mean

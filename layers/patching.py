@@ -1,4 +1,4 @@
-"""Cutting rows into overlapping patches, and embedding them (PatchTST, arXiv 2211.14730; BALM-TSF section 3.1)."""
+"""Patches of a row and their embedding (PatchTST, arXiv 2211.14730; BALM-TSF section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transformers.hf_argparser import HfArg
 
 @dataclass(frozen=True)
 class PatchConfig:
-    """How rows are cut into patches; the defaults are PatchTST's."""
+    """Patch length and stride; the defaults are PatchTST's."""
 
     patch_len: int = HfArg(default=16, help="length of a patch, in time steps")
-    stride: int = HfArg(default=8, help="time steps from the start of a patch to that of the next")
+    stride: int = HfArg(default=8, help="stride between patches, in time steps")
 
     def __post_init__(self) -> None:
         for name in ("patch_len", "stride"):
@@ -24,7 +24,7 @@ class PatchConfig:
 
 
 def num_patches(seq_len: int, *, patch_len: int, stride: int) -> int:
-    """How many patches `cut_patches` makes of `seq_len` time steps; ValueError when not even one fits."""
+    """Number of patches in `seq_len` time steps, as `cut_patches` makes them; ValueError if none fits."""
     if patch_len > seq_len:
         raise ValueError(f"--patch_len must be at most --seq_len, got {patch_len} > {seq_len}: lower --patch_len")
     return (seq_len - patch_len) // stride + 2
@@ -33,13 +33,13 @@ def num_patches(seq_len: int, *, patch_len: int, stride: int) -> int:
 def cut_patches(
     rows: Float[Tensor, "row time"], *, patch_len: int, stride: int
 ) -> Float[Tensor, "row patch patch_len"]:
-    """Patches of `patch_len` time steps every `stride`, the last value repeated `stride` times at the end."""
+    """Cut rows into patches, after padding the end with `stride` copies of the last value."""
     padding = rows[:, -1:].expand(-1, stride)
     return torch.cat([rows, padding], dim=1).unfold(1, patch_len, stride)
 
 
 class PatchEmbedding(nn.Module):
-    """A circular convolution of width 3 over the patch index, then dropout; no position embedding."""
+    """Circular convolution of width 3 over the patches, then dropout; no position embedding."""
 
     def __init__(self, patch_len: int, d_model: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A row's prompt: its statistics in words, and the tokens of these words (BALM-TSF section 3.2)."""
+"""Prompts: a row's statistics as text, and its token ids (BALM-TSF section 3.2)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from layers.statistics import RowStatistics
 from layers.tokenizer import END_OF_TEXT
 
-# The words of a prompt after its first: single tokens of the tokenizer made by rule.
+# The words of a prompt except the first ("min"): single tokens of the built-in tokenizer.
 WORDS = (
     *("max", "value", "median", "the", "trend", "of", "input", "is"),
     *("upward", "downward", "top", "lags", "are"),
 )
-# As long as prompts of full precision are; tells before any row is read whether prompts fit the LLM's positions.
+# A prompt of typical length in full precision.
 TYPICAL = (
     "min value -1.5534523725509644, max value 2.1234567165374756, median value -0.12312345206737518, "
     "the trend of input is downward, top 5 lags are : [168, 144, 192, 120, 216], "
@@ -28,9 +28,9 @@ TYPICAL = (
 
 @dataclass(frozen=True)
 class PromptWriter:
-    """Puts rows into words and tokens: numbers in full float32 precision or rounded to `digits` decimals.
+    """Makes a row's prompt and its token ids; numbers in full float32 precision or rounded to `digits` decimals.
 
-    `all_lags` and `float32` are the published statistics (`RowStatistics.of`).
+    `all_lags` and `float32` reproduce the published statistics (see `RowStatistics.of`).
     """
 
     tokenizer: Tokenizer
@@ -41,18 +41,18 @@ class PromptWriter:
     def tokens(
         self, rows: Float[Tensor, "row time"], *, min_tokens: int = 0
     ) -> tuple[Integer[Tensor, "row width"], Integer[Tensor, "row"]]:
-        """Token ids of each row's prompt, filled with zeros, and their number (at least `min_tokens`)."""
+        """Token ids of each row's prompt, zero-padded, and their number (at least `min_tokens`)."""
         statistics = RowStatistics.of(rows, all_lags=self.all_lags, float32=self.float32)
         return tokenise(self.tokenizer, prompt_texts(statistics, self.digits), min_tokens=min_tokens)
 
     @property
     def typical_length(self) -> int:
-        """Tokens of a prompt of usual length: tells before any row is read whether prompts fit the model."""
+        """Typical number of prompt tokens, to check before any data is read that prompts fit the model."""
         return len(self.tokenizer.encode(TYPICAL).ids)
 
 
 def prompt_texts(statistics: RowStatistics, digits: int | None = None) -> list[str]:
-    """One prompt per row, numbers as Python writes a float: in full precision or rounded to `digits` decimals."""
+    """One prompt per row; numbers as Python prints a float, rounded to `digits` decimals if given."""
     columns = (statistics.minimum, statistics.maximum, statistics.median)
     minimum, maximum, median = (_rounded(column.tolist(), digits) for column in columns)
     trend = ["upward" if rises else "downward" for rises in statistics.upward.tolist()]
@@ -64,16 +64,16 @@ def prompt_texts(statistics: RowStatistics, digits: int | None = None) -> list[s
 
 
 def _rounded(values: list[float], digits: int | None) -> list[float]:
-    # Adding 0.0 turns the -0.0 that rounding leaves into 0.0: equal numbers must read equally.
+    # Adding 0.0 turns -0.0 into 0.0: equal numbers must have equal text.
     return values if digits is None else [round(value, digits) + 0.0 for value in values]
 
 
 def tokenise(
     tokenizer: Tokenizer, texts: list[str], *, min_tokens: int = 0
 ) -> tuple[Integer[Tensor, "row width"], Integer[Tensor, "row"]]:
-    """Token ids of every text, its tokens first and then zeros, in the narrowest type; and the numbers of tokens.
+    """Token ids of each text, zero-padded on the right, in the smallest dtype that fits; and the numbers of tokens.
 
-    A text of fewer than `min_tokens` tokens is preceded by end-of-text tokens, as GPT-2's documents are.
+    A text shorter than `min_tokens` is padded on the left with end-of-text tokens, which precede GPT-2's documents too.
     """
     ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
     if min_tokens:

@@ -1,4 +1,4 @@
-"""What a prompt says of a row: extremes, median, trend and the strongest lags (BALM-TSF section 3.2)."""
+"""Statistics of a row for its prompt: extremes, median, trend and top lags (BALM-TSF section 3.2)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from layers.instance_norm import InstanceStatistics
 
 NUM_LAGS = 5
-# Autocorrelations closer than this, relative to that of lag 0, count as equal.
+# Autocorrelations that differ by less than this, relative to lag 0, count as tied.
 TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """Of every normalised row: its extremes, lower median, whether it rises, and its strongest lags in time steps."""
+    """Statistics per normalised row: minimum, maximum, lower median, upward trend, top lags in time steps."""
 
     minimum: Float[Tensor, "row"]
     maximum: Float[Tensor, "row"]
@@ -29,9 +29,9 @@ class RowStatistics:
     def of(cls, rows: Float[Tensor, "row time"], *, all_lags: bool = False, float32: bool = False) -> RowStatistics:
         """Statistics of `rows` after instance normalisation, as float32 values.
 
-        Computed in float64, so that neither a value nor the order of two lags depends on the rows computed beside it.
-        The published behaviours: `all_lags` ranks lag 0 and the mirror T-k of every lag k too; `float32` computes in
-        that precision, whose rounding then orders the equal lags k and T-k and decides the trend of a level row.
+        Computed in float64, so that values and the order of lags do not depend on the rest of the batch. Published
+        behaviour: `all_lags` also ranks lag 0 and the mirror T-k of every lag k; `float32` computes in float32, where
+        rounding errors decide the order of the tied lags k and T-k and the trend of a flat row.
         """
         values = rows.float() if float32 else rows.double()
         normalised = InstanceStatistics.of(values[:, :, None]).normalise(values[:, :, None])[:, :, 0]
@@ -47,17 +47,17 @@ class RowStatistics:
 
 
 def circular_autocorrelation(rows: Float[Tensor, "row time"]) -> Float[Tensor, "row time"]:
-    """Sum over t of x[t] * x[(t + lag) mod time], for every lag of every row."""
+    """Circular autocorrelation: sum over t of x[t] * x[(t + lag) mod time], for every lag."""
     spectrum = torch.fft.rfft(rows)
     return torch.fft.irfft(spectrum * spectrum.conj(), n=rows.shape[1])
 
 
 def _strongest_lags(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row lag"]:
-    """Largest autocorrelation first, the smaller lag first among equals."""
+    """Lags by descending autocorrelation; ties go to the smaller lag."""
     first, last = (0, correlation.shape[1] - 1) if all_lags else (1, correlation.shape[1] // 2)
     energy = correlation[:, :1].clamp_min(torch.finfo(correlation.dtype).tiny)
     rounded = (correlation[:, first : last + 1] / energy / TIE).round()
-    # Whole numbers below 2^53, all different, so that the order does not depend on how topk treats equals.
+    # Distinct integers below 2^53, so that the order does not depend on how topk breaks ties.
     num_lags = rounded.shape[1]
     order = rounded * num_lags - torch.arange(num_lags, device=rounded.device)
     return first + order.topk(NUM_LAGS, dim=1).indices

@@ -1,4 +1,4 @@
-"""What can stand in the text encoder's place, to see what the language model adds."""
+"""Control experiments: text encoders that show what the language model contributes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ShuffledTextEncoder(TextEncoder):
 
 
 class AttentionTextEncoder(TextEncoder):
-    """Control: one trainable causal attention layer over GPT-2's frozen embeddings, in place of its blocks."""
+    """Control: one trainable causal attention layer over GPT-2's frozen embeddings instead of its blocks."""
 
     def add_network(self) -> None:
         gpt2: Any = self.backbone.model
@@ -33,11 +33,11 @@ class AttentionTextEncoder(TextEncoder):
 
     @property
     def features_are_constant(self) -> bool:
-        """Never: the layer trains."""
+        """False: the attention layer is trained."""
         return False
 
     def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
-        """Self-attention with residual and layer norm; what stands behind a row's end is not seen."""
+        """Causal self-attention with residual and layer norm; padding at the end of a row is not seen."""
         tokens = self.word_embedding(ids)
         if self.learnable_prompt is not None:
             tokens = torch.cat([self.learnable_prompt.expand(len(ids), -1, -1), tokens], dim=1)

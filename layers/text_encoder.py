@@ -1,4 +1,4 @@
-"""Text features of each row: learnable prompt and prompt tokens through a language model (BALM-TSF section 3.2)."""
+"""Text encoder: learnable prompt and prompt tokens through a frozen language model (BALM-TSF section 3.2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Padding = Literal["aligned", "published"]
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """What the rest of BALM reads of a row's text states: the head's dimensions, and mean and deviation over states."""
+    """Text features of each row: text states for the head (first `d_ff` dimensions), mean and deviation over states."""
 
     head: Float[Tensor, "row state d_ff"]
     mean: Float[Tensor, "row d"]
@@ -26,20 +26,20 @@ class TextFeatures:
 
     @classmethod
     def of(cls, states: Float[Tensor, "row state d"], d_ff: int) -> Self:
-        """Features of text states, of whose dimensions the head reads the first `d_ff`."""
+        """Features of the text states; the head reads the first `d_ff` dimensions."""
         return cls(states[..., :d_ff], states.mean(dim=1), token_deviation(states))
 
     def rolled(self, shift: int) -> TextFeatures:
-        """Each row with the features of the row `shift` places before it in the batch."""
+        """Features rolled over the batch: each row gets those of the row `shift` places before it."""
         return TextFeatures(*(getattr(self, part.name).roll(shift, dims=0) for part in fields(self)))
 
 
 class TextEncoder(nn.Module):
-    """[learnable prompt; prompt tokens] -> the last `num_states` states of a frozen language model.
+    """Maps [learnable prompt; prompt tokens] to the last `num_states` hidden states of a frozen language model.
 
-    `padding`: "aligned" ends every row at its own last token; "published" fills rows with padding tokens up to the
-    longest of the batch and reads the padding as text. `dropout` turns the language model's own dropout on in training,
-    as published. Features are kept in `feature_dtype` where they are cached.
+    `padding`: "aligned" reads every row up to its own last token; "published" pads rows to the longest of the batch and
+    reads the padding as text. `dropout` turns on the language model's own dropout in training, as published. Cached
+    features are stored in `feature_dtype`.
     """
 
     def __init__(
@@ -64,61 +64,61 @@ class TextEncoder(nn.Module):
             self.learnable_prompt = nn.Parameter(torch.randn(num_states, backbone.width))
 
     def add_network(self) -> None:
-        """Registers what turns tokens into states (here the frozen language model)."""
+        """Register the network that turns tokens into text states (here the frozen language model)."""
         self.llm = self.backbone.model
 
     def prompt_inputs(self, rows: Float[Tensor, "row time"]) -> dict[str, Tensor]:
-        """Token ids of each row's prompt and their number; ValueError when one exceeds the model's positions."""
-        # Without a learnable prompt a text can be shorter than the states that are read of it (H=720).
+        """Token ids and number of tokens of each row's prompt; ValueError if a prompt is too long for the LLM."""
+        # Without a learnable prompt the text can have fewer tokens than `num_states` (H=720).
         min_tokens = 0 if self.learnable_prompt is not None else self.num_states
         ids, lengths = self.writer.tokens(rows, min_tokens=min_tokens)
         self.check_positions(ids.shape[1])
         return {"prompt_ids": ids, "prompt_lengths": lengths}
 
     def forward(self, inputs: dict[str, Tensor]) -> TextFeatures:
-        """Text features from `prompt_inputs`, or from `cached_features` in their place."""
+        """Text features from `prompt_inputs` or from `cached_features`."""
         if "text_head" in inputs:
             return TextFeatures(*(inputs[f"text_{part.name}"].float() for part in fields(TextFeatures)))
         return TextFeatures.of(self.states(**inputs), self.d_ff)
 
     @torch.no_grad()
     def cached_features(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The features of rows whose text no longer changes, as `forward` takes them."""
+        """Features to cache and pass to `forward`, while `features_are_constant`."""
         features = TextFeatures.of(self.states(**inputs), self.d_ff)
         return {f"text_{part.name}": getattr(features, part.name).to(self.feature_dtype) for part in fields(features)}
 
     def train_prompt(self, trains: bool) -> None:
-        """Lets the learnable prompt train, or freezes it."""
+        """Train or freeze the learnable prompt."""
         if self.learnable_prompt is not None:
             self.learnable_prompt.requires_grad_(trains)
 
     @property
     def prompt_version(self) -> int:
-        """Changes whenever the learnable prompt is written to."""
+        """Version of the learnable prompt: changes whenever it is updated or loaded."""
         return 0 if self.learnable_prompt is None else self.learnable_prompt._version
 
     @property
     def features_are_constant(self) -> bool:
-        """Whether a row's features depend on its prompt alone: nothing before them trains, no batch, no chance."""
+        """Whether a row's features can be cached: no trainable prompt, no batch-dependent padding, no dropout."""
         trains = self.learnable_prompt is not None and self.learnable_prompt.requires_grad
         return not trains and self.padding == "aligned" and not self.dropout
 
     def states(
         self, prompt_ids: Integer[Tensor, "row width"], prompt_lengths: Integer[Tensor, "row"]
     ) -> Float[Tensor, "row state d"]:
-        """The last `num_states` states of each row, float32. Only the learnable prompt gets a gradient."""
+        """Text states: the last `num_states` hidden states of each row, float32; gradient for the prompt only."""
         ids, lengths = self._padded(prompt_ids.long(), prompt_lengths.long())
         with torch.autocast(ids.device.type, enabled=False):
             return self.last_states(ids, lengths).float()
 
     def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
-        """The states of every row's last `num_states` positions, the learnable prompt's among them."""
+        """Hidden states of each row's last `num_states` positions, which may include the learnable prompt's."""
         backbone, words = self.backbone, self.backbone.embed(ids)
         if self.learnable_prompt is None:
             return self.tail(backbone.states(words, lengths), lengths)
         prompt, ends = self.learnable_prompt.to(words.dtype), lengths + len(self.learnable_prompt)
         if backbone.is_causal and not self._drops_out:
-            # The learnable prompt sees no text: it is read once, and all rows share its keys and values.
+            # The learnable prompt does not attend to the text: run it once and share its keys and values.
             prompt_states, keys_and_values = backbone.read_prefix(prompt)
             states = backbone.states(words, lengths, prefix=keys_and_values)
             return self.tail(torch.cat([prompt_states.expand(len(ids), -1, -1), states], dim=1), ends)
@@ -130,13 +130,13 @@ class TextEncoder(nn.Module):
             backbone.model.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for all but the frozen language model: dropout in it would make a row's text random."""
+        """As torch's, but the frozen language model stays in eval mode (no dropout)."""
         super().train(mode)
         self.backbone.model.eval()
         return self
 
     def check_positions(self, num_text_tokens: int) -> None:
-        """ValueError when learnable prompt and text do not fit the language model's positions."""
+        """Check that learnable prompt and text fit the language model's positions (ValueError)."""
         prefix = 0 if self.learnable_prompt is None else len(self.learnable_prompt)
         if prefix + num_text_tokens > self.backbone.num_positions:
             raise ValueError(
@@ -149,9 +149,9 @@ class TextEncoder(nn.Module):
         return self.training and self.dropout
 
     def _padded(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids no wider than the longest text; with published padding every text as long as that."""
+        """Ids cut to the longest text; with published padding, all texts padded to that length."""
         if self.padding == "aligned" and ids.device.type != "cpu":
-            return ids, lengths  # asking for the longest would make the host wait for the device
+            return ids, lengths  # `lengths.max()` would synchronise with the GPU
         ids = ids[:, : int(lengths.max())]
         if self.padding == "aligned":
             return ids, lengths
@@ -159,6 +159,6 @@ class TextEncoder(nn.Module):
         return ids.masked_fill(behind, self.backbone.pad_id), torch.full_like(lengths, ids.shape[1])
 
     def tail(self, states: Float[Tensor, "row position d"], ends: Int[Tensor, "row"]) -> Tensor:
-        """The `num_states` states before each row's end."""
+        """The last `num_states` states before each row's end."""
         positions = ends[:, None] - self.num_states + torch.arange(self.num_states, device=ends.device)
         return states.gather(1, positions[:, :, None].expand(-1, -1, states.shape[-1]))

@@ -1,4 +1,4 @@
-"""GPT-2's byte-level tokenizer: read from files, or made by rule where there is no file."""
+"""Byte-level tokenizers: GPT-2's from files, or a built-in one that needs no files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def find_tokenizer(directory: str | Path, *, flag: str) -> Tokenizer:
-    """The tokenizer in `directory` (tokenizer.json, or vocab.json and merges.txt); FileNotFoundError names `flag`."""
+    """Load the tokenizer in `directory` (tokenizer.json, or vocab.json and merges.txt).
+
+    Raises FileNotFoundError that names `flag`.
+    """
     folder = Path(directory)
     if (folder / "tokenizer.json").is_file():
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -25,9 +28,9 @@ def find_tokenizer(directory: str | Path, *, flag: str) -> Tokenizer:
 
 
 def byte_level_tokenizer(words: Sequence[str] = ()) -> Tokenizer:
-    """A tokenizer made by rule: 256 bytes, all runs of two and three digits, and each of `words` after a space.
+    """Built-in tokenizer: 256 bytes, all runs of two and three digits, and each of `words` after a space.
 
-    GPT-2's own tokens of a number are about as long, so that a prompt has about as many tokens as with GPT-2's files.
+    GPT-2 splits numbers into pieces of about that length, so prompts have about as many tokens as with GPT-2's files.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = list(dict.fromkeys([*_digit_merges(), *(merge for word in words for merge in _word_merges(word))]))
@@ -43,10 +46,10 @@ def _digit_merges() -> Iterator[tuple[str, str]]:
 
 
 def _word_merges(word: str) -> Iterator[tuple[str, str]]:
-    """Merges that grow a space letter by letter into ` word`: every merge starts at the space, so none is ambiguous."""
+    """Merges that build ` word` letter by letter from its space; as all start at the space, none is ambiguous."""
     letters = f"Ġ{word}"
     if not word.isascii() or not word.isalpha():
-        raise ValueError(f"a word of the tokenizer made by rule must be of ASCII letters, got {word!r}")
+        raise ValueError(f"words of the built-in tokenizer must consist of ASCII letters, got {word!r}")
     yield from ((letters[:end], letters[end]) for end in range(1, len(letters)))
 
 

@@ -1,4 +1,4 @@
-"""Principal word embeddings: the words that CALF's match module attends to, computed once and kept on disk."""
+"""Principal word embeddings, which CALF's match module attends to: computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ RANDOM_STATE = 2021
 
 
 def cache_directory() -> Path:
-    """Where computed components are kept: `balm-forecasting` under XDG_CACHE_HOME, or under ~/.cache."""
+    """Cache directory: `balm-forecasting` in XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "balm-forecasting"
 
 
 def principal_word_embeddings(
     word_table: Float[Tensor, "word width"], num_components: int, *, random_state: int = RANDOM_STATE
 ) -> Float[Tensor, "width {num_components}"]:
-    """PCA scores of the transposed word table: dimensions are the samples, words the features (CALF section 3.1).
+    """PCA scores of the transposed token embedding matrix: dimensions are samples, words features (CALF section 3.1).
 
-    For tables as large as GPT-2's the solver is a randomised one that leaves the tail of the components to chance,
-    hence the fixed `random_state`. Raises ValueError when the table has fewer dimensions or words than components.
+    `random_state` is fixed because scikit-learn uses a randomised solver for matrices as large as GPT-2's. Raises
+    ValueError if the matrix has fewer dimensions or words than components.
     """
     num_words, width = word_table.shape
     if num_components > width:
@@ -48,10 +48,7 @@ def cached_word_embeddings(
     directory: Path,
     random_state: int = RANDOM_STATE,
 ) -> Float[Tensor, "width {num_components}"]:
-    """`principal_word_embeddings`, read from `directory` where the LLM of that hash has been there before.
-
-    Raises ValueError when the cached file is damaged.
-    """
+    """`principal_word_embeddings`, cached in `directory` under the LLM's hash; ValueError if the file is damaged."""
     path = directory / f"word_components_{llm_sha256[:16]}_{num_components}_{random_state}.safetensors"
     if path.exists():
         return _read(path, shape=(word_table.shape[1], num_components))

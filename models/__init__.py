@@ -1,4 +1,4 @@
-"""Every model by name; a model's file is imported only when that model is asked for."""
+"""Model registry: names to classes, imported on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TSLIB_PREFIX = "tslib:"
 
 
 def model_class(name: str) -> type[Forecaster]:
-    """The class of the model called `name` (`tslib:NAME`: Time-Series-Library's); ValueError if there is none."""
+    """Class of the model `name` (`tslib:NAME` for one of Time-Series-Library); ValueError if unknown."""
     if name.startswith(TSLIB_PREFIX):
         return importlib.import_module("models.tslib").tslib_model_class(name.removeprefix(TSLIB_PREFIX))
     if name not in MODELS:

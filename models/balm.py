@@ -1,4 +1,4 @@
-"""BALM-TSF: a patch encoder beside a frozen language model that reads each row's statistics (arXiv 2509.00622)."""
+"""BALM-TSF: a patch encoder and a frozen language model that reads each row's statistics (arXiv 2509.00622)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from layers.statistics import NUM_LAGS
 from layers.text_encoder import TextEncoder, TextFeatures
 from models.base import Forecast, Forecaster, ForecastSpec
 
-# What --compat_official turns on, all at once: the published code's departures from the paper.
+# The published code's departures from the paper, turned on by --compat_official.
 PUBLISHED: dict[str, Any] = {
     "prompt_padding": "published",
     "positive_among_negatives": True,
@@ -37,66 +37,62 @@ TEXT_CONTROLS = {"attention": "AttentionTextEncoder", "shuffled": "ShuffledTextE
 
 @dataclass(frozen=True)
 class BALMConfig(LLMConfig):
-    """Sizes of BALM, its controls, and the published code's departures from the paper as switches."""
+    """Settings of BALM: sizes, control experiments, and the published code's departures from the paper."""
 
     d_model: int = HfArg(default=32, help="width of a patch embedding")
-    d_ff: int = HfArg(default=128, help="how many of the LLM's dimensions the head reads, the first ones")
-    patch_len: int = HfArg(default=16, help="length of a patch in time steps")
-    stride: int = HfArg(default=8, help="time steps from one patch to the next")
-    dropout: float = HfArg(default=0.1, help="dropout of patch embeddings and of the head's output")
+    d_ff: int = HfArg(default=128, help="number of LLM dimensions that the head reads (the first ones)")
+    patch_len: int = HfArg(default=16, help="length of a patch, in time steps")
+    stride: int = HfArg(default=8, help="stride between patches, in time steps")
+    dropout: float = HfArg(default=0.1, help="dropout rate of the patch embeddings and of the head's output")
     text_branch: Literal["llm", "random_llm", "none", "attention", "shuffled"] = HfArg(
         default="llm",
-        help="what stands beside the patch encoder: llm, the frozen LLM; random_llm, its architecture with random "
-        "weights (--llm_seed); none; attention, one trainable attention layer over the LLM's word embeddings; "
-        "shuffled, the LLM reads the prompt of the row half a batch away, in training and evaluation",
+        help="text encoder: llm, the frozen LLM; random_llm, the same architecture with random weights (--llm_seed); "
+        "none; attention, one trainable attention layer over the LLM's token embeddings; shuffled, each row gets the "
+        "text of the row half a batch away, in training and evaluation",
     )
-    learnable_prompt: bool = HfArg(default=True, help="put trainable prompt tokens before the text")
+    learnable_prompt: bool = HfArg(default=True, help="put trainable prompt tokens in front of the text")
     freeze_prompt_after: int | None = HfArg(
         default=None,
-        help="train the prompt tokens for this many epochs only (0 = never); each row's text is then read once and "
-        "kept. Default: train them always",
+        help="freeze the learnable prompt after this many epochs (0 = from the start) and cache each row's text "
+        "features from then on. Default: never",
     )
     prompt_digits: int | None = HfArg(
-        default=None, help="decimals of the (normalised) numbers in a prompt. Default: full float32 precision"
+        default=None, help="decimals of the (normalised) numbers in a prompt; default: full float32 precision"
     )
-    text_state_dtype: Literal["fp32", "bf16"] = HfArg(
-        default="fp32", help="precision in which constant text states are kept in memory"
-    )
+    text_state_dtype: Literal["fp32", "bf16"] = HfArg(default="fp32", help="precision of cached text features")
     scaling: bool = HfArg(default=True, help="scale text states to the deviation of the time tokens")
-    alignment_weight: float = HfArg(default=1.0, help="weight of the contrastive loss (0 = without it)")
+    alignment_weight: float = HfArg(default=1.0, help="weight of the contrastive loss (0 turns it off)")
     alignment_rows: int = HfArg(
         default=0,
-        help="contrast rows within groups of this many consecutive rows of a process's batch (0 = all of them); the "
-        "published runs on 4 processes contrasted 24 rows",
+        help="take negatives from groups of this many consecutive rows of a rank's batch (0 = the whole batch); the "
+        "published runs had 4 ranks of 24 rows",
     )
     gather_negatives: bool = HfArg(
         default=False,
-        help="contrast the rows of all processes together, as one process with the whole batch would (default: each "
-        "process its own rows, as published)",
+        help="take negatives from all ranks, as one process with the whole batch would (default: each rank its own, as "
+        "published)",
     )
     prompt_padding: Literal["aligned", "published"] = HfArg(
         default="aligned",
-        help="aligned: padding is unseen and every row read at its own end; published: prompts are filled with "
-        "end-of-text tokens to the longest of the batch, which are read as text",
+        help="aligned: each row is read up to its own last token and padding is ignored; published: prompts are padded "
+        "with end-of-text tokens to the longest of the batch, and the padding is read as text",
     )
     positive_among_negatives: bool = HfArg(
-        default=False, help="published: the contrastive loss counts a row's own text as a negative too"
+        default=False, help="published: the contrastive loss counts the positive as a negative too"
     )
-    llm_dropout: bool = HfArg(default=False, help="published: the frozen LLM drops out while training")
+    llm_dropout: bool = HfArg(default=False, help="published: dropout in the frozen LLM during training")
     all_lags: bool = HfArg(
-        default=False, help="published: lag 0 and every lag's mirror seq_len-k are among the top 5 lags"
+        default=False, help="published: the top 5 lags may include lag 0 and the mirror seq_len-k of every lag k"
     )
     float32_statistics: bool = HfArg(
-        default=False, help="published: statistics in float32, whose rounding orders equal lags; default: smaller first"
+        default=False, help="published: statistics in float32, where rounding breaks ties of lags; default: smaller lag"
     )
     patch_input_bf16: bool = HfArg(
         default=False,
-        help="published: the patch encoder's input is rounded to bfloat16 whatever the precision; --compat_official "
-        "does so with --precision bf16 only (the golden vectors are of float32)",
+        help="published: round the patch encoder's input to bfloat16 at any --precision; --compat_official does so "
+        "with --precision bf16 only",
     )
-    compat_official: bool = HfArg(
-        default=False, help=f"turn on the published code's {', '.join(PUBLISHED)}, whatever they say"
-    )
+    compat_official: bool = HfArg(default=False, help=f"behave as the published code: overrides {', '.join(PUBLISHED)}")
 
     def __post_init__(self) -> None:
         """Validate the config."""
@@ -119,7 +115,7 @@ class BALMConfig(LLMConfig):
 
 @dataclass(frozen=True)
 class Encoding:
-    """Time tokens and text features of some rows; text is divided by `scale`. No text: --text_branch none."""
+    """Encoded rows: time tokens, text features and the `scale` that divides them (None with --text_branch none)."""
 
     statistics: InstanceStatistics
     time_tokens: Float[Tensor, "row patch d"]
@@ -128,9 +124,9 @@ class Encoding:
 
 
 class BALM(Forecaster):
-    """Forecasts one channel's horizon from its look-back window and from a prompt about that window.
+    """Channel-independent forecaster that reads the look-back window and a prompt with its statistics.
 
-    `backbone` is the frozen language model; `--text_branch none` has none and needs only its `width`.
+    `backbone` is the frozen language model; without it (`--text_branch none`) only its `width` is needed.
     """
 
     Config = BALMConfig
@@ -158,7 +154,7 @@ class BALM(Forecaster):
 
     @classmethod
     def build(cls, config: BALMConfig, spec: ForecastSpec) -> Self:
-        """The model with its LLM loaded in `spec.dtype`; ValueError or FileNotFoundError when that cannot be."""
+        """Build the model and load its LLM in `spec.dtype`; ValueError or FileNotFoundError if that fails."""
         if config.text_branch == "none":
             return cls(config, spec, None)
         dtype = torch.float32 if config.text_branch == "attention" else spec.dtype
@@ -183,7 +179,7 @@ class BALM(Forecaster):
         return encoder
 
     def forward(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Forecast:
-        """Forecasts from rows and their `prompt_inputs`, or `cached_features` in place of these."""
+        """Forecast from rows and their `prompt_inputs` or `cached_features`."""
         with torch.autocast(look_back.device.type, enabled=False):
             encoding = self.encode(look_back, **prompt_inputs)
             values = encoding.statistics.denormalise(self.head(self.head_tokens(encoding))[:, :, None])
@@ -208,14 +204,14 @@ class BALM(Forecaster):
         return Encoding(statistics, time_tokens, text, scale)
 
     def head_tokens(self, encoding: Encoding) -> Float[Tensor, "row token d_ff"]:
-        """What the head reads: the scaled text states, then the time tokens, the first `d_ff` dimensions of each."""
+        """Input of the head: scaled text states, then time tokens, the first `d_ff` dimensions of each."""
         time_tokens = encoding.time_tokens[..., : self.config.d_ff]
         if encoding.text is None or encoding.scale is None:
             return time_tokens
         return torch.cat([encoding.text.head / encoding.scale[:, None, : self.config.d_ff], time_tokens], dim=1)
 
     def _alignment_loss(self, encoding: Encoding) -> Float[Tensor, ""]:
-        """Contrastive alignment: each row's mean time token finds the mean of its own text (section 3.4)."""
+        """Contrastive loss between mean time token and mean text state of each row (section 3.4)."""
         assert encoding.text is not None and encoding.scale is not None
         pairs = torch.stack([encoding.time_tokens.mean(dim=1), encoding.text.mean / encoding.scale], dim=1)
         if self.config.gather_negatives:
@@ -232,33 +228,33 @@ class BALM(Forecaster):
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Stops training the learnable prompt once `--freeze_prompt_after` epochs have passed."""
+        """Freeze the learnable prompt after `--freeze_prompt_after` epochs."""
         if self.text_encoder is not None:
             freeze = self.config.freeze_prompt_after
             self.text_encoder.train_prompt(freeze is None or epoch < freeze)
 
     def prompt_inputs(self, look_back: Float[Tensor, "row seq_len 1"]) -> dict[str, Tensor]:
-        """The tokens of each row's prompt; ValueError when one exceeds the LLM's positions."""
+        """Token ids of each row's prompt; ValueError if a prompt is too long for the LLM."""
         return {} if self.text_encoder is None else self.text_encoder.prompt_inputs(look_back[:, :, 0])
 
     @property
     def features_are_constant(self) -> bool:
-        """Whether nothing trains before the text states and no row's depend on its batch."""
+        """Whether a row's text features can be cached."""
         return self.text_encoder is not None and self.text_encoder.features_are_constant
 
     @property
     def cache_key(self) -> int:
-        """How often the learnable prompt has been written to, by training or by loading."""
+        """Version of the learnable prompt: changes whenever it is updated or loaded."""
         return 0 if self.text_encoder is None else self.text_encoder.prompt_version
 
     def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
-        """Text features of rows whose text no longer changes, in `--text_state_dtype`."""
+        """Text features to cache, in `--text_state_dtype`."""
         assert self.text_encoder is not None
         return self.text_encoder.cached_features(prompt_inputs)
 
     @torch.no_grad()
     def diagnostics(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> dict[str, Tensor]:
-        """Per row the token means of both branches (text also scaled), their norms, and mean deviations over tokens."""
+        """Per row and branch (time, text, scaled text): mean token, its norm, and mean deviation over tokens."""
         with torch.autocast(look_back.device.type, enabled=False):
             encoding = self.encode(look_back, **prompt_inputs)
         if encoding.text is None or encoding.scale is None:
@@ -266,15 +262,15 @@ class BALM(Forecaster):
         return compare_branches(encoding.time_tokens, encoding.text.mean, encoding.text.deviation, encoding.scale)
 
     def inference_parameters(self) -> int:
-        """All parameters but the temperature of the contrastive loss; the word table counts whole."""
+        """All parameters except the temperature of the contrastive loss; includes the whole token embedding matrix."""
         return sum(p.numel() for name, p in self.named_parameters() if name != "log_tau")
 
     def fingerprint(self) -> dict[str, Any]:
-        """The LLM's name, depth and hashes."""
+        """Name, number of blocks and hashes of the LLM."""
         return {} if self.backbone is None else dict(self.backbone.fingerprint)
 
     def saved_state(self) -> dict[str, Tensor]:
-        """Everything but the frozen LLM; a learnable prompt also after it was frozen."""
+        """Everything but the frozen LLM; includes the learnable prompt even when frozen."""
         state = super().saved_state()
         prompt = None if self.text_encoder is None else self.text_encoder.learnable_prompt
         return state if prompt is None else {**state, "text_encoder.learnable_prompt": prompt.detach()}
@@ -288,13 +284,13 @@ class BALM(Forecaster):
         _require(d_ff <= d, f"--d_ff must be at most the LLM's width {d}, got {d_ff}: lower --d_ff")
         _require(
             self.num_states != 1 or not self.config.scaling,
-            f"--pred_len {pred_len} at --seq_len {seq_len} leaves BALM one text state, which has no deviation to scale "
-            "by: raise --pred_len, lower --seq_len, or give --no_scaling",
+            f"--pred_len {pred_len} at --seq_len {seq_len} leaves BALM one text state, which has no deviation to "
+            "scale by: raise --pred_len, lower --seq_len, or give --no_scaling",
         )
 
 
 def num_text_states(patches: int, spec: ForecastSpec) -> int:
-    """How many text states the head reads, as many as learnable prompt tokens: patches * H / T, in 1..patches."""
+    """Number of text states and of learnable prompt tokens: patches * pred_len / seq_len, clipped to 1..patches."""
     return max(1, min(patches, patches * spec.pred_len // spec.seq_len))
 
 

@@ -1,4 +1,4 @@
-"""The contract between a model and everything that trains, tests or serves it."""
+"""Base class of all models: the interface that training, evaluation and prediction rely on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a model returns: the forecast, and in training mode the weighted auxiliary losses by name."""
+    """Output of a model: the forecast and, in training mode, weighted auxiliary losses by name."""
 
     values: Float[Tensor, "row pred_len channel"]
     auxiliary_losses: dict[str, Tensor] = field(default_factory=dict)
@@ -20,10 +20,10 @@ class Forecast:
 
 @dataclass(frozen=True)
 class ForecastSpec:
-    """What a model must know of the task before it is built.
+    """What a model needs to know of the task to be built.
 
-    `season_length` is the number of time steps of the strongest natural cycle (24 for hourly data).
-    `dtype` is the precision of the large matrix products: statistics, losses and small layers stay in float32.
+    `season_length` is the number of time steps of the main seasonal cycle (24 for hourly data). `dtype` is the
+    precision of the large matrix products; statistics, losses and small layers stay in float32.
     """
 
     seq_len: int
@@ -35,13 +35,16 @@ class ForecastSpec:
 
 
 class Forecaster(nn.Module):
-    """A model that reads look-back windows and returns forecasts of the same channels.
+    """Base class of all models: look-back windows in, forecasts of the same channels out.
 
-    `forward(look_back [row, seq_len, channel], **prompt_inputs) -> Forecast(values [row, pred_len, channel])`. A
-    channel-independent model is fed one channel of one window a row (channel = 1); any other model all channels of a
-    window together. Values in and out are in scaled units. `needs_fixed_channels`: the weights fit only the number of
-    channels that they were trained with. `losses_read_target`: in training, `forward` also gets `target=` (scaled,
-    [row, pred_len, target_channel]) for the auxiliary losses.
+    `forward(look_back [row, seq_len, channel], **prompt_inputs) -> Forecast(values [row, pred_len, channel])`, all in
+    scaled units. A row is one channel of one window for a channel-independent model (channel = 1), otherwise a window
+    with all its channels.
+
+    `needs_time_features`: `forward` also gets `time_features=` [row, seq_len + pred_len, feature].
+    `needs_fixed_channels`: the weights depend on the number of channels.
+    `losses_read_target`: in training, `forward` also gets `target=` (scaled, [row, pred_len, target_channel]) for the
+    auxiliary losses.
     """
 
     Config: ClassVar[type]
@@ -50,19 +53,19 @@ class Forecaster(nn.Module):
     needs_time_features: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
     losses_read_target: ClassVar[bool] = False
-    # Names (or beginnings of names) of parameters in older checkpoints, and what they are called now.
+    # Parameter names (or prefixes) in old checkpoints -> current names.
     renamed_parameters: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def build(cls, config: Any, spec: ForecastSpec) -> Self:
-        """The model that `config` describes, its LLM and tokenizer loaded."""
+        """Build the model from its config; loads its LLM and tokenizer, if any."""
         raise NotImplementedError
 
     def prompt_inputs(self, look_back: Float[Tensor, "row seq_len channel"]) -> dict[str, Tensor]:  # noqa: ARG002
-        """What depends on a row's data alone, to be computed once per row and handed back to `forward` by name.
+        """Inputs that depend only on a row's data: computed once per row and passed to `forward` as keyword arguments.
 
-        Called on float32 CPU rows, outside the training step, possibly in another thread: it reads no parameter. Each
-        tensor has one entry per row; a further axis may differ in length from call to call and is padded with zeros.
+        Called with float32 CPU rows, outside the training step, possibly in another thread, so it must not read
+        parameters. Tensors have one entry per row; a second axis may vary in length between calls and is zero-padded.
         """
         return {}
 
@@ -73,16 +76,16 @@ class Forecaster(nn.Module):
 
     @property
     def features_are_constant(self) -> bool:
-        """Whether `cached_features` of a row would come out the same until `cache_key` changes."""
+        """Whether `cached_features` of a row can be cached as long as `cache_key` is unchanged."""
         return False
 
     @property
     def cache_key(self) -> int:
-        """Changes whenever the parameters that `cached_features` reads have changed."""
+        """Changes whenever a parameter changes that `cached_features` depends on."""
         return 0
 
     def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
-        """What `forward` takes in place of `prompt_inputs` while `features_are_constant`: computed without graph."""
+        """Inputs of `forward` that replace `prompt_inputs` while `features_are_constant`; without gradient."""
         return prompt_inputs
 
     def diagnostics(
@@ -90,22 +93,22 @@ class Forecaster(nn.Module):
         look_back: Float[Tensor, "row seq_len channel"],  # noqa: ARG002
         **prompt_inputs: Tensor,  # noqa: ARG002
     ) -> dict[str, Tensor]:
-        """Named quantities per row worth seeing before and after training (shown in the report); without graph."""
+        """Per-row quantities that the report shows before and after training; without gradient."""
         return {}
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before each training epoch, counted from 0 (a model may freeze a part of itself then)."""
+        """Hook before each training epoch, counted from 0 (e.g. to freeze parameters)."""
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Groups for the optimiser; a group with `scheduled=False` keeps its rate whatever the schedule says."""
+        """Parameter groups for the optimiser; `scheduled=False` keeps a group's learning rate constant."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": learning_rate, "scheduled": True}]
 
     def inference_parameters(self) -> int:
-        """How many parameters a forecast reads (a branch that serves only the loss is left out)."""
+        """Number of parameters used for a forecast (without branches that serve only the loss)."""
         return sum(p.numel() for p in self.parameters())
 
     def count_parameters(self) -> dict[str, int]:
-        """Parameters held in all, trained, and read by a forecast."""
+        """Number of parameters: in total, trainable, and used for a forecast."""
         return {
             "total": sum(parameter.numel() for parameter in self.parameters()),
             "trainable": sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad),
@@ -113,22 +116,22 @@ class Forecaster(nn.Module):
         }
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a checkpoint must know to find the frozen parts again (the LLM's name and hash); JSON values only."""
+        """Identity of the frozen parts that a checkpoint leaves out (e.g. the LLM's name and hash), as JSON values."""
         return {}
 
     def saved_state(self) -> dict[str, Tensor]:
-        """Trainable parameters and persistent buffers, by name: all that a checkpoint has to hold."""
-        # A frozen tensor that two branches share has a name in each: all of them are left out.
+        """State dict for checkpoints: trainable parameters and persistent buffers."""
+        # A frozen tensor shared by two branches has one name in each: leave out all of them.
         frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
         return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
 
     def load_saved_state(self, state: dict[str, Tensor]) -> None:
-        """Puts back what `saved_state` returned; names and shapes must match exactly (ValueError)."""
+        """Load a state from `saved_state`; ValueError unless names and shapes match exactly."""
         expected = self.saved_state()
         state = {self._present_name(name): tensor for name, tensor in state.items()}
         if set(state) != set(expected):
             difference = sorted(set(state) ^ set(expected))[:5]
-            raise ValueError(f"the checkpoint's parameters are not this model's; they differ in {difference}")
+            raise ValueError(f"the checkpoint's parameters do not match this model's; they differ in {difference}")
         for name, tensor in state.items():
             if tensor.shape != expected[name].shape:
                 raise ValueError(

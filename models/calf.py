@@ -1,4 +1,4 @@
-"""CALF (arXiv 2403.07300): a temporal GPT-2 tuned by LoRA, held close to a textual one that is fed principal words."""
+"""CALF (arXiv 2403.07300): a temporal GPT-2 tuned with LoRA, aligned to a textual GPT-2 that reads principal words."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from models.base import Forecast, Forecaster, ForecastSpec
 
 @dataclass(frozen=True)
 class CALFConfig(LLMConfig):
-    """CALF's own settings; the defaults are the published ones."""
+    """Settings of CALF; the defaults are the published ones."""
 
-    lora: bool = HfArg(default=True, help="tune the temporal branch's attention by LoRA; --no_lora leaves it as it is")
+    lora: bool = HfArg(default=True, help="tune the temporal branch's attention with LoRA; --no_lora keeps it frozen")
     lora_rank: int = HfArg(default=8, help="rank of the LoRA matrices")
-    lora_alpha: int = HfArg(default=32, help="LoRA's output is multiplied by lora_alpha / lora_rank")
-    lora_dropout: float = HfArg(default=0.1, help="dropout rate on LoRA's input, from 0 to below 1")
+    lora_alpha: int = HfArg(default=32, help="LoRA scaling: the output is multiplied by lora_alpha / lora_rank")
+    lora_dropout: float = HfArg(default=0.1, help="dropout rate on LoRA's input")
     textual_branch: Literal["llm", "none"] = HfArg(
         default="llm", help="`none` removes the textual branch and both alignment losses (the control experiment)"
     )
     num_components: int = HfArg(
-        default=500, help="number of principal words (PCA of the word table) that feed the textual branch"
+        default=500, help="number of principal words (PCA of the token embeddings) for the textual branch"
     )
     feature_weight: float = HfArg(
         default=0.01, help="weight of the feature alignment loss; 0 removes the feature projections"
     )
     output_weight: float = HfArg(
-        default=1.0, help="weight of the loss between both branches' forecasts; 0 leaves it out"
+        default=1.0, help="weight of the loss between both branches' forecasts; 0 turns it off"
     )
     feature_loss: Literal["l1", "smooth_l1"] = HfArg(default="l1", help="distance between features")
     output_loss: Literal["l1", "smooth_l1", "mase"] = HfArg(
@@ -55,7 +55,7 @@ class CALFConfig(LLMConfig):
     )
 
     def __post_init__(self) -> None:
-        """ValueError for a setting outside its range."""
+        """Validate the config."""
         super().__post_init__()
         for name in ("lora_rank", "num_components"):
             if getattr(self, name) < 1:
@@ -71,21 +71,21 @@ class CALFConfig(LLMConfig):
 
     @property
     def has_textual_branch(self) -> bool:
-        """Whether any loss reads the textual branch; otherwise it is not built."""
+        """Whether the textual branch is built: only if a loss uses it."""
         return self.textual_branch == "llm" and (self.feature_weight > 0 or self.output_weight > 0)
 
     @property
     def has_projections(self) -> bool:
-        """Whether any loss reads the feature projections."""
+        """Whether the feature projections are built: only if a loss uses them."""
         return self.has_textual_branch and self.feature_weight > 0
 
 
 class CALF(Forecaster):
-    """Forecasts all channels of a window together: each channel's whole look-back is one token.
+    """Multivariate forecaster: each channel's whole look-back is one token.
 
-    `words` are the principal word embeddings, one a row; they are needed with a textual branch only. The LLM's large
-    matrices are shared with `backbone`, not copied. `num_heads` (default: the LLM's), `feed_forward` and `dropout` are
-    those of the match module.
+    `words` are the principal word embeddings, needed with a textual branch only. The LLM's large matrices are shared
+    with `backbone`, not copied. `num_heads` (default: the LLM's), `feed_forward` and `dropout` are those of the match
+    module.
     """
 
     Config: ClassVar[type] = CALFConfig
@@ -139,7 +139,7 @@ class CALF(Forecaster):
 
     @classmethod
     def build(cls, config: CALFConfig, spec: ForecastSpec) -> Self:
-        """CALF with its LLM loaded and the principal words computed or read from the user's cache."""
+        """Build CALF: load its LLM, and compute the principal words or read them from the user's cache."""
         backbone = load_backbone(config)
         words = None
         if config.has_textual_branch:
@@ -152,7 +152,7 @@ class CALF(Forecaster):
         return cls(config, spec, backbone=backbone, words=words)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
-        """The temporal branch's forecast, and in training mode the losses `output` and `feature` between both."""
+        """Forecast of the temporal branch; in training also the losses `output` and `feature` between the branches."""
         self._check_channels(look_back.shape[2])
         statistics = InstanceStatistics.of(look_back)
         time_tokens = self.match.time_tokens(statistics.normalise(look_back).transpose(1, 2))
@@ -173,7 +173,7 @@ class CALF(Forecaster):
 
     @property
     def temporal_gpt2(self) -> GPT2Model:
-        """The temporal branch's GPT-2, with LoRA inside its attention where it is used."""
+        """The temporal branch's GPT-2, with LoRA in its attention if used."""
         gpt2 = self.temporal.get_base_model() if isinstance(self.temporal, PeftModel) else self.temporal
         assert isinstance(gpt2, GPT2Model)
         return gpt2
@@ -181,25 +181,25 @@ class CALF(Forecaster):
     def forecast(
         self, last_feature: Float[Tensor, "row channel width"], statistics: InstanceStatistics
     ) -> Float[Tensor, "row pred_len channel"]:
-        """A branch's forecast from its last feature, in the units of the look-back."""
+        """Forecast from a branch's last feature, in the units of the look-back."""
         return statistics.denormalise(self.head(last_feature).float().transpose(1, 2))
 
     def project(self, temporal: list[Tensor], textual: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Both branches' features, each through its own projection."""
+        """Project both branches' features, each with its own projection."""
         return (
             [projection(feature) for projection, feature in zip(self.temporal_projections, temporal, strict=True)],
             [projection(feature) for projection, feature in zip(self.textual_projections, textual, strict=True)],
         )
 
     def train(self, mode: bool = True) -> Self:
-        """As torch's; in compat mode evaluation leaves the temporal branch's dropout active, as published."""
+        """As torch's; with `--compat_official` the temporal branch's dropout stays active in evaluation."""
         super().train(mode)
         if self.config.compat_official and not mode:
             self.temporal.train()
         return self
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Projections (published names with `_proj`) at their constant rate, everything else at `learning_rate`."""
+        """Projections and match attentions (`_proj` in the published code) at a constant rate, the rest scheduled."""
         attentions = [self.match.encoder.self_attn, self.match.cross_attention]
         projections = [*self.temporal_projections.parameters(), *self.textual_projections.parameters()]
         for attention in attentions:
@@ -212,12 +212,12 @@ class CALF(Forecaster):
         ]
 
     def inference_parameters(self) -> int:
-        """Parameters of the temporal branch, its way in and the head."""
+        """Parameters of the temporal branch, its input layers and the head."""
         read = [self.match.linear, self.match.encoder, self.temporal, self.head]
         return sum(p.numel() for module in read for p in module.parameters())
 
     def fingerprint(self) -> dict[str, Any]:
-        """The LLM whose frozen weights a checkpoint of this model needs."""
+        """Name, number of blocks and hashes of the LLM."""
         return self.backbone_fingerprint
 
     def _output_loss(self, forecast: Tensor, textual_forecast: Tensor, *, look_back: Tensor) -> Tensor:
@@ -239,13 +239,13 @@ class CALF(Forecaster):
 
 
 def branch_features(gpt2: GPT2Model, tokens: Float[Tensor, "row channel width"]) -> list[Tensor]:
-    """GPT-2's features of `tokens`; the tokens are added to the last one as a residual."""
+    """GPT-2's hidden states for `tokens`, with a residual connection from the tokens to the last one."""
     features = gpt2_features(gpt2, tokens)
     return [*features[:-1], features[-1] + tokens]
 
 
 def _temporal_branch(gpt2: GPT2Model, config: CALFConfig) -> nn.Module:
-    """A twin of `gpt2` of which LoRA on `c_attn`, layer norms and position embeddings are trained."""
+    """Frozen copy of `gpt2` with trainable LoRA on `c_attn`, layer norms and position embeddings."""
     branch = frozen_twin(gpt2)
     if config.lora:
         adapter = LoraConfig(
@@ -256,7 +256,7 @@ def _temporal_branch(gpt2: GPT2Model, config: CALFConfig) -> nn.Module:
             fan_in_fan_out=True,
         )
         with warnings.catch_warnings():
-            # peft asks transformers for something by a name that is going out of use.
+            # peft uses a deprecated name of transformers.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
             branch = get_peft_model(branch, adapter)
     for module in branch.modules():
@@ -266,7 +266,7 @@ def _temporal_branch(gpt2: GPT2Model, config: CALFConfig) -> nn.Module:
 
 
 def _textual_branch(gpt2: GPT2Model) -> GPT2Model:
-    """A twin of `gpt2` of which the position embeddings are trained."""
+    """Frozen copy of `gpt2` with trainable position embeddings."""
     branch = frozen_twin(gpt2)
     branch.wpe.requires_grad_(True)
     return branch

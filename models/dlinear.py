@@ -1,4 +1,4 @@
-"""DLinear: one linear map for the trend of the look-back and one for what is left of it."""
+"""DLinear: one linear map for the trend of the look-back and one for the remainder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from models.base import Forecast, Forecaster, ForecastSpec
 
 @dataclass(frozen=True)
 class DLinearConfig:
-    """Settings of DLinear; the published kernel is 25 time steps whatever the dataset."""
+    """Settings of DLinear; the published moving average spans 25 time steps on every dataset."""
 
-    moving_avg: int = HfArg(default=25, help="length of the moving average that is the trend, in time steps (odd)")
+    moving_avg: int = HfArg(default=25, help="length of the trend's moving average, in time steps (odd)")
 
     def __post_init__(self) -> None:
         if self.moving_avg < 1 or self.moving_avg % 2 == 0:
@@ -26,13 +26,13 @@ class DLinearConfig:
 
 
 def moving_average(series: Float[Tensor, "row channel time"], width: int) -> Float[Tensor, "row channel time"]:
-    """The centred mean over `width` time steps; the first and last values stand in for what lies outside."""
+    """Centred moving average over `width` time steps, with the first and last value repeated as padding."""
     beyond = (width - 1) // 2
     return functional.avg_pool1d(functional.pad(series, (beyond, beyond), mode="replicate"), width, stride=1)
 
 
 class DLinear(Forecaster):
-    """The sum of a linear map of the trend and one of the remainder, both shared by all channels (DLinear-S).
+    """Sum of a linear map of the trend and one of the remainder, both shared by all channels (DLinear-S).
 
     Zeng et al., "Are Transformers Effective for Time Series Forecasting?" (AAAI 2023, arXiv 2205.13504), section 4:
     X_t = AvgPool(Padding(X)), X_s = X - X_t, forecast = W_s X_s + W_t X_t; torch's own initialisation as in the
@@ -49,7 +49,7 @@ class DLinear(Forecaster):
         super().__init__()
         self.trend = nn.Linear(spec.seq_len, spec.pred_len)
         self.remainder = nn.Linear(spec.seq_len, spec.pred_len)
-        # Row by row the moving average of a series that is 1 at one time step and 0 elsewhere: X_t = averaging^T X.
+        # The moving average as a matrix: X_t = averaging^T X.
         averaging = moving_average(torch.eye(spec.seq_len)[None], config.moving_avg)[0]
         self.register_buffer("averaging", averaging, persistent=False)
 
@@ -61,9 +61,9 @@ class DLinear(Forecaster):
         return Forecast(functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2))
 
     def joined(self) -> tuple[Float[Tensor, "pred_len seq_len"], Float[Tensor, "pred_len"]]:
-        """Weight and bias of the one map that trend and remainder amount to: W_s X_s + W_t X_t with X_t linear in X.
+        """Weight and bias of the single linear map equal to W_s X_s + W_t X_t, as X_t is linear in X.
 
-        The average is so taken of the weights, once a step, and not of every row.
+        The moving average is applied to the weights once per step instead of to every row.
         """
         with torch.autocast(self.averaging.device.type, enabled=False):
             of_trend = (self.trend.weight - self.remainder.weight) @ self.averaging.T

@@ -1,4 +1,4 @@
-"""GPT4TS (One Fits All): patches through the first blocks of GPT-2, of which only norms and positions are trained."""
+"""GPT4TS (One Fits All): patches through the first blocks of GPT-2, with only norms and positions trained."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class GPT4TSConfig(PatchConfig, LLMConfig):
 
 
 class GPT4TS(Forecaster):
-    """Instance norm, linear patch embedding, the first six blocks of GPT-2, one linear map of all its outputs.
+    """Instance norm, linear patch embedding, the first six blocks of GPT-2, and a flatten head.
 
     Zhou et al., "One Fits All: Power General Time Series Analysis by Pretrained LM" (NeurIPS 2023, arXiv 2302.11939),
     section 3: self-attention and feed-forward blocks stay frozen; layer norms and position embeddings are trained, and
     GPT-2's own dropout is active in training, as published. Published training: Adam at 1e-4, batches of 256 single
-    channels (hence `channel_independent = True`), at most 10 epochs. The word table is never read, so it is not held.
+    channels (hence `channel_independent = True`), at most 10 epochs. The token embedding matrix is unused and dropped.
     """
 
     Config = GPT4TSConfig

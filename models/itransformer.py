@@ -1,4 +1,4 @@
-"""iTransformer: every channel's whole look-back is one token, and attention runs over channels."""
+"""iTransformer: each channel's whole look-back is one token, with attention over channels."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ITransformer(Forecaster):
     Liu et al., "iTransformer: Inverted Transformers Are Effective for Time Series Forecasting" (ICLR 2024, arXiv
     2310.06625), section 3, equations 1 and 2: h = Embedding(X_channel), h = TrmBlock(h), forecast = Projection(h);
     post-norm blocks with GELU and a final layer norm as in the published code. Published: Adam at 1e-4 halved after
-    every epoch, batches of 32 windows, look-back 96; ETTh1 has d_model 256 (512 from H = 336 on), Weather 512 and three
-    layers, d_ff always equal to d_model. One departure: no tokens made of calendar features, which the paper leaves
-    optional and which would only exist where dates do.
+    every epoch, batches of 32 windows, look-back 96; d_model 256 on ETTh1 (512 for H >= 336), 512 and three layers on
+    Weather, d_ff always equal to d_model. One departure: no tokens of calendar features, which are optional in the
+    paper and need dates.
     """
 
     Config = ITransformerConfig

@@ -1,4 +1,4 @@
-"""The last value of the look-back, repeated: what every trained model has to beat."""
+"""Naive baseline: the last value of the look-back, repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LastValueConfig:
 
 
 class LastValue(Forecaster):
-    """Forecasts every step of the horizon as the last value of the look-back; nothing is trained.
+    """Repeats the last value of the look-back over the horizon; no parameters.
 
     The "naive method" of Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed., section 5.2).
     """

@@ -1,4 +1,4 @@
-"""NLinear: one linear map of the look-back as seen from its last value."""
+"""NLinear: a linear map of the look-back's differences from its last value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NLinear(Forecaster):
     """The last value plus a linear map, shared by all channels, of the look-back's differences from the last value.
 
     Zeng et al., "Are Transformers Effective for Time Series Forecasting?" (AAAI 2023, arXiv 2205.13504), section 4:
-    forecast = W (X - x_last) + b + x_last; trained as DLinear is (batches of 32 windows with all their channels).
+    forecast = W (X - x_last) + b + x_last; trained like DLinear (batches of 32 windows with all their channels).
     """
 
     Config = NLinearConfig

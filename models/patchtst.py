@@ -1,4 +1,4 @@
-"""PatchTST: a Transformer encoder over the patches of one channel, its weights shared by all channels."""
+"""PatchTST: a Transformer encoder over the patches of each channel, with weights shared by all channels."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class PatchTSTConfig(EncoderConfig, PatchConfig):
     d_model: int = HfArg(default=128, help="width of a patch's token")
     n_heads: int = HfArg(default=16, help="number of attention heads; divides --d_model")
     e_layers: int = HfArg(default=3, help="number of encoder layers")
-    d_ff: int = HfArg(default=256, help="width between the two linear maps of a feed-forward block")
-    dropout: float = HfArg(default=0.2, help="probability with which activations are dropped in training")
+    d_ff: int = HfArg(default=256, help="hidden width of the feed-forward block")
+    dropout: float = HfArg(default=0.2, help="dropout probability")
 
     def __post_init__(self) -> None:
         PatchConfig.__post_init__(self)
@@ -34,14 +34,13 @@ class PatchTSTConfig(EncoderConfig, PatchConfig):
 
 
 class PatchTST(Forecaster):
-    """Supervised PatchTST/64 (at look-back 512): patches, learnt positions, encoder, one linear map of all tokens.
+    """Supervised PatchTST (PatchTST/64 at look-back 512): patches, learned positions, encoder, flatten head.
 
     Nie et al., "A Time Series is Worth 64 Words" (ICLR 2023, arXiv 2211.14730), section 3.1: instance norm without
     affine parameters; the last value repeated `stride` times at the end; x_d = W_p x_p + W_pos; post-norm encoder with
     batch norm; flatten and linear head. Published sizes: ETTh d_model 16, n_heads 4, d_ff 128, dropout 0.3; otherwise
-    128, 16, 256, 0.2; three layers. One departure: attention scores are not carried from layer to layer (RealFormer's
-    residual attention, which the published code switches on and the paper does not describe), because torch's own
-    attention is used. Published batches of 128 count windows with all their channels, hence
+    128, 16, 256, 0.2; three layers. One departure: no residual attention (RealFormer; in the published code but not in
+    the paper), because torch's own attention is used. Published batches are 128 windows with all their channels, hence
     `channel_independent = False`: the channels become rows inside `forward`, and no channel sees another.
     """
 

@@ -1,4 +1,4 @@
-"""PAttn: patches and a single attention layer, which is what an LLM forecaster has to be better than."""
+"""PAttn: patches and a single attention layer, the simple baseline for LLM forecasters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PAttnConfig(PatchConfig):
 
     d_model: int = HfArg(default=128, help="width of a patch's token")
     n_heads: int = HfArg(default=8, help="number of attention heads; divides --d_model")
-    dropout: float = HfArg(default=0.1, help="probability with which attention is dropped in training")
+    dropout: float = HfArg(default=0.1, help="dropout probability of attention weights and output")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,12 +32,12 @@ class PAttnConfig(PatchConfig):
 
 
 class PAttn(Forecaster):
-    """Instance norm, linear patch embedding, LayerNorm(x + Attention(x)) once, one linear map of all tokens.
+    """Instance norm, linear patch embedding, LayerNorm(x + Attention(x)) once, and a flatten head.
 
     Tan et al., "Are Language Models Actually Useful for Time Series Forecasting?" (NeurIPS 2024, arXiv 2406.16964),
-    section 4: the simple model they set against LLM forecasters; no feed-forward block, no position embedding (the head
-    has weights of its own for every patch). It stands where GPT4TS has its GPT-2, so it is fed as GPT4TS is: a row is
-    one channel of one window. Width, heads and dropout are our choice.
+    section 4: their simple baseline for LLM forecasters; no feed-forward block, no position embedding (the head has
+    separate weights for each patch). As in GPT4TS, whose GPT-2 it replaces, a row is one channel of one window. Width,
+    heads and dropout are our choice.
     """
 
     Config = PAttnConfig

@@ -1,4 +1,4 @@
-"""The last season of the look-back, repeated: what every trained model has to beat on data with a cycle."""
+"""Seasonal naive baseline: the last season of the look-back, repeated."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class SeasonalNaiveConfig:
 
 
 class SeasonalNaive(Forecaster):
-    """Forecasts each step as the value one season (`spec.season_length` time steps) before it.
+    """Forecasts each step as the value one season (`spec.season_length` time steps) earlier; no parameters.
 
     The "seasonal naive method" of Hyndman and Athanasopoulos, Forecasting: Principles and Practice (3rd ed., section
-    5.2): the last season is repeated, nothing is trained. A look-back shorter than one season shows no season: the
-    model is then the last value, and the log says so (`--seq_len 96` on 10-minute data, whose day has 144 steps).
+    5.2). If the look-back is shorter than one season (`--seq_len 96` on 10-minute data, whose day has 144 steps), the
+    last value is repeated, with a warning in the log.
     """
 
     Config = SeasonalNaiveConfig

@@ -1,4 +1,4 @@
-"""A door to Time-Series-Library: its models, from a checkout on this machine, behind our contract."""
+"""Adapter for the models of Time-Series-Library, imported from a local checkout."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from models.tslib.settings import MissingSetting, TSLibSettings, parse_settings,
 
 @dataclass(frozen=True)
 class TSLibConfig:
-    """Where Time-Series-Library is, and what its model is told beside the task."""
+    """Path of Time-Series-Library and settings of its model."""
 
-    tslib_path: str = HfArg(default="", help="folder of a checkout of Time-Series-Library (needed)")
+    tslib_path: str = HfArg(default="", help="path of a Time-Series-Library checkout (required)")
     tslib_args: str = HfArg(
         default="",
-        help='settings of the model in that library\'s names, such as "d_model=64 e_layers=2"; the rest are its '
-        "own defaults, and lengths and channels come from our flags and data",
+        help='settings of the model under that library\'s names, such as "d_model=64 e_layers=2"; others keep its '
+        "defaults, and lengths and channels come from our flags and the data",
     )
 
 
 class TSLib(Forecaster):
-    """A model of Time-Series-Library (github.com/thuml/Time-Series-Library), all channels of a window together.
+    """A model of Time-Series-Library (github.com/thuml/Time-Series-Library), fed all channels of a window together.
 
-    Its `Model(configs)` is called as `forward(x_enc, x_mark_enc, x_dec, x_mark_dec)`, where the decoder's input is the
-    last `label_len` steps of the look-back followed by zeros, and the marks are calendar features. Whether the weights
-    of a model depend on the number of channels is its own affair: all are taken to. `tslib_model_class` makes the
-    class of one of its models.
+    Its `Model(configs)` is called as `forward(x_enc, x_mark_enc, x_dec, x_mark_dec)`: the decoder input is the last
+    `label_len` steps of the look-back followed by zeros, the marks are calendar features. All models are assumed to
+    have weights that depend on the number of channels. `tslib_model_class` makes the subclass for one model.
     """
 
     Config = TSLibConfig
@@ -50,7 +49,7 @@ class TSLib(Forecaster):
 
     @classmethod
     def build(cls, config: TSLibConfig, spec: ForecastSpec) -> Self:
-        """The model that `config` describes; ValueError or FileNotFoundError with one line when there is none."""
+        """Import and build the model; ValueError or FileNotFoundError with a one-line message if that fails."""
         if not config.tslib_path:
             raise ValueError(f"--model tslib:{cls.tslib_name} needs --tslib_path, a checkout of Time-Series-Library")
         given = parse_settings(config.tslib_args)
@@ -62,7 +61,7 @@ class TSLib(Forecaster):
         model = _construct(model_type, settings, name=cls.tslib_name)
         never_read = [] if _keeps_settings(model) else settings.never_read(set(given) - {"label_len"})
         if never_read:
-            raise ValueError(f"--tslib_args {' '.join(never_read)}: tslib:{cls.tslib_name} never reads it; delete it")
+            raise ValueError(f"--tslib_args {' '.join(never_read)}: tslib:{cls.tslib_name} never reads it; remove it")
         fingerprint = {"tslib_model": cls.tslib_name, "sha256": _sha256(module.__file__)}
         return cls(model, spec, label_len=settings.label_len, fingerprint=fingerprint)
 
@@ -84,7 +83,7 @@ class TSLib(Forecaster):
 
 
 def tslib_model_class(name: str) -> type[TSLib]:
-    """The class behind `--model tslib:NAME`; whether there is such a model shows when it is built."""
+    """Class for `--model tslib:NAME`; that the model exists is checked when it is built."""
     if not name.isidentifier():
         raise ValueError(f"--model tslib:{name} must name a file of models/ in Time-Series-Library: tslib:TimesNet")
     return type(f"TSLib_{name}", (TSLib,), {"tslib_name": name, "__doc__": f"Time-Series-Library's {name}."})
@@ -95,15 +94,15 @@ def _construct(model_type: type[nn.Module], settings: TSLibSettings, *, name: st
         return model_type(settings)
     except MissingSetting as error:
         raise ValueError(
-            f'--model tslib:{name} reads {error}, which has no default here: add "{error}=..." to --tslib_args'
+            f'--model tslib:{name} reads {error}, which has no default: add "{error}=..." to --tslib_args'
         ) from error
-    except Exception as error:  # whatever that library's code raises, it is about the settings that it was given
+    except Exception as error:  # the library may raise anything on bad settings
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"--model tslib:{name} cannot be built from --tslib_args and sizes: {reason}") from error
 
 
 def _keeps_settings(model: nn.Module) -> bool:
-    """Whether a part of `model` can still read its settings later."""
+    """Whether a module keeps a reference to the settings, and so may read them later."""
     return any(isinstance(value, TSLibSettings) for module in model.modules() for value in vars(module).values())
 
 

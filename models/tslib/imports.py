@@ -1,7 +1,7 @@
-"""Importing from a checkout of Time-Series-Library, whose packages have the names of ours: `layers`, `models`, `utils`.
+"""Import from a checkout of Time-Series-Library, whose packages have our names: `layers`, `models`, `utils`.
 
-Every module of the checkout is loaded under a private package name, and its import statements are resolved there first,
-whenever they run: neither `sys.path` nor any module of ours changes, and nothing is written into the checkout.
+Modules of the checkout are loaded under a private package, in which their import statements are resolved first, even
+when they run later. `sys.path` and our own modules are unchanged, and nothing is written into the checkout.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 
 def import_model_file(checkout: Path, name: str) -> ModuleType:
-    """The module `models/NAME.py` of `checkout`.
+    """Import `models/NAME.py` of `checkout`.
 
-    Raises FileNotFoundError when folder or file is missing, ValueError when one of its imports cannot be had.
+    Raises FileNotFoundError if the folder or file is missing, ValueError if one of its imports fails.
     """
     if not (checkout / "models").is_dir():
         raise FileNotFoundError(
@@ -43,7 +43,7 @@ def import_model_file(checkout: Path, name: str) -> ModuleType:
 
 
 def _package_of(root: Path) -> str:
-    """The name of the private package that holds the checkout's modules; made when first asked for."""
+    """Name of the private package for the checkout's modules, created on first use."""
     name = f"_tslib_{hashlib.sha256(str(root).encode()).hexdigest()[:12]}"
     if name not in sys.modules:
         package = ModuleType(name, f"Time-Series-Library at {root}")
@@ -54,7 +54,7 @@ def _package_of(root: Path) -> str:
 
 
 class _CheckoutFinder:
-    """Finds the modules below one private package, and nothing else."""
+    """Meta path finder for the modules of one private package."""
 
     def __init__(self, package: str, root: Path) -> None:
         self.package = package
@@ -72,19 +72,19 @@ class _CheckoutFinder:
 
 
 class _CheckoutLoader(SourceFileLoader):
-    """Runs a module of the checkout with an import statement of its own, and keeps no bytecode beside the source."""
+    """Loads a module of the checkout with its own `__import__`, and writes no bytecode."""
 
     def __init__(self, fullname: str, path: str, module_builtins: dict[str, Any]) -> None:
         super().__init__(fullname, path)
         self.builtins = module_builtins
 
     def exec_module(self, module: ModuleType) -> None:
-        # Python looks `__import__` up among the builtins of the module whose import statement runs.
+        # Python looks up `__import__` in the builtins of the importing module.
         vars(module)["__builtins__"] = self.builtins
         super().exec_module(module)
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Writes nothing: the checkout is not ours."""
+        """Write no bytecode into the checkout."""
 
 
 def _import_function(package: str, root: Path) -> Callable[..., ModuleType]:
@@ -105,5 +105,5 @@ def _import_function(package: str, root: Path) -> Callable[..., ModuleType]:
 
 
 def _is_in_checkout(root: Path, top: str) -> bool:
-    """Whether `top` is a module or package of the checkout; a folder without Python files, such as `wandb`, is none."""
+    """Whether `top` is a module or package of the checkout (a folder without Python files, such as `wandb`, is not)."""
     return (root / f"{top}.py").is_file() or any((root / top).glob("*.py"))

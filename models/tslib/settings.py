@@ -1,4 +1,4 @@
-"""The settings that a Time-Series-Library model reads: its own defaults, what the task fixes, and `--tslib_args`."""
+"""Settings of a Time-Series-Library model: its defaults, the task's, and those of `--tslib_args`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from models.base import ForecastSpec
 
-# The defaults of Time-Series-Library's own command line, for what its forecasting models read.
+# Defaults of Time-Series-Library's command line for the settings that its forecasting models read.
 DEFAULTS: dict[str, Any] = {
     "label_len": 48,
     "d_model": 512,
@@ -57,11 +57,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 class MissingSetting(AttributeError):
-    """A model read a setting that nobody gave."""
+    """A model read a setting that has no value."""
 
 
 class TSLibSettings:
-    """Settings as attributes, which notes what has been read."""
+    """Settings as attributes; records which ones are read."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
@@ -74,12 +74,12 @@ class TSLibSettings:
         return self._values[name]
 
     def never_read(self, names: set[str]) -> list[str]:
-        """Those of `names` that nothing has read so far."""
+        """Those of `names` that have not been read so far."""
         return sorted(names - self._read)
 
 
 def settings_of_task(spec: ForecastSpec, given: dict[str, Any]) -> TSLibSettings:
-    """What a model of that library is told about the task, with `given` in place of its defaults."""
+    """Settings for a task: the library's defaults, overridden by `given`, and what the task fixes."""
     task = {
         "task_name": "long_term_forecast",
         "is_training": 1,
@@ -101,7 +101,7 @@ def settings_of_task(spec: ForecastSpec, given: dict[str, Any]) -> TSLibSettings
 
 
 def parse_settings(words: str) -> dict[str, Any]:
-    """`"d_model=64 distil=False embed=timeF"` as values: Python's literals where they are ones, otherwise text."""
+    """Parse `"d_model=64 distil=False embed=timeF"`; values are Python literals if possible, otherwise strings."""
     settings: dict[str, Any] = {}
     for word in shlex.split(words):
         name, equals, value = word.partition("=")
@@ -117,7 +117,7 @@ def parse_settings(words: str) -> dict[str, Any]:
 
 
 def frequency_letter(time_step: str) -> str:
-    """Time-Series-Library's letter for a step; it decides how many calendar features its embeddings expect."""
+    """Time-Series-Library's letter for a time step; sets the number of calendar features its embeddings expect."""
     offset = pd.tseries.frequencies.to_offset(time_step)
     try:
         step = pd.Timedelta(offset)
