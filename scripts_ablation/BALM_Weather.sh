@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Every control of BALM-TSF on Weather over three seeds, each with the settings of scripts_long_term/BALM_Weather_GPT2.sh.
-# Extra flags reach every run; HORIZONS='96 192' takes only these.
+# Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 status=0
 for control in "" "--text_branch random_llm" "--text_branch none" "--text_branch attention" "--text_branch shuffled" \
   "--no_learnable_prompt" "--no_scaling" "--alignment_weight 0"; do
-  # The words of a control are flags of their own.
+  # Unquoted, because a control may be several words.
   # shellcheck disable=SC2086
   bash scripts_long_term/BALM_Weather_GPT2.sh --seeds 2021 0 42 $control "$@" || status=$?
 done

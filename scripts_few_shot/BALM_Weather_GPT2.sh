@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# BALM-TSF on Weather, look-back 512, the first 10 percent of the training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
+# BALM-TSF on Weather, look-back 512, the first 10 percent of the training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # Nothing was published for this cell: the settings are those of the full data, in global batches of 32 rows.
 extra=("$@")
 status=0

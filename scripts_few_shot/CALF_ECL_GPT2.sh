@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CALF on ECL, look-back 96, the first 10 percent of the training rows, alignment losses on as published. Extra flags reach every run; HORIZONS='96 192' takes only these.
+# CALF on ECL, look-back 96, the first 10 percent of the training rows, alignment losses on as published. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 extra=("$@")
 status=0
 calf() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # CALF on Weather, look-back 96, the first 10 percent of the training rows, alignment losses on as the paper describes.
 # The published few-shot scripts had them off: add --feature_weight 0 --output_weight 0
-# Extra flags reach every run; HORIZONS='96 192' takes only these.
+# Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 extra=("$@")
 status=0
 calf() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# BALM-TSF on ETTh2, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
-# The effective published settings: the rates that really ran, Adam's first beta 0.95, the global batch of all
+# BALM-TSF on ETTh2, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
+# The settings that the published scripts effectively used: learning rates, Adam's beta1 0.95, the global batch of all
 # processes, and InfoNCE among the rows of one published process (--alignment_rows).
 extra=("$@")
 status=0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# BALM-TSF on Traffic, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
+# BALM-TSF on Traffic, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # Nothing was published for this data set: the settings are those of Weather, in global batches of 96 rows.
 extra=("$@")
 status=0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CALF on Exchange, look-back 96, all training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
+# CALF on Exchange, look-back 96, all training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # Nothing was published for this data set: the settings are those of Weather.
 extra=("$@")
 status=0

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# CALF on Traffic, look-back 96, all training rows. Extra flags reach every run; HORIZONS='96 192' takes only these.
-# The published settings; the cosine turns upward again after --cosine_epochs if training goes on.
+# CALF on Traffic, look-back 96, all training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
+# The published settings; the cosine rises again after --cosine_epochs.
 extra=("$@")
 status=0
 calf() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # PatchTST on Exchange, look-back 512, all training rows. Extra flags reach every run.
-# Not in the paper: its sizes for hourly ETT, because the data set is smaller still, and batches of 32.
+# Not in the paper: its sizes for hourly ETT, because this data set is even smaller, and batches of 32.
 # A constant rate with patience 10 is our choice.
 status=0
 for pred_len in 96 192 336 720; do

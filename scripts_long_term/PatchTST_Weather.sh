@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PatchTST on Weather, look-back 512, all training rows. Extra flags reach every run.
 # Published: Adam 1e-4, batches of 128, at most 100 epochs; the sizes for large data sets.
-# The published rate falls by a tenth an epoch from the fourth on; here it is constant, with patience 10.
+# The published learning rate falls by a tenth per epoch from the fourth on; here it is constant, with patience 10.
 status=0
 for pred_len in 96 192 336 720; do
   python run.py --model PatchTST --data Weather --seq_len 512 --pred_len "$pred_len" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SeasonalNaive on ETTh2, look-back 512. There is nothing to train, so nothing to choose. Extra flags reach every run.
+# SeasonalNaive on ETTh2, look-back 512. Nothing is trained. Extra flags reach every run.
 status=0
 for pred_len in 96 192 336 720; do
   python run.py --model SeasonalNaive --data ETTh2 --seq_len 512 --pred_len "$pred_len" --batch_size 256 "$@" || status=$?

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# CALF on the six frequencies of M4, a model each; the look-back is twice the horizon. Extra flags reach the run.
-# The published settings. FREQUENCIES='Hourly Weekly' takes only these.
+# CALF on the six frequencies of M4, one model each; the look-back is twice the horizon. Extra flags reach the run.
+# The published settings. FREQUENCIES='Hourly Weekly' runs only these frequencies.
 read -ra frequencies <<< "${FREQUENCIES:-Yearly Quarterly Monthly Weekly Daily Hourly}"
 python run.py --task_name short_term_forecast --model CALF --data M4 --llm_layers 6 \
   --batch_size 512 --lora_rank 8 --lora_alpha 32 --lora_dropout 0.1 --lradj cosine --cosine_epochs 20 \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # CALF trained on ETTh2 and tested on ETTm1 and ETTm2 without retraining, look-back 96, each target in its own scaler's
-# units. The published settings. Extra flags reach every run; HORIZONS='96 192' takes only these.
+# units. The published settings. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 extra=("$@")
 status=0
 calf() {

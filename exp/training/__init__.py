@@ -1,1 +1,1 @@
-"""The training loop and what it stands on: state, data, evaluation, runtime, run record."""
+"""Training: loop, state, data, evaluation, runtime and records of a run."""

@@ -75,4 +75,4 @@ def _digests(inputs: dict[str, Tensor]) -> list[bytes]:
 
 
 def _never(missing: Tensor) -> dict[str, Tensor]:
-    raise AssertionError(f"rows {missing.tolist()} were said to be kept")
+    raise AssertionError(f"rows {missing.tolist()} are missing from the cache")
