@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import os
@@ -20,16 +21,6 @@ FORMAT = 2
 READABLE_FORMATS = (1, FORMAT)
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn", "safetensors", "wandb")
 SECONDS_FOR_GIT = 10
-
-# Format 1 recorded neither the order of a test's measures nor what each flag is for.
-_FORMAT_1_MEASURES = ("mse", "mae", "smape", "mase", "owa")
-_FORMAT_1_FLAG_ROLES = {
-    **dict.fromkeys(("data", "data_path", "features", "seq_len", "pred_len", "percent"), "cell"),
-    **dict.fromkeys(("seed", "model_id", "des", "fast_dev_run"), "label"),
-    **dict.fromkeys(("is_training", "seeds", "itr", "device", "output_dir", "overwrite", "checkpoint_steps"), "place"),
-    **dict.fromkeys(("row_memory_mb", "eval_batch_size", "root_path"), "place"),
-    **dict.fromkeys(("deterministic", "compile"), "numerics"),
-}
 
 
 class TestEntry(TypedDict):
@@ -159,11 +150,11 @@ class RunFolder:
 
     def read_metrics(self) -> Metrics:
         """The metrics of a finished run of any readable format. Raises DamagedFile if they do not fit the schema."""
-        return _check(_in_this_format(self.metrics, _upgrade_metrics), Metrics, self.metrics)
+        return _check(_in_this_format(self.metrics, "upgrade_metrics"), Metrics, self.metrics)
 
     def read_config(self) -> Config:
         """The flags of a run of any readable format. Raises DamagedFile if they do not fit the schema."""
-        return _check(_in_this_format(self.config, _upgrade_config), Config, self.config)
+        return _check(_in_this_format(self.config, "upgrade_config"), Config, self.config)
 
     def read_history(self) -> list[dict[str, Any]]:
         """One dict per completed epoch; empty if there is none. Raises DamagedFile."""
@@ -201,37 +192,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def upgrade_header(header: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's header with the names of the current format (format 1: `model_identity`)."""
-    return {("backbone_fingerprint" if name == "model_identity" else name): value for name, value in header.items()}
-
-
-def _in_this_format(path: Path, upgrade: Any) -> dict[str, Any]:
+def _in_this_format(path: Path, upgrade: str) -> dict[str, Any]:
     """The JSON object in `path`, brought to the current format."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise DamagedFile(f"{path} is damaged: it holds no JSON object")
     if value.get("format") not in READABLE_FORMATS:
         raise DamagedFile(f"{path} has format {value.get('format')!r}; this version reads formats 1 to {FORMAT}")
-    return upgrade(value)
-
-
-def _upgrade_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 had `targets` for zero-shot and M4, and otherwise `test` with `naive` beside it."""
-    if metrics["format"] == FORMAT:
-        return metrics
-    tests = metrics.get("targets")
-    if tests is None and isinstance(metrics.get("test"), dict):
-        tests = {metrics.get("data"): {**metrics["test"], "naive": metrics.get("naive") or {}}}
-    for test in tests.values() if isinstance(tests, dict) else ():
-        if isinstance(test, dict):
-            test["measures"] = [name for name in _FORMAT_1_MEASURES if name in test]
-    kept = {name: value for name, value in metrics.items() if name not in ("test", "naive", "targets")}
-    return {**kept, "format": FORMAT, **({} if tests is None else {"tests": tests})}
-
-
-def _upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
-    return {"flag_roles": _FORMAT_1_FLAG_ROLES, **upgrade_header(config)}
+    if value["format"] == FORMAT:
+        return value
+    return getattr(importlib.import_module("utils.report.format_1"), upgrade)(value)
 
 
 def _check(value: dict[str, Any], schema: Any, path: Path) -> Any:

@@ -13,7 +13,8 @@ from exp.training.runtime import dtype_of
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.checkpoint import load_checkpoint, unpack
-from utils.run_folder import READABLE_FORMATS, RunFolder, upgrade_header
+from utils.report.format_1 import upgrade_header
+from utils.run_folder import READABLE_FORMATS, RunFolder
 
 NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
 
