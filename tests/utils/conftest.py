@@ -14,6 +14,7 @@ import torch
 from safetensors.numpy import save_file
 
 from utils.checkpoint import save_checkpoint
+from utils.report.format_1 import FLAG_ROLES
 from utils.run_folder import FORMAT
 
 WriteRun = Callable[..., Path]
@@ -89,7 +90,8 @@ def write_run_folder(
         for epoch in (1, 2, 3)
     ]  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(written))
-    (folder / "config.json").write_text(json.dumps(config))
+    # As a run writes it: every flag that has a role says so.
+    (folder / "config.json").write_text(json.dumps({"flag_roles": FLAG_ROLES, **config}))
     (folder / "history.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in history))
     if window_errors is None:
         window_errors = generator.gamma(4, mse / 4, size=num_windows)

@@ -23,7 +23,7 @@ def upgrade_header(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """metrics.json in format 2. Format 1 had `targets` for zero-shot and M4, and otherwise `test` with `naive` beside it."""
+    """metrics.json in format 2 (format 1: `targets` for zero-shot and M4, else `test` with `naive` beside it)."""
     tests = metrics.get("targets")
     if tests is None and isinstance(metrics.get("test"), dict):
         tests = {metrics.get("data"): {**metrics["test"], "naive": metrics.get("naive") or {}}}
