@@ -1,4 +1,4 @@
-"""Collects run folders into a tidy CSV and tables: `python -m utils.results RESULTS_DIR [--compare BALM DLinear]`."""
+"""Collect run folders into a tidy CSV and tables: `python -m utils.results RESULTS_DIR [--compare BALM DLinear]`."""
 
 from __future__ import annotations
 

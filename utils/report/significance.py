@@ -1,4 +1,4 @@
-"""Is one model better than another on the same test windows? Tests that know that windows overlap."""
+"""Paired tests of two models on the same test windows, which account for the overlap of the windows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MIN_BLOCKS = 6
 class PairedTest:
     """The mean difference of two models' window errors (first - second), its 95 % interval and two p-values.
 
-    The p-values and the interval are None where the test split holds fewer than `MIN_BLOCKS` blocks of windows: too few
-    to say anything, whatever the number of windows.
+    The p-values and the interval are None if the test split has fewer than `MIN_BLOCKS` blocks of windows: too few
+    for a test, however many windows there are.
     """
 
     difference: float
@@ -36,12 +36,12 @@ def paired_test(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> PairedTest:
-    """Tests the difference of two models' errors on the same windows, in order of time.
+    """Test the difference of two models' errors on the same windows, in order of time.
 
-    Windows one step apart share all but one of their `horizon` target steps, so their errors are anything but
-    independent. The interval and `p_bootstrap` come from a circular block bootstrap (Politis and Romano 1992): blocks
-    of twice the horizon are drawn, not windows. `p_wilcoxon` is scipy's signed-rank test over the means of disjoint
-    blocks of that length. ValueError if the two do not have the same number of windows.
+    Windows one step apart share all but one of their `horizon` target steps, so their errors are not independent. The
+    interval and `p_bootstrap` come from a circular block bootstrap (Politis and Romano 1992), which draws blocks of
+    twice the horizon instead of windows. `p_wilcoxon` is scipy's signed-rank test over the means of disjoint blocks of
+    that length. Raises ValueError if the two do not have the same number of windows.
     """
     if first.shape != second.shape:
         raise ValueError(f"the two models were tested on {len(first)} and {len(second)} windows: they cannot be paired")
@@ -55,7 +55,7 @@ def paired_test(
         return PairedTest(0.0, len(differences), num_blocks, (0.0, 0.0), 1.0, 1.0)
     means = mean + _widening(num_blocks) * (_resampled_means(differences, block_length, num_resamples, seed) - mean)
     low, high = np.quantile(means, [0.025, 0.975])
-    # Under the hypothesis of no difference the resampled means scatter around 0 as they do around the observed mean.
+    # If there is no difference, resampled means scatter around 0 as they do here around the observed mean.
     extreme = int((np.abs(means - mean) >= abs(mean)).sum())
     block_means = differences[: num_blocks * block_length].reshape(num_blocks, block_length).mean(axis=1)
     wilcoxon = np.asarray(stats.wilcoxon(block_means))[1]
@@ -70,7 +70,7 @@ def paired_test(
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:
-    """p-values corrected for being several (Holm 1979); None stays None and is not counted."""
+    """p-values corrected for multiple testing (Holm 1979); None stays None and is not counted."""
     order = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     running = 0.0
@@ -81,10 +81,10 @@ def holm(p_values: list[float | None]) -> list[float | None]:
 
 
 def _widening(num_blocks: int) -> float:
-    """Makes up for what blocks of two horizons do not see of the variance of a mean over overlapping windows.
+    """Factor on the scatter of resampled means that corrects two biases of the block bootstrap.
 
-    The covariance of two windows falls to 0 over one horizon, in a straight line; blocks of L windows weigh lag k by
-    1 - k/L, which leaves 5/6 of the sum at L = 2 horizons. n blocks scatter about their own mean: (n - 1)/n.
+    The covariance of two windows falls linearly to 0 over one horizon; blocks of L windows weigh lag k by 1 - k/L, so
+    that at L = 2 horizons they capture 5/6 of the variance. Resampling n blocks gives (n - 1)/n of their variance.
     """
     return math.sqrt(6 / 5 * num_blocks / (num_blocks - 1))
 
@@ -92,7 +92,7 @@ def _widening(num_blocks: int) -> float:
 def _resampled_means(
     differences: Float[np.ndarray, "window"], block_length: int, num_resamples: int, seed: int
 ) -> Float[np.ndarray, "resample"]:
-    """Means of circular block resamples; a block's sum is read off a running sum, so no resample is laid out."""
+    """Means of circular block resamples, from differences of a running sum, so that no resample is built."""
     generator = np.random.default_rng(seed)
     num_drawn = -(-len(differences) // block_length)
     wrapped = np.concatenate([differences, differences[: block_length - 1]])

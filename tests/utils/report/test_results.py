@@ -116,6 +116,34 @@ def test_a_control_alone_is_not_taken_for_the_model_itself_when_the_defaults_are
     assert list(collect(tmp_path / "results").rows["name"]) == ["BALM (text_branch=none)"]
 
 
+def test_a_flag_with_a_role_in_the_config_is_no_variant(write_run, tmp_path):
+    for size in (8, 16):
+        folder = write_run(model_config={"d_ff": size}, command=("--d_ff", str(size)))
+        record = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(record | {"flag_roles": {"d_ff": "numerics"}}))
+    results = collect(tmp_path / "results")
+    assert list(results.rows["name"]) == ["BALM"] and len(results.skipped) == 1
+
+
+def test_every_measure_that_a_test_names_is_a_column_of_the_tables(write_run, tmp_path):
+    for seed, crps in ((0, 0.2), (1, 0.3)):
+        test = {"mse": 0.4, "mae": 0.5, "crps": crps, "crps_original": 2.0, "measures": ["crps", "mse"]}
+        write_run(seed=seed, tests={"ETTh1": test | {"naive": {"LastValue": {"mse": 0.8, "mae": 0.9}}}})
+    results = collect(tmp_path / "results")
+    texts = cell_texts(table_of(results, "long term"))["ETTh1", "4"]
+    assert list(texts) == ["BALM CRPS", "BALM MSE", "LastValue CRPS", "LastValue MSE"]
+    assert list(texts.values()) == ["0.250 ± 0.071", "0.400 ± 0.000", "-", "0.800"]
+    assert list(results.rows["crps_original"]) == [2.0, 2.0]
+
+
+def test_runs_without_naive_forecasts_have_the_same_tables_without_them(write_run, tmp_path):
+    for seed, mse in ((0, 0.3), (1, 0.4)):
+        write_run(seed=seed, tests={"ETTh1": {"mse": mse, "mae": mse, "measures": ["mse", "mae"]}})
+    accuracy, cost = collect(tmp_path / "results").tables
+    assert cell_texts(accuracy) == {("ETTh1", "4"): {"BALM MSE": "0.350 ± 0.071", "BALM MAE": "0.350 ± 0.071"}}
+    assert cell_texts(cost)["ETTh1", "4", "BALM"]["parameters total"] == "82.88 M"
+
+
 def test_published_numbers_stand_beside_ours_with_the_difference_for_the_same_look_back_only(write_run, tmp_path):
     write_run(pred_len=96, mse=0.375)
     write_run(pred_len=96, mse=0.5, seq_len=96)
