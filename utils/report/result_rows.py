@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -84,13 +85,13 @@ def _rows_of(run: Run, variant: str) -> list[dict[str, Any]]:
         "variant": variant,
         "name": f"{metrics['model']} ({variant})" if variant else metrics["model"],
         "seed": metrics["seed"],
-        "validation_mse": validation.get("mse"),
-        "validation_mae": validation.get("mae"),
-        "best_epoch": validation.get("best_epoch"),
-        **{name: metrics.get(name) for name in ("epochs", "steps", "rows_per_second", "seconds_per_step")},
-        **{f"seconds_{part}": seconds.get(part) for part in ("training", "test", "total")},
-        **{f"peak_{place}_bytes": memory.get(place) for place in ("host", "device")},
-        **{part: parameters.get(part) for part in ("total", "trainable", "inference")},
+        "validation_mse": validation.get("mse", nan),
+        "validation_mae": validation.get("mae", nan),
+        "best_epoch": validation.get("best_epoch", nan),
+        **{name: metrics.get(name, nan) for name in ("epochs", "steps", "rows_per_second", "seconds_per_step")},
+        **{f"seconds_{part}": seconds.get(part, nan) for part in ("training", "test", "total")},
+        **{f"peak_{place}_bytes": memory.get(place, nan) for place in ("host", "device")},
+        **{part: parameters.get(part, nan) for part in ("total", "trainable", "inference")},
         **{name: metrics.get(name) for name in ("device", "device_name", "precision", "num_processes")},
         "git_revision": config.get("git_revision"),
         **{f"{name}_version": config.get("versions", {}).get(name) for name in ("python", "torch", "transformers")},

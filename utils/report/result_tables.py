@@ -128,7 +128,7 @@ def cost_table(group: ResultGroup) -> Table:
 
 def _cost_texts(rows: Frame) -> list[str]:
     def mean(name: str) -> float:
-        return float(rows[name].astype(float).mean())
+        return float(rows[name].mean())
 
     def words(*names: str) -> str:
         return ", ".join(sorted(set(rows[list(names)].bfill(axis=1).iloc[:, 0].fillna("-"))))

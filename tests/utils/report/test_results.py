@@ -144,6 +144,17 @@ def test_runs_without_naive_forecasts_have_the_same_tables_without_them(write_ru
     assert cell_texts(cost)["ETTh1", "4", "BALM"]["parameters total"] == "82.88 M"
 
 
+def test_what_a_run_did_not_record_is_a_dash(write_run, tmp_path):
+    for scaling in (True, False):
+        flag = "--scaling" if scaling else "--no_scaling"
+        write_run(model_config={"scaling": scaling}, command=(flag,) * (not scaling), parameters={}, seconds={})
+    tables = collect(tmp_path / "results").tables
+    for table in tables[1:]:
+        (*_, changed) = cell_texts(table).values()
+        assert changed["parameters total"] == "-"
+    assert cell_texts(tables[0])["ETTh1", "4"]["BALM MSE"] == "0.400"
+
+
 def test_published_numbers_stand_beside_ours_with_the_difference_for_the_same_look_back_only(write_run, tmp_path):
     write_run(pred_len=96, mse=0.375)
     write_run(pred_len=96, mse=0.5, seq_len=96)
