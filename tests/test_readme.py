@@ -1,87 +1,84 @@
-"""The README's figures are those of the committed tables."""
+"""The figures in README and docs are those of the committed results."""
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from benchmarks.tables import SPEED_PAGE, speed_tables, tables_of, with_rows
+
 ROOT = Path(__file__).parent.parent
-SPEED = ROOT / "benchmarks" / "results"
-COLUMNS = {1: "step_BALM_96_cpu", 2: "step_BALM_720_cpu", 3: "step_CALF_256_cpu", 4: "step_CALF_32_cpu"}
-EXACT, BF16 = "ours, float32, exact", "ours, LLM in bfloat16"
-FROZEN = "ours, after --freeze_prompt_after (text states kept)"
-# README's line -> which of a page's tables, which of its lines, and which column.
-FIGURES = {
-    "training step, float32, exact": (0, EXACT, "against plain"),
-    "training step, LLM in bfloat16": (0, BF16, "against plain"),
-    "inference, float32, exact": (1, EXACT, "against plain"),
-    "inference, LLM in bfloat16": (1, BF16, "against plain"),
-    "training step after the prompt is frozen": (0, FROZEN, "against plain"),
-    "peak memory of the whole process, float32": (2, EXACT, "peak against plain"),
-    "what the steps hold of it": (2, EXACT, "steps against plain"),
-}
+MODELS = ("DLinear", "NLinear", "SeasonalNaive", "LastValue")
+HORIZONS = 4
 
 
-def tables_of(text: str) -> list[list[list[str]]]:
-    """Every Markdown table as lines of cells, the header first and without its rule."""
-    tables: list[list[list[str]]] = []
-    inside = False
-    for line in text.splitlines():
-        if line.startswith("|"):
-            if not inside:
-                tables.append([])
-            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-            if not set("".join(cells)) <= set("-: "):
-                tables[-1].append(cells)
-        inside = line.startswith("|")
-    return tables
+def table_about(page: str, first_cell: str, *, length: int) -> list[dict[str, str]]:
+    """The rows, by column, of the only table of `page` with this first cell in its header and this many columns."""
+    tables = tables_of((ROOT / page).read_text())
+    ((header, *rows),) = [table for table in tables if table[0][0] == first_cell and len(table[0]) == length]
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def readme_table(first_cells: list[str]) -> list[list[str]]:
-    """The README's table whose header begins with these cells."""
-    tables = tables_of((ROOT / "README.md").read_text())
-    (found,) = [table for table in tables if table[0][: len(first_cells)] == first_cells]
-    return found
+def rows_of(file: str) -> list[dict[str, str]]:
+    with (ROOT / file).open() as lines:
+        return list(csv.DictReader(lines))
 
 
-def same(claimed: str, measured: str) -> bool:
-    """Whether a figure is the measured one, or that rounded to whole numbers."""
-    value = float(measured.removesuffix("x"))
-    return claimed in (measured, f"{value:.0f}x")
+def published(**cell: str) -> str:
+    """The published MSE of all training rows in three decimals; a dash where there is none."""
+    wanted = {**cell, "percent": "100"}.items()
+    found = [row["mse"] for row in rows_of("utils/report/published/accuracy.csv") if wanted <= row.items()]
+    return f"{float(found[0]):.3f}" if found else "-"
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_speed_figures_are_those_of_the_committed_tables(column):
-    pages = tables_of((SPEED / f"{COLUMNS[column]}.md").read_text())
-    lines = {line[0]: line for line in readme_table(["", "BALM, H=96"])[1:]}
-    for name, (table, way, wanted) in FIGURES.items():
-        rows = {line[0]: dict(zip(pages[table][0], line, strict=True)) for line in pages[table]}
-        if way == FROZEN and "CALF" in COLUMNS[column]:
-            assert lines[name][column] == ""
-        else:
-            assert same(lines[name][column], rows[way][wanted]), name
-    shares = [next(line for line in pages[0] if line[0] == way)[-1].removesuffix(" %") for way in (EXACT, BF16)]
-    assert lines["share of the matrix-product rate, float32 / bfloat16"][column] == f"{shares[0]} / {shares[1]} %"
+def errors(data: str, model: str) -> dict[str, np.ndarray]:
+    """The test MSE of the committed runs, one per seed, by horizon."""
+    runs = [row for row in rows_of("docs/baselines/results.csv") if (row["data"], row["name"]) == (data, model)]
+    horizons = dict.fromkeys(row["pred_len"] for row in runs)
+    return {h: np.array([float(row["mse"]) for row in runs if row["pred_len"] == h]) for h in horizons}
 
 
-def test_baseline_figures_are_those_of_the_committed_runs():
-    """Means and sample deviations over seeds of the library's own CSV, beside the published figures it quotes."""
-    runs = pd.read_csv(ROOT / "docs" / "baselines" / "results.csv")
-    published = pd.read_csv(ROOT / "utils" / "report" / "published" / "accuracy.csv")
-    published = published[(published["seq_len"] == "own") & (published["model"] == "DLinear")]
-    header, *lines = readme_table(["data", "H"])
-    assert len(lines) == runs.groupby(["data", "pred_len"]).ngroups
-    for line in lines:
-        data, horizon = line[0], int(line[1])
-        cell = runs[(runs["data"] == data) & (runs["pred_len"] == horizon)]
-        for model in ("DLinear", "NLinear", "SeasonalNaive", "LastValue"):
-            errors = np.array(cell["mse"][cell["name"] == model], dtype=float)
-            claimed = line[header.index(model)]
-            deviation = float(errors.std(ddof=1))
-            spread = f" ± {deviation:.3f}" if deviation >= 5e-4 else ""
-            assert claimed == f"{errors.mean():.3f}{spread}", (data, horizon, model)
-        found = published[(published["dataset"] == data) & (published["pred_len"] == str(horizon))]["mse"]
-        assert line[-1] == (f"{found.item():.3f}" if len(found) else "-")
+def test_the_speed_page_shows_the_measured_tables():
+    """`python -m benchmarks.tables` copies them there."""
+    page = SPEED_PAGE.read_text()
+    assert page == with_rows(page, speed_tables())
+
+
+def test_the_speed_page_names_the_machine_of_every_table():
+    page = SPEED_PAGE.read_text()
+    for table in (ROOT / "benchmarks" / "results").glob("*.md"):
+        machine, torch = re.findall(r"^Measured on (.+?), \d+ threads, (torch \d+\.\d+)", table.read_text(), re.M)[0]
+        assert machine in page and torch in page, table.name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_baselines_are_means_and_deviations_of_the_committed_runs(model):
+    rows = table_about("docs/baselines.md", "data", length=7)
+    assert len(rows) == len({(run["data"], run["pred_len"]) for run in rows_of("docs/baselines/results.csv")})
+    for row in rows:
+        found = errors(row["data"], model)[row["H"]]
+        deviation = float(found.std(ddof=1))
+        spread = f" ± {deviation:.3f}" if deviation >= 5e-4 else ""
+        assert row[model] == f"{found.mean():.3f}{spread}", (row["data"], row["H"])
+        reported = published(dataset=row["data"], model="DLinear", seq_len="own", pred_len=row["H"])
+        assert row["DLinear, published"] == reported
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_readmes_averages_are_those_of_the_committed_runs(model):
+    rows = table_about("README.md", "data", length=6)
+    assert {row["data"] for row in rows} == {run["data"] for run in rows_of("docs/baselines/results.csv")}
+    for row in rows:
+        means = [found.mean() for found in errors(row["data"], model).values()]
+        assert len(means) == HORIZONS
+        assert row[model] == f"{np.mean(means):.3f}", row["data"]
+        reported = published(dataset=row["data"], model="BALM", seq_len="512", pred_len="avg")
+        assert row["BALM-TSF, published"] == reported
+
+
+def test_the_readme_has_at_most_150_lines():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
