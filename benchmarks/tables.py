@@ -1,4 +1,4 @@
-"""Result pages: tables with machine and command; `python -m benchmarks.tables` copies their figures into docs/speed.md."""
+"""Result pages: tables with machine and command. `python -m benchmarks.tables` copies figures into docs/speed.md."""
 
 from __future__ import annotations
 
