@@ -13,7 +13,6 @@ from data_provider.data_factory import load_series
 from data_provider.loader import Loader
 from data_provider.splits import Split
 from exp.config import TrackConfig, TrainConfig
-from exp.exp_basic import Settings
 from exp.training.data import split_loader
 from exp.training.evaluation import measure
 from exp.training.loop import TrainingLoop
@@ -42,10 +41,7 @@ class ShortTraining:
 
     def loader(self, split: Split) -> Loader:
         """Loader of a split."""
-        settings = Settings(
-            "long_term_forecast", "", type(self.model), self.data, self.model.config, self.train, TrackConfig()
-        )
-        return split_loader(self.runtime, self.model, self.series, split, settings=settings)
+        return split_loader(self.runtime, self.model, self.series, split, data=self.data, train=self.train)
 
     def errors(self, loader: Loader) -> dict[str, float]:
         """Metrics of the model on a split."""

@@ -20,7 +20,8 @@ class Standardizer:
     @classmethod
     def fit(cls, values: Float[ndarray, "time channel"]) -> Standardizer:
         """Mean and population standard deviation of each channel; a constant channel gets scale 1 and becomes 0."""
-        values = values.astype(np.float64, copy=False)
+        # In C order, because the rounding of the mean depends on the memory layout.
+        values = np.ascontiguousarray(values, dtype=np.float64)
         mean, scale = values.mean(axis=0), values.std(axis=0)
         is_constant = values.min(axis=0) == values.max(axis=0)
         return cls(np.where(is_constant, values[0], mean), np.where(is_constant | (scale == 0), 1.0, scale))

@@ -117,7 +117,8 @@ class LongTermForecast(Experiment):
 
     def loader_of(self, series: WindowSource, split: Split) -> Loader:
         """The loader of a split."""
-        return split_loader(self.runtime, self.model, series, split, settings=self.settings)
+        settings = self.settings
+        return split_loader(self.runtime, self.model, series, split, data=settings.data, train=settings.train)
 
     def summary_of(self, metrics: MetricSet, series: SeriesInfo) -> dict[str, Any]:
         """The metrics of a test entry of metrics.json."""

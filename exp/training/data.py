@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider
 from data_provider.loader import Loader
 from data_provider.series import WindowSource
 from data_provider.splits import Split
-from exp.exp_basic import Settings
+from exp.config import TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 
@@ -14,19 +15,18 @@ DEV_RUN_STEPS = 2
 
 
 def split_loader(
-    runtime: Runtime, model: Forecaster, series: WindowSource, split: Split, *, settings: Settings
+    runtime: Runtime, model: Forecaster, series: WindowSource, split: Split, *, data: DataConfig, train: TrainConfig
 ) -> Loader:
     """The loader of a split of `series`, with rows and inputs as `model` needs them."""
-    train = settings.train
     windows, loader = data_provider(
         series,
         split,
-        config=settings.data,
+        config=data,
         channel_independent=model.channel_independent,
         batch_size=train.batch_size if split == "train" else train.rows_per_evaluation_batch,
         seed=train.seed,
         device=runtime.device,
-        rank=runtime.process_index,
+        rank=runtime.rank,
         num_processes=runtime.num_processes,
         prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
         memory=runtime.row_memory,

@@ -7,15 +7,16 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-import torch
-from accelerate import PartialState
-from torch import Tensor, distributed
+from torch import distributed
 
+Item = TypeVar("Item")
 LOST = "another process of this run has ended, so this one cannot go on: its message says why"
 # A launcher forwards Ctrl-C, so that one reaches a process twice.
 SECONDS_OF_ONE_REQUEST = 1.0
+# Time for a rank that gets SIGTERM to print why the run ends.
+SECONDS_TO_REPORT = 5.0
 
 
 class StopRequest:
@@ -57,20 +58,16 @@ def is_rank_zero() -> bool:
 
 def messages_of_all(message: str) -> list[str]:
     """The distinct non-empty messages of all ranks; the same list on every rank."""
+    return list(dict.fromkeys(text for text in gather(message) if text))
+
+
+def gather(value: Item) -> list[Item]:
+    """Gather `value`, plain Python data, from each rank, in rank order."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return [message] if message else []
-    device = PartialState().device
-    own = torch.tensor(list(message.encode()), dtype=torch.uint8, device=device)
-    lengths = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(lengths, torch.tensor([len(own)], device=device))
-    longest = max(int(length) for length in lengths)
-    if longest == 0:
-        return []
-    padded = torch.nn.functional.pad(own, (0, longest - len(own)))
-    received = [torch.empty_like(padded) for _ in lengths]
-    distributed.all_gather(received, padded)
-    texts = [_text(row, int(length)) for row, length in zip(received, lengths, strict=True)]
-    return list(dict.fromkeys(text for text in texts if text))
+        return [value]
+    values = [value] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def lost_process(error: BaseException) -> str | None:
@@ -82,11 +79,23 @@ def lost_process(error: BaseException) -> str | None:
     return LOST if isinstance(error, distributed.DistError) or any(sign in text for sign in signs) else None
 
 
+def delay_termination(seconds: float) -> None:
+    """Keep this process alive for `seconds` after a SIGTERM.
+
+    If a rank dies, the launcher sends SIGTERM to the others just when their next collective fails. Without the delay,
+    the signal can kill them before they have printed the reason.
+    """
+
+    def end_later(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        timer = threading.Timer(seconds, os._exit, [128 + number])
+        timer.daemon = True
+        timer.start()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end_later)
+
+
 def close_processes() -> None:
     """Destroy the process group at the end of a successful run."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
-
-
-def _text(row: Tensor, length: int) -> str:
-    return bytes(row[:length].tolist()).decode()

@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from data_provider.memory_budget import MemoryBudget
 from exp.config import TrackConfig, TrainConfig
-from exp.training.processes import StoppedElsewhere
+from exp.training.processes import SECONDS_TO_REPORT, StoppedElsewhere, delay_termination
 from models.base import Forecaster
 
 logger = logging.getLogger(__name__)
@@ -52,8 +52,10 @@ class Runtime:
         )
         self.device = self.accelerator.device
         self.num_processes = self.accelerator.num_processes
-        self.process_index = self.accelerator.process_index
+        self.rank = self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
+        if self.num_processes > 1:
+            delay_termination(SECONDS_TO_REPORT)
 
     def seed_everything(self) -> None:
         """Seed all random generators, for the same initial weights on all ranks."""
@@ -63,7 +65,7 @@ class Runtime:
 
     def seed_step(self, epoch: int, step: int) -> None:
         """Seed a step from seed, epoch, step and rank alone, so that a resumed run draws the same random numbers."""
-        text = f"{self.seed}/{epoch}/{step}/{self.process_index}"
+        text = f"{self.seed}/{epoch}/{step}/{self.rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))
 
     def wrap(self, model: Forecaster) -> nn.Module:
@@ -91,13 +93,6 @@ class Runtime:
         if self.num_processes == 1:
             return condition
         return bool(self.sum_over_processes(torch.tensor(float(condition), device=self.device)).item())
-
-    def counts_of_processes(self, own: Mapping[str, float]) -> list[dict[str, float]]:
-        """Gather `own` from each rank, in rank order; the names must be the same on all ranks."""
-        names = sorted(own)
-        table = torch.zeros(self.num_processes, len(names), dtype=torch.float64, device=self.device)
-        table[self.process_index] = torch.tensor([own[name] for name in names], dtype=torch.float64)
-        return [dict(zip(names, row, strict=True)) for row in self.sum_over_processes(table).tolist()]
 
     def share_buffers(self, model: Forecaster) -> None:
         """Broadcast the buffers (running statistics) of rank 0, so that all ranks evaluate the same model."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from exp.training.processes import gather
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.checkpoint import (
@@ -89,7 +90,7 @@ class TrainingState:
 
     def save(self, path: Path, runtime: Runtime, header: dict[str, Any]) -> None:
         """Write a checkpoint on rank 0. Raises FloatingPointError before writing if a weight is not finite."""
-        own = runtime.counts_of_processes({**self.progress.sums, ROWS: self.progress.rows})
+        own = gather({**self.progress.sums, ROWS: float(self.progress.rows)})
         runtime.share_buffers(self.model)
         runtime.on_main(lambda: self._write(path, header, own))
 
@@ -114,7 +115,7 @@ class TrainingState:
         tensors, header = load_checkpoint(path)
         with _errors_naming(path):
             state = header["state"]
-            own = dict(state["own"][runtime.process_index])
+            own = dict(state["own"][runtime.rank])
             progress = Progress(**{**state["progress"], "rows": int(own.pop(ROWS)), "sums": own})
             stopping = EarlyStopping(**state["stopping"])
             self.model.load_saved_state(unpack("model", tensors))

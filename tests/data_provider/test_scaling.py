@@ -15,6 +15,12 @@ def test_it_scales_as_scikit_learn_does():
     np.testing.assert_allclose(Standardizer.fit(VALUES[:30]).transform(VALUES), expected, rtol=1e-12)
 
 
+def test_the_memory_layout_of_the_table_does_not_change_a_digit():
+    in_rows, in_columns = (Standardizer.fit(np.array(VALUES, order=order)) for order in ("C", "F"))
+    assert (in_rows.mean == in_columns.mean).all()
+    assert (in_rows.scale == in_columns.scale).all()
+
+
 def test_the_way_back_restores_original_units():
     scaler = Standardizer.fit(VALUES)
     np.testing.assert_allclose(scaler.inverse(scaler.transform(VALUES)), VALUES, rtol=1e-12)

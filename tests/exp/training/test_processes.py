@@ -166,6 +166,20 @@ def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path):
     assert "Traceback" not in said.split("another process")[0]
 
 
+@pytest.mark.parametrize(("seconds", "code", "said"), [(60, 0, "reason\n"), (0.1, 143, "")])
+def test_sigterm_leaves_a_rank_the_time_to_say_why_the_run_ends_and_no_more(seconds, code, said):
+    lines = [
+        "import os, signal, time",
+        "from exp.training.processes import delay_termination",
+        f"delay_termination({seconds})",
+        "os.kill(os.getpid(), signal.SIGTERM)",
+        f"time.sleep({0.2 if code == 0 else 60})",
+        "print('reason')",
+    ]
+    done = launch([sys.executable, "-c", "\n".join(lines)])
+    assert (done.returncode, done.stdout) == (code, said)
+
+
 def second_process(launcher: int, results: Path) -> int:
     """The number of the launcher's second worker, once training is under way."""
     for _ in range(600):
