@@ -163,7 +163,7 @@ def _flag_text(name: str, value: Any) -> str:
 
 def _key(record: Mapping[str, Any]) -> str:
     parts = ("data_config", "model_config", "train_config", "task_config")
-    place = place_flags(record["flag_roles"])
+    place = place_flags(record.get("flag_roles", {}))
     kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in place} for part in parts}
     # A trial run has one epoch, whatever the flag says.
     if kept["train_config"].get("fast_dev_run"):

@@ -48,6 +48,7 @@ def finish(run: GridRun, results: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text("{}")
     record = json.loads(json.dumps({"format": FORMAT, **run.settings.record()}))
+    record |= {"flag_roles": run.settings.flag_roles()}
     (folder / "config.json").write_text(json.dumps(record))
 
 
