@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,6 +10,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
+import torch
+from accelerate import PartialState
 from torch import distributed
 
 Item = TypeVar("Item")
@@ -62,12 +65,20 @@ def messages_of_all(message: str) -> list[str]:
 
 
 def gather(value: Item) -> list[Item]:
-    """Gather `value`, plain Python data, from each rank, in rank order."""
+    """Gather `value`, made of JSON values, from each rank, in rank order.
+
+    As bytes of JSON rather than by torch's gather of objects, which unpickles what it receives.
+    """
     if not (distributed.is_available() and distributed.is_initialized()):
         return [value]
-    values = [value] * distributed.get_world_size()
-    distributed.all_gather_object(values, value)
-    return values
+    device = PartialState().device
+    own = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=device)
+    lengths = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(lengths, torch.tensor([len(own)], device=device))
+    padded = torch.nn.functional.pad(own, (0, max(int(length) for length in lengths) - len(own)))
+    received = [torch.empty_like(padded) for _ in lengths]
+    distributed.all_gather(received, padded)
+    return [json.loads(bytes(row[: int(length)].tolist())) for row, length in zip(received, lengths, strict=True)]
 
 
 def lost_process(error: BaseException) -> str | None:
