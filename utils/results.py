@@ -86,6 +86,21 @@ def _tables(groups: list[ResultGroup], runs: list[Run], compare: Sequence[str]) 
     return [table for table in tables if table], problems
 
 
+def collect_or_complain(root: Path, compare: Sequence[str]) -> Results | None:
+    """`collect`, with what was left out on stderr; None, after one line on stderr, if no run could be read."""
+    try:
+        results = collect(root, compare)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return None
+    for line in left_out_lines(results):
+        print(f"left out: {line}", file=sys.stderr)
+    if not results.runs:
+        print(f"error: {root} holds no run that could be read", file=sys.stderr)
+        return None
+    return results
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m utils.results", description=__doc__)
     parser.add_argument("results_dir", type=Path, help="folder that holds the run folders (searched at any depth)")
@@ -102,15 +117,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 0, or 1 if nothing could be read."""
     options = _parser().parse_args(arguments)
-    try:
-        results = collect(options.results_dir, options.compare)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for line in left_out_lines(results):
-        print(f"left out: {line}", file=sys.stderr)
-    if not results.runs:
-        print(f"error: {options.results_dir} holds no run that could be read", file=sys.stderr)
+    results = collect_or_complain(options.results_dir, options.compare)
+    if results is None:
         return 1
     try:
         paths = write_results(results, options.output or options.results_dir, options.results_dir)

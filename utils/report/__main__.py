@@ -11,7 +11,7 @@ from utils.files import replace_file
 from utils.report.page import page
 from utils.report.run_data import run_entries
 from utils.report.sample_forecasts import Shown
-from utils.results import Results, collect, left_out_lines
+from utils.results import Results, collect_or_complain, left_out_lines
 
 
 def report_page(results: Results, title: str, shown: Shown) -> str:
@@ -58,14 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             value = getattr(options, flag)
             if value is not None and value < 1:
                 raise ValueError(f"--{flag} must be at least 1, got {value}")
-        results = collect(root, options.compare)
-    except (FileNotFoundError, ValueError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for line in left_out_lines(results):
-        print(f"left out: {line}", file=sys.stderr)
-    if not results.runs:
-        print(f"error: {root} holds no run that could be read", file=sys.stderr)
+    results = collect_or_complain(root, options.compare)
+    if results is None:
         return 1
     shown = Shown(options.max_channels, options.max_windows, tuple(options.channels))
     text = report_page(results, options.title or f"Forecasting runs in {root.resolve().name}", shown)
