@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -87,7 +88,7 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
     return name
 
 
-class Experiment:
+class Experiment(ABC):
     """Base class of the tasks that train. Only `run` writes: it trains, tests and fills the run folder."""
 
     task_configs: ClassVar[tuple[type, ...]] = ()
@@ -107,13 +108,13 @@ class Experiment:
 
         return AccelerateTracking(track.track, track.track_project, self.runtime.accelerator)  # pyright: ignore
 
+    @abstractmethod
     def run(self) -> dict[str, Any]:
         """Train and test. Returns the content of metrics.json."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """The text that is printed at the end of the run."""
-        raise NotImplementedError
 
     @contextmanager
     def folder_taken(self, record: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -152,7 +153,7 @@ class Experiment:
         return folder
 
 
-class CheckpointTask:
+class CheckpointTask(ABC):
     """Base class of the tasks on the checkpoint of a finished run, which holds the model and data flags.
 
     Such a task has only the flags of `task_configs`; its constructor writes nothing.
@@ -161,16 +162,17 @@ class CheckpointTask:
     task_configs: ClassVar[tuple[type, ...]] = ()
     description: ClassVar[str] = ""
 
+    @abstractmethod
     def __init__(self, *configs: Any):
-        raise NotImplementedError
+        """Load and check what the configs, in the order of `task_configs`, name."""
 
+    @abstractmethod
     def run(self) -> dict[str, Any]:
         """Run the task. Returns the input of `closing_text`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing_text(self, result: dict[str, Any]) -> str:
         """The text that is printed at the end."""
-        raise NotImplementedError
 
 
 class FinishedRun(ValueError):
