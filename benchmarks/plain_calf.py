@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.plain_balm import use_published_gelu
-from layers.feature_alignment import DISTANCES, feature_loss
+from layers.cross_modal.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
 from models.base import Forecast
 from models.calf import CALF

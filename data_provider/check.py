@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_provider.dates import fixed_step, gaps, infer_time_step, season_of_step
-from data_provider.repair import METHODS, repair, write_table
 from data_provider.splits import parse_split
-from data_provider.table import Table, read_table
+from data_provider.tables.dates import fixed_step, gaps, infer_time_step, season_of_step
+from data_provider.tables.repair import METHODS, repair, write_table
+from data_provider.tables.table import Table, read_table
 
 _LOOK_BACKS = (36, 96, 336, 512)
 _MISSING_CODES = (-9999.0, -999.0, 9999.0)

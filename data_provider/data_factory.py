@@ -34,7 +34,7 @@ def load_series(config: DataConfig) -> Series:
         series = _published(config, path)
     else:
         # Imported only if needed: a published file needs none of these checks.
-        from data_provider import own_table
+        from data_provider.tables import own_table
 
         series = own_table.load(config, path, fingerprint=fingerprint)
     for note in series.notes:

@@ -14,8 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_provider.datasets import DATASETS, HUB_REPOSITORY, Benchmark, sha256_of, unknown_name_message
-from data_provider.own_table import check_shape, check_table
-from data_provider.table import read_table
+from data_provider.tables.own_table import check_shape, check_table
+from data_provider.tables.table import read_table
 
 _CHUNK_BYTES = 1 << 16
 _ATTEMPTS = 4

@@ -15,9 +15,9 @@ from transformers.pytorch_utils import Conv1D
 
 from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone
-from layers.cross_modal_match import CrossModalMatch
-from layers.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
-from layers.gpt2_features import frozen_twin, gpt2_features
+from layers.cross_modal.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
+from layers.cross_modal.gpt2_features import frozen_twin, gpt2_features
+from layers.cross_modal.match import CrossModalMatch
 from layers.instance_norm import InstanceStatistics
 from layers.word_components import cache_directory, cached_word_embeddings
 from models.base import Forecast, Forecaster, ForecastSpec

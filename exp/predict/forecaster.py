@@ -16,10 +16,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from data_provider.config import DataConfig
-from data_provider.dates import continue_dates
 from data_provider.loader import Loader
 from data_provider.memory_budget import MemoryBudget
 from data_provider.series import SeriesInfo
+from data_provider.tables.dates import continue_dates
 from data_provider.time_features import time_features
 from data_provider.windows import Windows
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows

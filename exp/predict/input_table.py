@@ -13,8 +13,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from pandas.tseries.frequencies import to_offset
 
-from data_provider.dates import fixed_step, gaps, parse_dates
-from data_provider.table import read_table
+from data_provider.tables.dates import fixed_step, gaps, parse_dates
+from data_provider.tables.table import read_table
 
 DATE_NAMES = ("date", "datetime", "timestamp", "time", "ts", "ds", "date_time")
 

@@ -9,8 +9,8 @@ import pytest
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider, load_series
 from data_provider.datasets import DATASETS
-from data_provider.own_table import check_shape
-from data_provider.table import read_table
+from data_provider.tables.own_table import check_shape
+from data_provider.tables.table import read_table
 
 pytestmark = pytest.mark.shared
 

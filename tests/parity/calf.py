@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2Model
 
 from layers.backbones import Backbone
-from layers.feature_alignment import DISTANCES, feature_loss
+from layers.cross_modal.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
 from models.base import ForecastSpec
 from models.calf import CALF, CALFConfig, branch_features

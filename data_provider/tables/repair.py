@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
-from data_provider.dates import gaps, infer_time_step
-from data_provider.table import PARQUET_SUFFIXES, Table
+from data_provider.tables.dates import gaps, infer_time_step
+from data_provider.tables.table import PARQUET_SUFFIXES, Table
 
 Method = Literal["interpolate", "ffill", "drop"]
 METHODS: tuple[str, ...] = get_args(Method)

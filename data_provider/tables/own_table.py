@@ -8,10 +8,10 @@ import numpy as np
 
 from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, Benchmark
-from data_provider.dates import gaps, infer_time_step, season_of_step
 from data_provider.series import Series, benchmark_series, build_series
 from data_provider.splits import Borders, parse_split
-from data_provider.table import Table, read_table
+from data_provider.tables.dates import gaps, infer_time_step, season_of_step
+from data_provider.tables.table import Table, read_table
 
 
 def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from data_provider.dates import continue_dates, gaps, infer_time_step, parse_dates, season_of_step
+from data_provider.tables.dates import continue_dates, gaps, infer_time_step, parse_dates, season_of_step
 from data_provider.time_features import feature_names, time_features
 
 FIRST = pd.Timestamp("2024-02-03 04:00")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from layers.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
+from layers.cross_modal.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
 
 
 def test_the_last_feature_weighs_most():

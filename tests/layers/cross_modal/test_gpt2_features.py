@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2Model
 
-import layers.gpt2_features
-from layers.gpt2_features import frozen_twin, gpt2_features
+import layers.cross_modal.gpt2_features
+from layers.cross_modal.gpt2_features import frozen_twin, gpt2_features
 
 
 def tiny_gpt2(**changes) -> GPT2Model:
@@ -86,7 +86,7 @@ def test_many_tokens_on_a_cpu_get_the_same_gradients_without_kept_attention_maps
     tokens = torch.randn(2, 7, 16, requires_grad=True)
     results, saved = [], []
     for many in (100, 7):
-        monkeypatch.setattr(layers.gpt2_features, "MANY_TOKENS", many)
+        monkeypatch.setattr(layers.cross_modal.gpt2_features, "MANY_TOKENS", many)
         torch.manual_seed(4)
         kept: list[torch.Size] = []
         with torch.autograd.graph.saved_tensors_hooks(

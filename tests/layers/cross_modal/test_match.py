@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from layers.cross_modal_match import CrossModalMatch
+from layers.cross_modal.match import CrossModalMatch
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from data_provider.datasets import sha256_of
-from data_provider.m4_windows import M4Windows
+from data_provider.m4.windows import M4Windows
 from data_provider.scaling import Standardizer
 from data_provider.series import WindowSource
 from data_provider.splits import Split

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from data_provider.dates import parse_dates
+from data_provider.tables.dates import parse_dates
 
 _DATE_NAMES = ("date", "datetime", "timestamp", "time", "ts", "ds", "date_time")
 PARQUET_SUFFIXES = (".parquet", ".pq")
