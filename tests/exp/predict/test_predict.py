@@ -1,4 +1,4 @@
-"""The future of a table from a checkpoint: the numbers of the training, continued dates, nothing for wrong input."""
+"""The future of a table from a checkpoint: the numbers of the training, continued dates, intervals."""
 
 from __future__ import annotations
 
@@ -12,29 +12,10 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-import run
 from exp.exp_predict import load_forecaster
-from exp.predict.forecaster import FittedForecaster
 from layers.backbone_loading import LLMConfig, load_backbone
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, TINY_LLM, predict, table, train
 from utils.conformal import conformal_rank
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("predict")
-    table().to_csv(folder / "my.csv", index=False)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def fit(place) -> Path:
-    return train(place / "my.csv", place / "results")
-
-
-@pytest.fixture(scope="module")
-def forecaster(fit) -> FittedForecaster:
-    return load_forecaster(fit)
 
 
 def recorded_sample(fit: Path, number: int = 3) -> tuple[dict[str, np.ndarray], str, list[str]]:
@@ -201,112 +182,3 @@ def test_the_frozen_llm_is_found_where_it_lies_now_and_must_have_its_weights_of_
     pd.testing.assert_frame_equal(moved.predict(table()), expected)
     with pytest.raises(ValueError, match=r"trained with another LLM than the one found now.*sha256"):
         load_forecaster(fit, llm_model=str(tmp_path / "another"))
-
-
-def wrong_files() -> dict[str, tuple[pd.DataFrame, str]]:
-    """What can be wrong with a file, and a part of the line that says so."""
-    frame = table()
-    with_gap_cell = frame.copy()
-    with_gap_cell.loc[295, "b"] = np.nan
-    with_text = frame.astype({"b": object})
-    with_text.loc[295, "b"] = "broken"
-    repeated = pd.concat([frame, frame.iloc[[-1]]])
-    return {
-        "a missing column": (frame.drop(columns="b"), "has no column b: its columns are date, a, c"),
-        "another step": (table(step="15min"), "has another time step than the run: h was trained on"),
-        "too few rows": (frame.iloc[-SEQ_LEN + 1 :], f"has {SEQ_LEN - 1} rows, but"),
-        "an empty cell": (with_gap_cell, "column b has no number at 2024-01-13 07:00:00, inside the look-back"),
-        "a cell of text": (with_text, "column b holds 'broken'"),
-        "unsorted dates": (frame.iloc[::-1], "dates must rise from row to row"),
-        "a repeated date": (repeated, "dates must rise from row to row"),
-        "no dates": (frame.drop(columns="date"), "has no column called date"),
-    }
-
-
-@pytest.mark.parametrize("fault", wrong_files())
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_wrong_file_is_one_line_and_exit_code_2_and_nothing_is_left_behind(fit, tmp_path, capsys, fault, suffix):
-    frame, part = wrong_files()[fault]
-    if suffix == "parquet" and fault == "a cell of text":
-        frame = frame.astype({"b": str})
-    path = tmp_path / f"new.{suffix}"
-    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path, index=False)
-    assert predict(fit, path, tmp_path / "out" / "forecast.csv") == run.WRONG_INPUT
-    printed = capsys.readouterr()
-    lines = printed.err.splitlines()
-    assert [line for line in lines if line.startswith("error: ")] == lines[-1:] and part in lines[-1]
-    assert str(path) in lines[-1] and "Traceback" not in printed.err
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize("fault", [name for name in wrong_files() if name != "a missing column"])
-def test_a_wrong_data_frame_is_refused_with_the_same_reasons(forecaster, fault):
-    frame, _ = wrong_files()[fault]
-    with pytest.raises(ValueError, match="the data frame"):
-        forecaster.predict(frame)
-
-
-@pytest.mark.parametrize(
-    ("flags", "part"),
-    [
-        (["--interval", "1.5"], "--interval must lie between 0 and 1"),
-        (["--interval", "0.999"], "choose at most"),
-        (["--batch_size", "4"], "--batch_size belongs to training: the checkpoint says it"),
-        (["--model", "DLinear"], "--model belongs to training: the checkpoint says it"),
-        (["--patch_len", "4"], "--patch_len belongs to --model"),
-        (["--intervall", "0.9"], "--intervall is not a flag, did you mean --interval"),
-        (["--llm_model", "random"], "--llm_model has no meaning here: DLinear reads no LLM"),
-        (["--date_column", "when"], "--date_column when is not a column"),
-    ],
-)
-def test_a_flag_that_cannot_be_followed_is_one_line_and_nothing_is_written(fit, place, tmp_path, capsys, flags, part):
-    assert predict(fit, place / "my.csv", tmp_path / "forecast.csv", *flags) == run.WRONG_INPUT
-    assert part in capsys.readouterr().err.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_wrong_paths_are_named(fit, place, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "damaged.safetensors").write_bytes((fit / "checkpoint/best.safetensors").read_bytes()[:-10])
-    shutil.copy(place / "my.csv", tmp_path / "my.csv")
-    wrong = [
-        (tmp_path / "no_run", tmp_path / "my.csv", "forecast.csv", "--checkpoint"),
-        (tmp_path / "empty", tmp_path / "my.csv", "forecast.csv", "holds no checkpoint/best.safetensors"),
-        (tmp_path / "damaged.safetensors", tmp_path / "my.csv", "forecast.csv", "damaged"),
-        (tmp_path / "my.csv", tmp_path / "my.csv", "forecast.csv", "not a checkpoint"),
-        (fit, tmp_path / "no.csv", "forecast.csv", "no.csv is missing"),
-        (fit, tmp_path / "my.csv", "forecast.xlsx", "--output must end in .csv or .parquet"),
-        (fit, tmp_path / "my.csv", "my.csv", "would replace --data_path"),
-        (fit, tmp_path / "my.txt", "my.csv", "would replace --data_path"),
-        (fit, tmp_path / "no.csv", "my.csv", "no.csv is missing"),
-    ]
-    before = sorted(tmp_path.rglob("*"))
-    for checkpoint, data, output, part in wrong:
-        assert predict(checkpoint, data, tmp_path / output) == run.WRONG_INPUT
-        assert part in capsys.readouterr().err.splitlines()[-1]
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_an_error_while_writing_leaves_nothing_behind(fit, place, tmp_path, monkeypatch):
-    def broken(*_: object, **__: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("exp.exp_predict.plot_forecast", broken)
-    assert predict(fit, place / "my.csv", tmp_path / "forecast.csv") == run.FAILED
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_column_name_that_an_interval_would_take_is_refused(tmp_path):
-    frame = table(200).rename(columns={"b": "a_lower"})
-    frame.to_csv(tmp_path / "my.csv", index=False)
-    fit = train(tmp_path / "my.csv", tmp_path / "results")
-    with pytest.raises(ValueError, match="two columns called a_lower"):
-        load_forecaster(fit).predict(frame, interval=0.8)
-    assert len(load_forecaster(fit).predict(frame)) == PRED_LEN
-
-
-def test_help_of_predict_lists_its_own_flags_and_no_training_flags(capsys):
-    with pytest.raises(SystemExit) as stop:
-        run.main(["--task_name", "predict", "--help"])
-    shown = capsys.readouterr().out
-    assert stop.value.code == 0 and "--rolling" in shown and "--learning_rate" not in shown and "--model " not in shown
