@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -96,7 +97,7 @@ class Backbone:
         if not self.is_causal:
             inputs["attention_mask"] = (places < ends[:, None]).long()
         elif prefix is not None:
-            inputs[_cache_argument(self.model)] = _repeated(prefix, num_rows, self.model)
+            inputs[_cache_argument(type(self.model))] = _repeated(prefix, num_rows, self.model)
             places = places + prefix.get_seq_length()
         return self.model(**inputs, position_ids=places[None]).last_hidden_state
 
@@ -107,7 +108,7 @@ class Backbone:
         cache = DynamicCache(config=self.model.config)
         places = torch.arange(len(prefix), device=prefix.device)
         inputs: dict[str, Any] = {"inputs_embeds": prefix[None], "position_ids": places[None], "use_cache": True}
-        states = self.model(**inputs, **{_cache_argument(self.model): cache}).last_hidden_state
+        states = self.model(**inputs, **{_cache_argument(type(self.model)): cache}).last_hidden_state
         return states[0], cache
 
 
@@ -155,9 +156,10 @@ def _fuse_gelu(model: nn.Module) -> None:
                 setattr(module, name, nn.GELU(approximate="tanh"))
 
 
-def _cache_argument(model: PreTrainedModel) -> str:
+@functools.cache
+def _cache_argument(kind: type[PreTrainedModel]) -> str:
     """Name of `forward`'s cache argument: `past_key_values` before about transformers 5.20, then `cache`."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def _repeated(prefix: DynamicCache, num_rows: int, model: PreTrainedModel) -> DynamicCache:

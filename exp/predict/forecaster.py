@@ -48,7 +48,7 @@ class FittedForecaster:
 
     def __init__(self, checkpoint: Path, header: dict[str, Any], model: Forecaster, device: torch.device):
         self.checkpoint, self.header, self.device = checkpoint, header, device
-        self.model = model.to(device).eval()
+        self.model, self.dtype = model.to(device).eval(), dtype_of(header["precision"], on_cpu=device.type == "cpu")
         self.data = replace(DataConfig(**header["data_config"]), percent=100)
         self.series = SeriesInfo.from_record(header["series"])
         self.scaler, self.columns = self.series.scaler, self.series.columns
@@ -143,8 +143,7 @@ class FittedForecaster:
     @torch.no_grad()
     def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
         batch = loader.batch(rows)
-        precision = dtype_of(self.header["precision"], on_cpu=self.device.type == "cpu")
-        with torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32):
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             values = self.model(batch.look_back, **batch.inputs).values
         return loader.windows.keep_targets(values.float())
 
@@ -187,6 +186,6 @@ def load_forecaster(
     have the same weights. Raises FileNotFoundError or ValueError.
     """
     path = checkpoint_file(Path(run))
-    model, header = restore_model(path, llm_model=llm_model, llm_tokenizer=llm_tokenizer)
     has_gpu = device == "auto" and torch.cuda.is_available()
+    model, header = restore_model(path, on_cpu=not has_gpu, llm_model=llm_model, llm_tokenizer=llm_tokenizer)
     return FittedForecaster(path, header, model, torch.device("cuda" if has_gpu else "cpu"))

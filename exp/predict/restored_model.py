@@ -19,7 +19,9 @@ from utils.run_folder import READABLE_FORMATS, RunFolder
 NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
 
 
-def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | None) -> tuple[Forecaster, dict[str, Any]]:
+def restore_model(
+    path: Path, *, on_cpu: bool, llm_model: str | None, llm_tokenizer: str | None
+) -> tuple[Forecaster, dict[str, Any]]:
     """The trained model in a checkpoint file, and the file's header.
 
     The frozen LLM is loaded by its name in training, or from `llm_model` and `llm_tokenizer`. Raises ValueError if its
@@ -29,7 +31,7 @@ def restore_model(path: Path, *, llm_model: str | None, llm_tokenizer: str | Non
     header = upgrade_header(header)
     if header.get("format") not in READABLE_FORMATS or not set(NEEDED) <= set(header):
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
-    model = _build(header, path, {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer})
+    model = _build(header, path, {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer}, on_cpu=on_cpu)
     try:
         model.load_saved_state(unpack("model", tensors))
     except ValueError as error:
@@ -52,25 +54,25 @@ def checkpoint_file(run: Path) -> Path:
     return found
 
 
-def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None]) -> Forecaster:
+def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None], *, on_cpu: bool) -> Forecaster:
     kind = model_class(header["model"])
     moved = {name: value for name, value in elsewhere.items() if value is not None}
     unread = sorted(set(moved) - {field.name for field in fields(kind.Config)})
     if unread:
         raise ValueError(f"--{unread[0]} has no meaning here: {header['model']} reads no LLM")
     data, series = header["data_config"], header["series"]
-    shape = ForecastSpec(
+    spec = ForecastSpec(
         seq_len=data["seq_len"],
         pred_len=data["pred_len"],
         num_channels=len(series["columns"]),
         season_length=series["season_length"],
         time_step=series["time_step"],
-        dtype=dtype_of(header["precision"], on_cpu=not torch.accelerator.is_available()),
+        dtype=dtype_of(header["precision"], on_cpu=on_cpu),
     )
     with torch.random.fork_rng(devices=[]):
         # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])
-        model = kind.build(kind.Config(**{**header["model_config"], **moved}), shape)
+        model = kind.build(kind.Config(**{**header["model_config"], **moved}), spec)
     found, trained = (
         _without_names(fingerprint) for fingerprint in (model.fingerprint(), header["backbone_fingerprint"])
     )

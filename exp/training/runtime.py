@@ -134,6 +134,7 @@ class Runtime:
         }
 
 
+@functools.cache
 def dtype_of(precision: str, *, on_cpu: bool) -> torch.dtype:
     """The dtype of matrix products; bf16 falls back to float32, with a log line, on a CPU without bfloat16."""
     if precision == "bf16" and on_cpu and not cpu_multiplies_bfloat16():
