@@ -102,7 +102,7 @@ def measure(arguments: Sequence[str], num_iterations: int) -> Efficiency:
         **model.count_parameters(),
         rows=num_rows,
         windows=num_rows / channels,
-        memory=recent_peak_bytes(runtime.device) - (0 if on_gpu else before),
+        memory=max(0, recent_peak_bytes(runtime.device) - (0 if on_gpu else before)),
         seconds=seconds,
         training_seconds=_training_seconds(experiment, num_iterations),
         device=torch.cuda.get_device_name(runtime.device) if on_gpu else cpu_name(),
