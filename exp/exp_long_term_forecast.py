@@ -140,10 +140,14 @@ class LongTermForecast(Experiment):
 
     def _labels(self) -> list[str]:
         """Reasons why the results are not comparable with those of papers."""
+        llm = self.model.fingerprint()
+        description = f"LLM {llm.get('description')}"
         facts = {
             "demo data": self.series.is_demo,
             # A named LLM with random weights is a control of the paper; tables show its flag instead of this label.
-            "random LLM": self.model.fingerprint().get("name") == "random",
+            "random LLM": llm.get("name") == "random",
+            # The published runs read GPT-2.
+            description: "description" in llm,
             "fast_dev_run": self.settings.train.fast_dev_run,
         }
         return [label for label, holds in facts.items() if holds]

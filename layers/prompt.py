@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from layers.statistics import RowStatistics
-from layers.tokenizer import END_OF_TEXT
+from layers.tokenizer import token_ids
 
 # The words of a prompt except the first ("min"): single tokens of the built-in tokenizer.
 WORDS = (
@@ -30,25 +30,28 @@ TYPICAL = (
 class PromptWriter:
     """Makes a row's prompt and its token ids; numbers in full float32 precision or rounded to `digits` decimals.
 
-    `all_lags` and `float32` reproduce the published statistics (see `RowStatistics.of`).
+    `all_lags` and `float32` reproduce the published statistics (see `RowStatistics.of`). `pad_id` fills a prompt that
+    is too short.
     """
 
     tokenizer: Tokenizer
     digits: int | None = None
     all_lags: bool = False
     float32: bool = False
+    pad_id: int = 0
 
     def tokens(
         self, rows: Float[Tensor, "row time"], *, min_tokens: int = 0
     ) -> tuple[Integer[Tensor, "row width"], Integer[Tensor, "row"]]:
         """Token ids of each row's prompt, zero-padded, and their number (at least `min_tokens`)."""
         statistics = RowStatistics.of(rows, all_lags=self.all_lags, float32=self.float32)
-        return tokenise(self.tokenizer, prompt_texts(statistics, self.digits), min_tokens=min_tokens)
+        texts = prompt_texts(statistics, self.digits)
+        return tokenise(self.tokenizer, texts, min_tokens=min_tokens, pad_id=self.pad_id)
 
     @property
     def typical_length(self) -> int:
         """Typical number of prompt tokens, to check before any data is read that prompts fit the model."""
-        return len(self.tokenizer.encode(TYPICAL).ids)
+        return len(token_ids(self.tokenizer, [TYPICAL])[0])
 
 
 def prompt_texts(statistics: RowStatistics, digits: int | None = None) -> list[str]:
@@ -69,16 +72,14 @@ def _rounded(values: list[float], digits: int | None) -> list[float]:
 
 
 def tokenise(
-    tokenizer: Tokenizer, texts: list[str], *, min_tokens: int = 0
+    tokenizer: Tokenizer, texts: list[str], *, min_tokens: int = 0, pad_id: int = 0
 ) -> tuple[Integer[Tensor, "row width"], Integer[Tensor, "row"]]:
     """Token ids of each text, zero-padded on the right, in the smallest dtype that fits; and the numbers of tokens.
 
-    A text shorter than `min_tokens` is padded on the left with end-of-text tokens, which precede GPT-2's documents too.
+    A text shorter than `min_tokens` is padded on the left with `pad_id` (GPT-2: end-of-text, which precedes its
+    documents too).
     """
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
-    if min_tokens:
-        start = tokenizer.token_to_id(END_OF_TEXT)
-        ids = [[start] * (min_tokens - len(row)) + row for row in ids]
+    ids = [[pad_id] * (min_tokens - len(row)) + row for row in token_ids(tokenizer, texts)]
     lengths = np.fromiter(map(len, ids), dtype=np.int16, count=len(ids))
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.int32
     padded = np.zeros((len(ids), lengths.max(initial=0)), dtype=dtype)

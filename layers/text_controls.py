@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layers.llm.families import position_embeddings
 from layers.text_encoder import TextEncoder, TextFeatures
 
 
@@ -21,11 +20,14 @@ class ShuffledTextEncoder(TextEncoder):
 
 
 class AttentionTextEncoder(TextEncoder):
-    """Control: one trainable causal attention layer over GPT-2's frozen embeddings instead of its blocks."""
+    """Control: one trainable causal attention layer over the LLM's frozen embeddings instead of its blocks.
+
+    It reads the LLM's position embeddings if they are learnt; with rotary ones only causality tells the order.
+    """
 
     def add_network(self) -> None:
-        gpt2: Any = self.backbone.model
-        self.word_embedding, self.position_embedding = gpt2.wte, gpt2.wpe
+        self.word_embedding = self.backbone.model.get_input_embeddings()
+        self.position_embedding = next(position_embeddings(self.backbone.model), None)
         width = self.backbone.width
         self.packed = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -42,7 +44,9 @@ class AttentionTextEncoder(TextEncoder):
         if self.learnable_prompt is not None:
             tokens = torch.cat([self.learnable_prompt.expand(len(ids), -1, -1), tokens], dim=1)
             lengths = lengths + len(self.learnable_prompt)
-        tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]
+        positions = self.backbone.position_table()
+        if positions is not None:
+            tokens = tokens + positions[: tokens.shape[1]]
         num_heads = self.backbone.num_heads
         query, key, value = self.packed(tokens).unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
         read = F.scaled_dot_product_attention(query, key, value, is_causal=True)

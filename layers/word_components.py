@@ -15,11 +15,6 @@ from torch import Tensor
 RANDOM_STATE = 2021
 
 
-def cache_directory() -> Path:
-    """Cache directory: `balm-forecasting` in XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "balm-forecasting"
-
-
 def principal_word_embeddings(
     word_table: Float[Tensor, "word width"], num_components: int, *, random_state: int = RANDOM_STATE
 ) -> Float[Tensor, "width {num_components}"]:

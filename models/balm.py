@@ -166,7 +166,9 @@ class BALM(Forecaster):
             kind = getattr(importlib.import_module("layers.text_controls"), TEXT_CONTROLS[config.text_branch])
         encoder = kind(
             backbone,
-            PromptWriter(backbone.tokenizer, config.prompt_digits, config.all_lags, config.float32_statistics),
+            PromptWriter(
+                backbone.tokenizer, config.prompt_digits, config.all_lags, config.float32_statistics, backbone.pad_id
+            ),
             num_states=self.num_states,
             d_ff=config.d_ff,
             learnable_prompt=config.learnable_prompt,

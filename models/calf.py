@@ -19,7 +19,8 @@ from layers.cross_modal.feature_alignment import DISTANCES, feature_loss, mean_a
 from layers.cross_modal.gpt2_features import frozen_twin, gpt2_features
 from layers.cross_modal.match import CrossModalMatch
 from layers.instance_norm import InstanceStatistics
-from layers.word_components import cache_directory, cached_word_embeddings
+from layers.user_cache import cache_directory
+from layers.word_components import cached_word_embeddings
 from models.base import Forecast, Forecaster, ForecastSpec
 
 

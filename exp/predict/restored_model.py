@@ -16,6 +16,7 @@ from utils.checkpoint import load_checkpoint, unpack
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import READABLE_FORMATS, RunFolder
 
+NAMES = ("name", "description")
 NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
 
 
@@ -85,9 +86,9 @@ def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None],
 
 
 def _without_names(fingerprint: Any) -> Any:
-    """A fingerprint as JSON values without the names of its parts, which are paths that may change."""
+    """A fingerprint as JSON values without names and descriptions of its parts, which follow from paths."""
     if isinstance(fingerprint, dict):
-        return {key: _without_names(value) for key, value in fingerprint.items() if key != "name"}
+        return {key: _without_names(value) for key, value in fingerprint.items() if key not in NAMES}
     return json.loads(json.dumps(fingerprint))
 
 

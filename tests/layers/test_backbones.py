@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import BertConfig, GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, T5Config
 
 from layers import backbone_loading as llm_module
 from layers.backbone_loading import LLMConfig, llm_width, load_backbone
@@ -47,7 +47,7 @@ def test_the_blocks_that_are_not_used_need_not_even_be_there(checkpoint):
     whole = load_backbone(LLMConfig(llm_model=str(checkpoint), llm_layers=2))
     save_file(first, checkpoint / "model.safetensors", metadata={"format": "pt"})
     assert load_backbone(LLMConfig(llm_model=str(checkpoint), llm_layers=2)).fingerprint == whole.fingerprint
-    with pytest.raises(ValueError, match="lacks weights of a GPT-2"):
+    with pytest.raises(ValueError, match="lacks weights of a gpt2 model"):
         load_backbone(LLMConfig(llm_model=str(checkpoint), llm_layers=3))
 
 
@@ -146,9 +146,9 @@ def test_more_layers_than_the_checkpoint_has_are_refused(checkpoint):
         load_backbone(LLMConfig(llm_model=str(checkpoint), llm_layers=4))
 
 
-def test_a_model_that_is_not_a_gpt2_is_refused(tmp_path):
-    BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="must be a GPT-2"):
+def test_a_model_of_another_family_is_refused_and_those_that_fit_are_named(tmp_path):
+    T5Config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is of type 't5', which is not supported; supported are GPT-2, Llama"):
         load_backbone(LLMConfig(llm_model=str(tmp_path)))
 
 
@@ -172,7 +172,7 @@ def test_a_hub_out_of_reach_is_one_line_that_names_every_way_out(monkeypatch):
     def unreachable(*_args: object, **_flags: object) -> None:
         raise OSError("We couldn't connect to the hub\nand this is a second line")
 
-    monkeypatch.setattr(llm_module.GPT2Config, "get_config_dict", unreachable)
+    monkeypatch.setattr(llm_module.PreTrainedConfig, "get_config_dict", unreachable)
     with pytest.raises(FileNotFoundError, match=r"HF_ENDPOINT.*directory.*--llm_model random") as error:
         load_backbone(LLMConfig())
     assert "\n" not in str(error.value)

@@ -33,7 +33,7 @@ def encoder_of(
     gpt2: Any, num_prefix: int, num_states: int, *, kind: type[TextEncoder] = TextEncoder, **options: Any
 ) -> TextEncoder:
     """An encoder over `gpt2` whose learnable prompt has `num_prefix` positions (0: none)."""
-    backbone = Backbone(gpt2, TOKENIZER, {"name": "small"}, is_causal=options.pop("is_causal", True))
+    backbone = Backbone(gpt2, TOKENIZER, {"name": "small"})
     encoder = kind(
         backbone, PromptWriter(TOKENIZER), num_states=num_states, d_ff=8, learnable_prompt=num_prefix > 0, **options
     )
@@ -139,7 +139,7 @@ def test_an_encoder_model_sees_both_directions_and_no_padding():
     sizes: dict[str, Any] = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     bert = BertModel(BertConfig(**sizes, intermediate_size=64, max_position_embeddings=40), add_pooling_layer=False)
     bert.eval().requires_grad_(False)
-    encoder, ids = encoder_of(bert, 4, 4, is_causal=False), texts()
+    encoder, ids = encoder_of(bert, 4, 4), texts()
     prefix, together = prompt_of(encoder), encoder.states(ids, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
         words = bert.embeddings.word_embeddings(ids[row : row + 1, :length])

@@ -38,7 +38,7 @@ def test_a_word_that_the_rule_cannot_make_is_refused():
 
 
 def test_a_directory_without_a_tokenizer_is_refused_in_one_line(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"--llm_tokenizer .* neither tokenizer.json nor vocab.json") as error:
+    with pytest.raises(FileNotFoundError, match=r"--llm_tokenizer .* no tokenizer .tokenizer.json") as error:
         find_tokenizer(tmp_path, flag="--llm_tokenizer")
     assert "\n" not in str(error.value)
 

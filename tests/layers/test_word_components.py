@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from layers.word_components import cache_directory, cached_word_embeddings, principal_word_embeddings
+from layers.user_cache import cache_directory
+from layers.word_components import cached_word_embeddings, principal_word_embeddings
 
 
 @pytest.fixture
