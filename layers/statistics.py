@@ -26,17 +26,20 @@ class RowStatistics:
     lags: Int[Tensor, "row lag"]
 
     @classmethod
-    def of(cls, rows: Float[Tensor, "row time"], *, all_lags: bool = False, float32: bool = False) -> RowStatistics:
+    def of(
+        cls, rows: Float[Tensor, "row time"], *, all_lags: bool = False, float32: bool = False, even_lags: bool = False
+    ) -> RowStatistics:
         """Statistics of `rows` after instance normalisation, as float32 values.
 
         Computed in float64, so that values and the order of lags do not depend on the rest of the batch. Published
         behaviour: `all_lags` also ranks lag 0 and the mirror T-k of every lag k; `float32` computes in float32, where
-        rounding errors decide the order of the tied lags k and T-k and the trend of a flat row.
+        rounding errors decide the order of the tied lags k and T-k and the trend of a flat row; `even_lags` (Time-LLM)
+        computes one position fewer for an odd T, which moves all of them.
         """
         values = rows.float() if float32 else rows.double()
         normalised = InstanceStatistics.of(values[:, :, None]).normalise(values[:, :, None])[:, :, 0]
         rise = normalised.diff(dim=1).sum(dim=1) if float32 else values[:, -1] - values[:, 0]
-        correlation = circular_autocorrelation(normalised)
+        correlation = circular_autocorrelation(normalised, length=rows.shape[1] // 2 * 2 if even_lags else None)
         return cls(
             minimum=normalised.amin(dim=1).float(),
             maximum=normalised.amax(dim=1).float(),
@@ -46,10 +49,13 @@ class RowStatistics:
         )
 
 
-def circular_autocorrelation(rows: Float[Tensor, "row time"]) -> Float[Tensor, "row time"]:
-    """Circular autocorrelation: sum over t of x[t] * x[(t + lag) mod time], for every lag."""
+def circular_autocorrelation(rows: Float[Tensor, "row time"], *, length: int | None = None) -> Float[Tensor, "row lag"]:
+    """Circular autocorrelation: sum over t of x[t] * x[(t + lag) mod time], for every lag.
+
+    Another `length` than the row's takes the inverse transform at that many positions.
+    """
     spectrum = torch.fft.rfft(rows)
-    return torch.fft.irfft(spectrum * spectrum.conj(), n=rows.shape[1])
+    return torch.fft.irfft(spectrum * spectrum.conj(), n=length or rows.shape[1])
 
 
 def _strongest_lags(correlation: Float[Tensor, "row time"], all_lags: bool) -> Int[Tensor, "row lag"]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "BALM": "models.balm:BALM",
     "CALF": "models.calf:CALF",
+    "TimeLLM": "models.time_llm:TimeLLM",
     "LastValue": "models.last_value:LastValue",
     "SeasonalNaive": "models.seasonal_naive:SeasonalNaive",
     "DLinear": "models.dlinear:DLinear",

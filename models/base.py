@@ -23,7 +23,9 @@ class ForecastSpec:
     """What a model needs to know of the task to be built.
 
     `season_length` is the number of time steps of the main seasonal cycle (24 for hourly data). `dtype` is the
-    precision of the large matrix products; statistics, losses and small layers stay in float32.
+    precision of the large matrix products; statistics, losses and small layers stay in float32. For prompts: the data
+    set's name, a sentence about it and the one that published code gives, and each channel's scale (one scaled unit in
+    original units).
     """
 
     seq_len: int
@@ -32,6 +34,10 @@ class ForecastSpec:
     season_length: int = 1
     time_step: str = "h"
     dtype: torch.dtype = torch.float32
+    data: str = ""
+    description: str = ""
+    published_description: str = ""
+    channel_scales: tuple[float, ...] = ()
 
 
 class Forecaster(nn.Module):

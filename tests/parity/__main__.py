@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.parity.comparison import Comparison, Golden, compare
 
-MODULES = {"balm": "tests.parity.balm", "calf": "tests.parity.calf"}
+MODULES = {"balm": "tests.parity.balm", "calf": "tests.parity.calf", "timellm": "tests.parity.time_llm"}
 
 
 def read_golden(path: str | Path) -> Golden:

@@ -21,7 +21,7 @@ from layers.statistics import RowStatistics, circular_autocorrelation
 from layers.tokenizer import END_OF_TEXT
 from models.balm import BALM, BALMConfig
 from models.base import ForecastSpec
-from tests.parity.comparison import RELATIVE_TOLERANCE, Golden, Quantity
+from tests.parity.comparison import RELATIVE_TOLERANCE, Golden, Quantity, sizes, under
 
 RENAMED = (
     ("llm_model.", "text_encoder.llm."),
@@ -45,7 +45,7 @@ def our_name(published: str) -> str:
 
 def build(golden: Golden, **switches: Any) -> BALM:
     """Our BALM of the file's sizes and parameters, in training mode without dropout; compat but for `switches`."""
-    cfg = {name.removeprefix("cfg/"): value.item() for name, value in golden.items() if name.startswith("cfg/")}
+    cfg = sizes(golden)
     gpt2 = GPT2Model(
         GPT2Config(
             vocab_size=cfg["vocab_size"],
@@ -74,7 +74,7 @@ def build(golden: Golden, **switches: Any) -> BALM:
         ForecastSpec(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=1),
         wrap_backbone(gpt2, tokenizer, name="golden", is_random=True),
     )
-    model.load_state_dict({our_name(name): torch.from_numpy(value) for name, value in _under(golden, "param/").items()})
+    model.load_state_dict({our_name(name): torch.from_numpy(value) for name, value in under(golden, "param/").items()})
     return model.train()
 
 
@@ -98,19 +98,16 @@ def quantities(golden: Golden) -> Iterator[Quantity]:
 def _as_compared(name: str, published: Tensor, golden: Golden) -> Tensor:
     """Of the trend only the sign is read, and of lags only how strong they are."""
     if name == "mid/lags":
-        return _strengths(published, golden)
+        return lag_strengths(published, golden)
     return published > 0 if name == "mid/trends" else published
 
 
-def _strengths(lags: Tensor, golden: Golden) -> Tensor:
+def lag_strengths(lags: Tensor, golden: Golden, *, length: int | None = None) -> Tensor:
     """Autocorrelation at each lag, strongest first. A lag and its mirror are equal: rounding picks one of them."""
-    rows = _batch(golden, 0)[0].double()
-    correlation = circular_autocorrelation(InstanceStatistics.of(rows).normalise(rows)[:, :, 0])
+    rows = rows_of(torch.from_numpy(golden["in/x0"])).double()
+    normalised = InstanceStatistics.of(rows).normalise(rows)[:, :, 0]
+    correlation = circular_autocorrelation(normalised, length=length)
     return correlation.gather(1, lags.long()).sort(dim=1, descending=True).values
-
-
-def _under(golden: Golden, prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): golden[name] for name in golden if name.startswith(prefix)}
 
 
 def rows_of(windows: Tensor) -> Tensor:
@@ -136,7 +133,7 @@ def _statistics(golden: Golden) -> dict[str, Tensor]:
         "mid/max_values": statistics.maximum[:, None],
         "mid/medians": statistics.median[:, None],
         "mid/trends": statistics.upward[:, None],
-        "mid/lags": _strengths(statistics.lags, golden),
+        "mid/lags": lag_strengths(statistics.lags, golden),
     }
 
 
@@ -186,7 +183,7 @@ def _losses_and_gradients(model: BALM, golden: Golden) -> dict[str, Tensor]:
     model.zero_grad()
     loss.backward()
     values = {"out/infonce": forecast.auxiliary_losses["alignment"].detach(), "out/loss": loss.detach()}
-    for name in _under(golden, "grad/"):
+    for name in under(golden, "grad/"):
         gradient = model.get_parameter(our_name(name)).grad
         assert gradient is not None, f"{name} has no gradient"
         values[f"grad/{name}"] = gradient
@@ -225,6 +222,6 @@ def _after_three_steps(golden: Golden, variant: str) -> Iterator[Quantity]:
         optimiser.step()
         losses.append(loss.detach())
     yield Quantity(f"{variant}_losses", torch.stack(losses), torch.from_numpy(golden[f"{variant}_losses"]))
-    for name, published in _under(golden, f"{variant}/").items():
+    for name, published in under(golden, f"{variant}/").items():
         ours = model.get_parameter(our_name(name)).detach()
         yield Quantity(f"{variant}/{name}", ours, torch.from_numpy(published), learning_rate)

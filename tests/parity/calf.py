@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from layers.cross_modal.feature_alignment import DISTANCES, feature_loss
 from layers.instance_norm import InstanceStatistics
 from models.base import ForecastSpec
 from models.calf import CALF, CALFConfig, branch_features
-from tests.parity.comparison import Golden, Quantity
+from tests.parity.comparison import Golden, Quantity, sizes, under
 
 RENAMED = (
     ("gpt2_text.", "textual."),
@@ -40,7 +39,7 @@ def our_name(published: str) -> str:
 
 def build(golden: Golden) -> CALF:
     """Our CALF of the file's sizes with the file's parameters, in compat and training mode but without dropout."""
-    cfg = {name.removeprefix("cfg/"): value.item() for name, value in golden.items() if name.startswith("cfg/")}
+    cfg = sizes(golden)
     gpt2 = GPT2Model(
         GPT2Config(
             vocab_size=cfg["vocab"],
@@ -74,7 +73,7 @@ def build(golden: Golden) -> CALF:
         feed_forward=cfg["enc_dim_feedforward"],
         dropout=0.0,
     )
-    parameters = {our_name(name): torch.from_numpy(value) for name, value in _under(golden, "param/").items()}
+    parameters = {our_name(name): torch.from_numpy(value) for name, value in under(golden, "param/").items()}
     parameters["words"] = model.words
     model.load_state_dict(parameters, strict=True)
     return model.train()
@@ -88,10 +87,6 @@ def quantities(golden: Golden) -> Iterator[Quantity]:
         yield Quantity(name, ours, torch.from_numpy(np.asarray(golden[name])))
     yield from _names_of_the_groups(model, golden)
     yield from _after_three_steps(golden)
-
-
-def _under(golden: Golden, prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): golden[name] for name in golden if name.startswith(prefix)}
 
 
 def _batch(golden: Golden, index: int) -> tuple[Tensor, Tensor]:
@@ -139,7 +134,7 @@ def _losses_and_gradients(model: CALF, golden: Golden) -> dict[str, Tensor]:
     model.zero_grad()
     loss.backward()
     values = {"out/loss": loss.detach()}
-    for name in _under(golden, "grad/"):
+    for name in under(golden, "grad/"):
         gradient = model.get_parameter(our_name(name)).grad
         assert gradient is not None, f"{name} has no gradient"
         values[f"grad/{name}"] = gradient
@@ -169,7 +164,7 @@ def _after_three_steps(golden: Golden) -> Iterator[Quantity]:
         losses.append(loss.detach())
     yield Quantity("after3_losses", torch.stack(losses), torch.from_numpy(golden["after3_losses"]))
     constant = {str(name) for name in golden["loss_optim_names"]}
-    for name, value in _under(golden, "after3/").items():
+    for name, value in under(golden, "after3/").items():
         rate = golden["cfg/lr_loss_optim"].item() if name in constant else learning_rate
         ours, published = model.get_parameter(our_name(name)).detach(), torch.from_numpy(value)
         if name.endswith("in_proj_bias"):

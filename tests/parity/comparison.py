@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +20,29 @@ MOST_ELEMENTS_TOLERANCE = 1e-5
 MOST_ELEMENTS = 0.999
 
 
+def sizes(golden: Golden) -> dict[str, Any]:
+    """The file's configuration by name."""
+    return {name: value.item() for name, value in under(golden, "cfg/").items()}
+
+
+def under(golden: Golden, prefix: str) -> dict[str, Any]:
+    """The file's arrays below `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): golden[name] for name in golden if name.startswith(prefix)}
+
+
 @dataclass(frozen=True)
 class Quantity:
-    """A number of ours beside the published one; `learning_rate` is given for parameters after optimiser steps."""
+    """A number of ours beside the published one; `learning_rate` is given for parameters after optimiser steps.
+
+    `absolute_tolerance` is given for what is zero in theory.
+    """
 
     name: str
     ours: Tensor
     published: Tensor
     learning_rate: float | None = None
     relative_tolerance: float = RELATIVE_TOLERANCE
+    absolute_tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,9 @@ def compare(quantity: Quantity) -> Iterator[Comparison]:
         yield Comparison(quantity.name, f"shape {list(ours.shape)}", float("inf"), 0.0)
         return
     difference = (ours - published).abs().flatten()
+    if quantity.absolute_tolerance is not None:
+        yield Comparison(quantity.name, "absolute", float(difference.max()), quantity.absolute_tolerance)
+        return
     if quantity.learning_rate is None:
         relative = difference.max() / published.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
         yield Comparison(quantity.name, "relative", float(relative), quantity.relative_tolerance)
