@@ -132,6 +132,7 @@ class LongTermForecast(Experiment):
             **self.settings.record(),
             "run_id": self.folder.path.name,
             "backbone_fingerprint": self.model.fingerprint(),
+            "code_hashes": self.model.code_hashes(),
             "model_defaults": asdict(type(self.settings.model)()),
             "labels": self._labels(),
             "series": self.series.to_record(),

@@ -37,6 +37,11 @@ class PredictConfig:
     )
     llm_model: str | None = HfArg(default=None, help="the frozen LLM, if it has moved since training")
     llm_tokenizer: str | None = HfArg(default=None, help="the LLM's tokenizer, if it has moved since training")
+    tslib_path: str | None = HfArg(
+        default=None,
+        help="the Time-Series-Library checkout that a model tslib:NAME was trained with (a checkpoint cannot name "
+        "it); its files must be those of the training",
+    )
     device: Literal["auto", "cpu"] = HfArg(default="auto", help="auto uses a GPU if there is one, cpu uses none")
 
     def __post_init__(self) -> None:
@@ -59,7 +64,11 @@ class Predict(CheckpointTask):
     def __init__(self, config: PredictConfig):
         self.config, self.output = config, Path(config.output)
         self.forecaster = load_forecaster(
-            config.checkpoint, device=config.device, llm_model=config.llm_model, llm_tokenizer=config.llm_tokenizer
+            config.checkpoint,
+            device=config.device,
+            llm_model=config.llm_model,
+            llm_tokenizer=config.llm_tokenizer,
+            tslib_path=config.tslib_path,
         )
         self.half_width = self.forecaster.half_width(config.interval) if config.interval is not None else None
         self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -51,6 +52,8 @@ class Forecaster(nn.Module):
     `needs_fixed_channels`: the weights depend on the number of channels.
     `losses_read_target`: in training, `forward` also gets `target=` (scaled, [row, pred_len, target_channel]) for the
     auxiliary losses.
+    `code_flag`: the flag with a folder of code that the model runs. A checkpoint never says where such code lies: to
+    forecast with it the user gives the flag again, and files with other hashes than in training are refused.
     """
 
     Config: ClassVar[type]
@@ -59,6 +62,7 @@ class Forecaster(nn.Module):
     needs_time_features: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
     losses_read_target: ClassVar[bool] = False
+    code_flag: ClassVar[str] = ""
     # Parameter names (or prefixes) in old checkpoints -> current names.
     renamed_parameters: ClassVar[dict[str, str]] = {}
 
@@ -66,6 +70,15 @@ class Forecaster(nn.Module):
     def build(cls, config: Any, spec: ForecastSpec) -> Self:
         """Build the model from its config; loads its LLM and tokenizer, if any."""
         raise NotImplementedError
+
+    @classmethod
+    def restore(cls, config: Any, spec: ForecastSpec, *, code: Mapping[str, str]) -> Self:  # noqa: ARG003
+        """`build` for a checkpoint; `code` is what `code_hashes` said in training. Raises ValueError for other code."""
+        return cls.build(config, spec)
+
+    def code_hashes(self) -> dict[str, str]:
+        """File -> SHA-256 of the code outside this library that the model runs; empty if there is none."""
+        return {}
 
     def prompt_inputs(self, look_back: Float[Tensor, "row seq_len channel"]) -> dict[str, Tensor]:  # noqa: ARG002
         """Inputs that depend only on a row's data: computed once per row and passed to `forward` as keyword arguments.

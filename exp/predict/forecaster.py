@@ -179,13 +179,16 @@ def load_forecaster(
     device: str = "auto",
     llm_model: str | None = None,
     llm_tokenizer: str | None = None,
+    tslib_path: str | None = None,
 ) -> FittedForecaster:
     """Load the forecaster of a run folder, or of a checkpoint file in one.
 
     The frozen LLM is loaded by its name in training, or from `llm_model` and `llm_tokenizer` if it has moved, and must
-    have the same weights. Raises FileNotFoundError or ValueError.
+    have the same weights. A model of Time-Series-Library needs `tslib_path`, with the same files as in training. Raises
+    FileNotFoundError or ValueError.
     """
     path = checkpoint_file(Path(run))
     has_gpu = device == "auto" and torch.cuda.is_available()
-    model, header = restore_model(path, on_cpu=not has_gpu, llm_model=llm_model, llm_tokenizer=llm_tokenizer)
+    elsewhere = {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer, "tslib_path": tslib_path}
+    model, header = restore_model(path, on_cpu=not has_gpu, elsewhere=elsewhere)
     return FittedForecaster(path, header, model, torch.device("cuda" if has_gpu else "cpu"))

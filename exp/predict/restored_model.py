@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,19 @@ NEEDED = ("model", "model_config", "data_config", "train_config", "series", "bac
 
 
 def restore_model(
-    path: Path, *, on_cpu: bool, llm_model: str | None, llm_tokenizer: str | None
+    path: Path, *, on_cpu: bool, elsewhere: Mapping[str, str | None]
 ) -> tuple[Forecaster, dict[str, Any]]:
     """The trained model in a checkpoint file, and the file's header.
 
-    The frozen LLM is loaded by its name in training, or from `llm_model` and `llm_tokenizer`. Raises ValueError if its
-    weights are not those of training, and FileNotFoundError if it is missing.
+    The frozen LLM is loaded by its name in training, or from where `elsewhere` (flag -> path) says. Code outside this
+    library is only ever run from there. Raises ValueError if the LLM or code are not those of training, and
+    FileNotFoundError if they are missing.
     """
     tensors, header = load_checkpoint(path)
     header = upgrade_header(header)
     if header.get("format") not in READABLE_FORMATS or not set(NEEDED) <= set(header):
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
-    model = _build(header, path, {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer}, on_cpu=on_cpu)
+    model = _build(header, path, elsewhere, on_cpu=on_cpu)
     try:
         model.load_saved_state(unpack("model", tensors))
     except ValueError as error:
@@ -55,12 +57,18 @@ def checkpoint_file(run: Path) -> Path:
     return found
 
 
-def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None], *, on_cpu: bool) -> Forecaster:
+def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | None], *, on_cpu: bool) -> Forecaster:
     kind = model_class(header["model"])
     moved = {name: value for name, value in elsewhere.items() if value is not None}
     unread = sorted(set(moved) - {field.name for field in fields(kind.Config)})
     if unread:
-        raise ValueError(f"--{unread[0]} has no meaning here: {header['model']} reads no LLM")
+        reads = "runs no other library" if unread[0] == "tslib_path" else "reads no LLM"
+        raise ValueError(f"--{unread[0]} has no meaning here: {header['model']} {reads}")
+    if kind.code_flag and kind.code_flag not in moved:
+        raise ValueError(
+            f"{path} was trained with {header['model']}, whose code lies outside this library, and a file cannot say "
+            f"which code to run: give --{kind.code_flag}, the checkout that you trust and trained with"
+        )
     data, series = header["data_config"], header["series"]
     spec = ForecastSpec(
         seq_len=data["seq_len"],
@@ -73,7 +81,8 @@ def _build(header: dict[str, Any], path: Path, elsewhere: dict[str, str | None],
     with torch.random.fork_rng(devices=[]):
         # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])
-        model = kind.build(kind.Config(**{**header["model_config"], **moved}), spec)
+        config = kind.Config(**{**header["model_config"], **moved})
+        model = kind.restore(config, spec, code=header.get("code_hashes", {}))
     found, trained = (
         _without_names(fingerprint) for fingerprint in (model.fingerprint(), header["backbone_fingerprint"])
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from transformers.hf_argparser import HfArg
 
 from models.base import Forecast, Forecaster, ForecastSpec
+from models.tslib.code import check_code, code_hashes
 from models.tslib.imports import import_model_file
 from models.tslib.settings import MissingSetting, TSLibSettings, parse_settings, settings_of_task
 
@@ -39,22 +41,44 @@ class TSLib(Forecaster):
     Config = TSLibConfig
     needs_time_features = True
     needs_fixed_channels = True
+    code_flag = "tslib_path"
     tslib_name: ClassVar[str]
 
-    def __init__(self, model: nn.Module, spec: ForecastSpec, *, label_len: int, fingerprint: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        spec: ForecastSpec,
+        *,
+        label_len: int,
+        fingerprint: dict[str, Any],
+        code: Mapping[str, str],
+    ) -> None:
         super().__init__()
         self.model = model
         self.pred_len, self.label_len = spec.pred_len, label_len
-        self._fingerprint = fingerprint
+        self._fingerprint, self._code = fingerprint, dict(code)
 
     @classmethod
     def build(cls, config: TSLibConfig, spec: ForecastSpec) -> Self:
         """Import and build the model; ValueError or FileNotFoundError with a one-line message if that fails."""
+        return cls._build(config, spec, allowed=None)
+
+    @classmethod
+    def restore(cls, config: TSLibConfig, spec: ForecastSpec, *, code: Mapping[str, str]) -> Self:
+        """Build the model from files with exactly these hashes; any other is refused, with ValueError, before it runs.
+
+        A checkpoint that recorded none (an old one) is built like a new model: the user has named the checkout.
+        """
+        check_code(Path(config.tslib_path), code, name=cls.tslib_name)
+        return cls._build(config, spec, allowed=code or None)
+
+    @classmethod
+    def _build(cls, config: TSLibConfig, spec: ForecastSpec, *, allowed: Mapping[str, str] | None) -> Self:
         if not config.tslib_path:
             raise ValueError(f"--model tslib:{cls.tslib_name} needs --tslib_path, a checkout of Time-Series-Library")
         given = parse_settings(config.tslib_args)
         settings = settings_of_task(spec, given)
-        module = import_model_file(Path(config.tslib_path), cls.tslib_name)
+        module = import_model_file(Path(config.tslib_path), cls.tslib_name, allowed=allowed)
         model_type = getattr(module, "Model", None)
         if not (isinstance(model_type, type) and issubclass(model_type, nn.Module)):
             raise ValueError(f"--model tslib:{cls.tslib_name}: {module.__file__} defines no torch module called Model")
@@ -63,7 +87,8 @@ class TSLib(Forecaster):
         if never_read:
             raise ValueError(f"--tslib_args {' '.join(never_read)}: tslib:{cls.tslib_name} never reads it; remove it")
         fingerprint = {"tslib_model": cls.tslib_name, "sha256": _sha256(module.__file__)}
-        return cls(model, spec, label_len=settings.label_len, fingerprint=fingerprint)
+        code = code_hashes(Path(config.tslib_path), cls.tslib_name)
+        return cls(model, spec, label_len=settings.label_len, fingerprint=fingerprint, code=code)
 
     def forward(
         self,
@@ -80,6 +105,9 @@ class TSLib(Forecaster):
 
     def fingerprint(self) -> dict[str, Any]:
         return self._fingerprint
+
+    def code_hashes(self) -> dict[str, str]:
+        return dict(self._code)
 
 
 def tslib_model_class(name: str) -> type[TSLib]:

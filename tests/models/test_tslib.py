@@ -17,6 +17,7 @@ import run
 from models import model_class
 from models.base import ForecastSpec
 from models.tslib import TSLib, TSLibConfig
+from models.tslib.code import code_hashes
 from models.tslib.settings import frequency_letter, parse_settings
 
 SHAPE = ForecastSpec(seq_len=8, pred_len=3, num_channels=2, time_step="h")
@@ -280,3 +281,56 @@ def test_a_wrong_path_ends_with_one_line_and_exit_code_two(tmp_path, capsys):
     assert run.main(words) == 2
     assert "must be a checkout of Time-Series-Library" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def trained(checkout: Path, tmp_path: Path) -> Path:
+    """The folder of a short run of Echo."""
+    words = ["--tslib_path", str(checkout), "--tslib_args", "d_model=6 label_len=4", "--fast_dev_run"]
+    sizes = ["--seq_len", "24", "--pred_len", "6", "--output_dir", str(tmp_path / "results")]
+    assert run.main(["--model", "tslib:Echo", *words, "--data", "demo", *sizes]) == 0
+    (folder,) = (tmp_path / "results").iterdir()
+    return folder
+
+
+def forecast_with(folder: Path, output: Path, *more: str) -> int:
+    table = str(Path(__file__).parents[2] / "dataset" / "demo" / "demo.csv")
+    words = ["--checkpoint", str(folder), "--data_path", table, "--output", str(output), *more]
+    return run.main(["--task_name", "predict", *words])
+
+
+def test_every_file_that_a_model_imports_is_hashed_those_inside_functions_too(checkout):
+    found = code_hashes(checkout, "Echo")
+    expected = {"models/Echo.py", "models/Part.py", "layers/Embed.py", "layers/channels.py", "layers/late.py"}
+    assert expected | {"utils/masking.py"} == {path for path in found if not path.endswith("__init__.py")}
+
+
+def test_a_checkpoint_never_says_which_code_is_run(checkout, tmp_path, capsys):
+    folder, output = trained(checkout, tmp_path), tmp_path / "forecast.csv"
+    (checkout / "models" / "Echo.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    assert forecast_with(folder, output) == 2
+    assert "give --tslib_path, the checkout that you trust" in capsys.readouterr().err
+    assert forecast_with(folder, output, "--tslib_path", str(checkout)) == 2
+    assert "models/Echo.py has SHA-256" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists() and not output.exists()
+
+
+@pytest.mark.parametrize("changed", ["layers/late.py", "utils/masking.py"])
+def test_code_other_than_that_of_the_training_is_refused(checkout, tmp_path, capsys, changed):
+    folder, output = trained(checkout, tmp_path), tmp_path / "forecast.csv"
+    assert forecast_with(folder, output, "--tslib_path", str(checkout)) == 0
+    original = (checkout / changed).read_text()
+    (checkout / changed).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n{original}")
+    assert forecast_with(folder, output, "--tslib_path", str(checkout)) == 2
+    error = capsys.readouterr().err
+    assert changed in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_was_not_recorded_is_not_run(checkout):
+    recorded = code_hashes(checkout, "Echo")
+    del recorded["layers/late.py"]
+    config = TSLibConfig(tslib_path=str(checkout), tslib_args="d_model=6 label_len=4")
+    model = model_class("tslib:Echo").restore(config, SHAPE, code=recorded)
+    look_back, marks = batch()
+    with pytest.raises(ImportError, match=r"late\.py is not a file that was recorded"):
+        model(look_back, time_features=marks)
