@@ -87,6 +87,7 @@ def data_provider(
     prompt_inputs: PromptInputs | None = None,
     memory: MemoryBudget | None = None,
     needs_time_features: bool = False,
+    time_feature_step: str | None = None,
 ) -> tuple[Windows, Loader]:
     """The windows of a split and this rank's loader, with `batch_size` rows per rank and step.
 
@@ -97,6 +98,7 @@ def data_provider(
         config=config,
         channel_independent=channel_independent,
         needs_time_features=needs_time_features,
+        time_feature_step=time_feature_step,
         device=device,
     )
     loader = Loader(

@@ -67,9 +67,13 @@ class WindowSource(SeriesInfo, ABC):
         config: DataConfig,
         channel_independent: bool,
         needs_time_features: bool = False,
+        time_feature_step: str | None = None,
         device: torch.device | str = "cpu",
     ) -> Windows:
-        """The windows of a split in scaled units. Raises ValueError if it is too short for one."""
+        """The windows of a split in scaled units. Raises ValueError if it is too short for one.
+
+        Calendar features are those of `time_feature_step` (default: the series' own step).
+        """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,6 +95,7 @@ class Series(WindowSource):
         config: DataConfig,
         channel_independent: bool,
         needs_time_features: bool = False,
+        time_feature_step: str | None = None,
         device: torch.device | str = "cpu",
     ) -> Windows:
         """The windows of a split in scaled units; validation and test have only the rows of the target channels."""
@@ -102,7 +107,7 @@ class Series(WindowSource):
         if needs_time_features:
             from data_provider.time_features import time_features
 
-            features = time_features(dates, self.time_step)
+            features = time_features(dates, time_feature_step or self.time_step)
         return Windows(
             self.scaler.transform(self.values[rows.start : rows.stop]),
             seq_len=config.seq_len,

@@ -13,6 +13,7 @@ from data_provider.data_factory import load_series
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
+from data_provider.time_features import feature_names
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
 from exp.training.evaluation import evaluate, measure, metric_of, naive_values
@@ -112,6 +113,7 @@ class LongTermForecast(Experiment):
             num_channels=series.num_channels,
             season_length=series.season_length,
             time_step=series.time_step,
+            num_time_features=len(feature_names(series.time_step)),
             dtype=self.runtime.dtype,
         )
 

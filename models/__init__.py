@@ -21,6 +21,7 @@ MODELS: dict[str, str] = {
     "iTransformer": "models.itransformer:ITransformer",
     "PAttn": "models.pattn:PAttn",
     "GPT4TS": "models.gpt4ts:GPT4TS",
+    "TimesNet": "models.timesnet:TimesNet",
 }
 TSLIB_PREFIX = "tslib:"
 

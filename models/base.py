@@ -23,10 +23,10 @@ class Forecast:
 class ForecastSpec:
     """What a model needs to know of the task to be built.
 
-    `season_length` is the number of time steps of the main seasonal cycle (24 for hourly data). `dtype` is the
-    precision of the large matrix products; statistics, losses and small layers stay in float32. For prompts: the data
-    set's name, a sentence about it and the one that published code gives, and each channel's scale (one scaled unit in
-    original units).
+    `season_length` is the number of time steps of the main seasonal cycle (24 for hourly data), `num_time_features`
+    that of calendar features for `time_step`. `dtype` is the precision of the large matrix products; statistics, losses
+    and small layers stay in float32. For prompts: the data set's name, a sentence about it and the one that published
+    code gives, and each channel's scale (one scaled unit in original units).
     """
 
     seq_len: int
@@ -39,6 +39,7 @@ class ForecastSpec:
     description: str = ""
     published_description: str = ""
     channel_scales: tuple[float, ...] = ()
+    num_time_features: int = 4
 
 
 class Forecaster(nn.Module):
@@ -92,6 +93,10 @@ class Forecaster(nn.Module):
     def has_prompt_inputs(self) -> bool:
         """Whether the model defines `prompt_inputs`."""
         return type(self).prompt_inputs is not Forecaster.prompt_inputs
+
+    def time_feature_step(self, time_step: str) -> str:
+        """The time step whose calendar features the model reads; by default `time_step`, that of the data."""
+        return time_step
 
     @property
     def features_are_constant(self) -> bool:

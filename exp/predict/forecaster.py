@@ -161,7 +161,9 @@ class FittedForecaster:
             target_channels=self.target_channels,
             row_channels=self.target_channels,
             dates=dates,
-            time_features=time_features(dates, time_step) if self.model.needs_time_features else None,
+            time_features=time_features(dates, self.model.time_feature_step(time_step))
+            if self.model.needs_time_features
+            else None,
             device=self.device,
         )
         return Loader(

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from data_provider.time_features import feature_names
 from exp.training.runtime import dtype_of
 from models import model_class
 from models.base import Forecaster, ForecastSpec
@@ -76,6 +77,7 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
         num_channels=len(series["columns"]),
         season_length=series["season_length"],
         time_step=series["time_step"],
+        num_time_features=len(feature_names(series["time_step"])),
         dtype=dtype_of(header["precision"], on_cpu=on_cpu),
     )
     with torch.random.fork_rng(devices=[]):

@@ -31,6 +31,7 @@ def split_loader(
         prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
         memory=runtime.row_memory,
         needs_time_features=model.needs_time_features,
+        time_feature_step=model.time_feature_step(series.time_step),
     )
     if model.has_prompt_inputs:
         from exp.training.feature_cache import FeatureCache

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models import MODELS, model_class
-from models.base import ForecastSpec
+from models.base import Forecaster, ForecastSpec
 
 SEQ_LEN, PRED_LEN, CHANNELS = 96, 24, 3
 TINY = {
@@ -29,6 +29,11 @@ def rows() -> torch.Tensor:
     return base
 
 
+def calendar(model: Forecaster, num_rows: int) -> dict[str, torch.Tensor]:
+    """Time features for a model that reads some."""
+    return {"time_features": torch.zeros(num_rows, SEQ_LEN + PRED_LEN, 4)} if model.needs_time_features else {}
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_constant_and_extreme_rows_are_forecast_as_finite_numbers(name, dtype, monkeypatch, tmp_path):
@@ -41,5 +46,5 @@ def test_constant_and_extreme_rows_are_forecast_as_finite_numbers(name, dtype, m
     model = cls.build(config, spec).eval()
     look_back = rows().transpose(1, 2).reshape(-1, SEQ_LEN, 1) if model.channel_independent else rows()
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        forecast = model(look_back, **model.prompt_inputs(look_back)).values
+        forecast = model(look_back, **model.prompt_inputs(look_back), **calendar(model, len(look_back))).values
     assert forecast.isfinite().all()

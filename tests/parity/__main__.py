@@ -11,7 +11,12 @@ import numpy as np
 
 from tests.parity.comparison import Comparison, Golden, compare
 
-MODULES = {"balm": "tests.parity.balm", "calf": "tests.parity.calf", "timellm": "tests.parity.time_llm"}
+MODULES = {
+    "balm": "tests.parity.balm",
+    "calf": "tests.parity.calf",
+    "timellm": "tests.parity.time_llm",
+    "timesnet": "tests.parity.timesnet",
+}
 
 
 def read_golden(path: str | Path) -> Golden:

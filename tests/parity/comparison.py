@@ -13,6 +13,8 @@ from torch import Tensor
 Golden = Mapping[str, np.ndarray]
 # Of intermediates, results and gradients: largest difference over largest value.
 RELATIVE_TOLERANCE = 1e-4
+# Of intermediates and results of the models whose files name this tighter one.
+TIGHT_TOLERANCE = 2e-5
 # Of parameters after three Adam steps: every element within this share of the learning rate ...
 SHARE_OF_LEARNING_RATE = 1 / 20
 # ... and all but one in a thousand within this. Adam turns a gradient that is pure rounding noise into a whole step.
