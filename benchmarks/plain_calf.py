@@ -22,7 +22,7 @@ class PlainCALF(CALF):
 
     def use_published_modules(self) -> PlainCALF:
         """Restore transformers' GELU in both branches; returns the model."""
-        for branch in (self.temporal_gpt2, self.textual):
+        for branch in (self.temporal_llm, self.textual):
             assert branch is not None
             use_published_gelu(branch)
         return self
@@ -35,7 +35,7 @@ class PlainCALF(CALF):
         assert self.match.cross_attention is not None and self.textual is not None
         mixed, _ = self.match.cross_attention(time_tokens.transpose(0, 1), words, words)
         text_tokens = mixed.transpose(0, 1)
-        temporal = self._features(self.temporal_gpt2, time_tokens)
+        temporal = self._features(self.temporal_llm, time_tokens)
         textual = self._features(self.textual, text_tokens)
         forecast = self.forecast(temporal[-1], statistics)
         output = F.l1_loss(forecast, self.forecast(textual[-1], statistics))

@@ -1,24 +1,26 @@
-"""CALF (arXiv 2403.07300): a temporal GPT-2 tuned with LoRA, aligned to a textual GPT-2 that reads principal words."""
+"""CALF (arXiv 2403.07300): a temporal LLM tuned with LoRA, aligned to a textual LLM that reads principal words."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 from jaxtyping import Float
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from transformers import GPT2Model
+from transformers import PreTrainedModel
 from transformers.hf_argparser import HfArg
 from transformers.pytorch_utils import Conv1D
 
 from layers.backbone_loading import LLMConfig, load_backbone
-from layers.backbones import Backbone
+from layers.backbones import Backbone, all_states
+from layers.cross_modal.branches import frozen_twin, linear_layers
 from layers.cross_modal.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
-from layers.cross_modal.gpt2_features import frozen_twin, gpt2_features
 from layers.cross_modal.match import CrossModalMatch
 from layers.instance_norm import InstanceStatistics
+from layers.llm.families import norms, position_embeddings
 from layers.user_cache import cache_directory
 from layers.word_components import cached_word_embeddings
 from models.base import Forecast, Forecaster, ForecastSpec
@@ -115,24 +117,31 @@ class CALF(Forecaster):
                 f"--output_loss mase needs a --seq_len above one season of {spec.season_length} steps, got "
                 f"{spec.seq_len}: choose a longer one, or --output_loss smooth_l1"
             )
-        with_text, gpt2 = config.has_textual_branch, backbone.model
-        assert isinstance(gpt2, GPT2Model)
+        if backbone.width != backbone.model.config.hidden_size:
+            raise ValueError(
+                f"CALF needs hidden states as wide as the words, but those of --llm_model {backbone.name} are "
+                f"{backbone.model.config.hidden_size} and {backbone.width} wide: choose another LLM"
+            )
+        with_text = config.has_textual_branch
         self.match = CrossModalMatch(
             spec.seq_len,
             self.width,
-            num_heads=num_heads or backbone.num_heads,
+            # Some LLMs have heads whose number does not divide their width.
+            num_heads=num_heads or math.gcd(self.width, backbone.num_heads),
             feed_forward=feed_forward,
             dropout=dropout,
             with_text=with_text,
         )
-        self.temporal = _temporal_branch(gpt2, config)
-        self.textual = _textual_branch(gpt2) if with_text else None
+        self.temporal = _temporal_branch(backbone, config)
+        self.textual = _textual_branch(backbone) if with_text else None
         if with_text:
             assert words is not None, "the textual branch needs principal words"
             self.register_buffer("words", words)
-        for module in self.modules():
-            if isinstance(module, Conv1D):
-                module.to(spec.dtype)
+        for branch in (self.temporal, self.textual):
+            for module in () if branch is None else linear_layers(branch):
+                # LoRA's own stay in float32.
+                if not module.weight.requires_grad:
+                    module.to(spec.dtype)
         num_features = backbone.num_blocks + 1 if config.has_projections else 0
         self.temporal_projections = self._projections(num_features)
         self.textual_projections = self._projections(num_features)
@@ -141,7 +150,7 @@ class CALF(Forecaster):
     @classmethod
     def build(cls, config: CALFConfig, spec: ForecastSpec) -> Self:
         """Build CALF: load its LLM, and compute the principal words or read them from the user's cache."""
-        backbone = load_backbone(config)
+        backbone = load_backbone(config, reads_text=False)
         words = None
         if config.has_textual_branch:
             words = cached_word_embeddings(
@@ -157,7 +166,7 @@ class CALF(Forecaster):
         self._check_channels(look_back.shape[2])
         statistics = InstanceStatistics.of(look_back)
         time_tokens = self.match.time_tokens(statistics.normalise(look_back).transpose(1, 2))
-        temporal = branch_features(self.temporal_gpt2, time_tokens)
+        temporal = branch_features(self.temporal_llm, time_tokens)
         forecast = self.forecast(temporal[-1], statistics)
         if not self.training or self.textual is None:
             return Forecast(forecast)
@@ -173,11 +182,11 @@ class CALF(Forecaster):
         return Forecast(forecast, losses)
 
     @property
-    def temporal_gpt2(self) -> GPT2Model:
-        """The temporal branch's GPT-2, with LoRA in its attention if used."""
-        gpt2 = self.temporal.get_base_model() if isinstance(self.temporal, PeftModel) else self.temporal
-        assert isinstance(gpt2, GPT2Model)
-        return gpt2
+    def temporal_llm(self) -> PreTrainedModel:
+        """The temporal branch's LLM, with LoRA in its attention if used."""
+        llm = self.temporal.get_base_model() if isinstance(self.temporal, PeftModel) else self.temporal
+        assert isinstance(llm, PreTrainedModel)
+        return llm
 
     def forecast(
         self, last_feature: Float[Tensor, "row channel width"], statistics: InstanceStatistics
@@ -239,35 +248,35 @@ class CALF(Forecaster):
             )
 
 
-def branch_features(gpt2: GPT2Model, tokens: Float[Tensor, "row channel width"]) -> list[Tensor]:
-    """GPT-2's hidden states for `tokens`, with a residual connection from the tokens to the last one."""
-    features = gpt2_features(gpt2, tokens)
+def branch_features(llm: PreTrainedModel, tokens: Float[Tensor, "row channel width"]) -> list[Tensor]:
+    """The LLM's hidden states for `tokens`, with a residual connection from the tokens to the last one."""
+    features = all_states(llm, tokens)
     return [*features[:-1], features[-1] + tokens]
 
 
-def _temporal_branch(gpt2: GPT2Model, config: CALFConfig) -> nn.Module:
-    """Frozen copy of `gpt2` with trainable LoRA on `c_attn`, layer norms and position embeddings."""
-    branch = frozen_twin(gpt2)
+def _temporal_branch(backbone: Backbone, config: CALFConfig) -> nn.Module:
+    """Frozen copy of the LLM with LoRA in its attention and trainable norms and position embeddings."""
+    branch: nn.Module = frozen_twin(backbone.model)
     if config.lora:
         adapter = LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=["c_attn"],
-            fan_in_fan_out=True,
+            target_modules=list(backbone.family.lora),
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in branch.modules()),
         )
         with warnings.catch_warnings():
             # peft uses a deprecated name of transformers.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-            branch = get_peft_model(branch, adapter)
-    for module in branch.modules():
-        if isinstance(module, (nn.LayerNorm, nn.Embedding)):
-            module.requires_grad_(True)
+            branch = get_peft_model(cast(PreTrainedModel, branch), adapter)
+    for module in (*norms(branch), *position_embeddings(branch)):
+        module.requires_grad_(True)
     return branch
 
 
-def _textual_branch(gpt2: GPT2Model) -> GPT2Model:
-    """Frozen copy of `gpt2` with trainable position embeddings."""
-    branch = frozen_twin(gpt2)
-    branch.wpe.requires_grad_(True)
+def _textual_branch(backbone: Backbone) -> PreTrainedModel:
+    """Frozen copy of the LLM with trainable position embeddings, if it has any."""
+    branch = frozen_twin(backbone.model)
+    for module in position_embeddings(branch):
+        module.requires_grad_(True)
     return branch

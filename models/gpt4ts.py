@@ -1,9 +1,9 @@
-"""GPT4TS (One Fits All): patches through the first blocks of GPT-2, with only norms and positions trained."""
+"""GPT4TS (One Fits All): patches through the first blocks of an LLM, of which only norms and positions train."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from layers.backbones import Backbone
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
+from layers.llm.families import norms, position_embeddings
 from layers.patching import PatchConfig, cut_patches, num_patches
 from models.base import Forecast, Forecaster, ForecastSpec
 
@@ -28,49 +29,48 @@ class GPT4TSConfig(PatchConfig, LLMConfig):
 
 
 class GPT4TS(Forecaster):
-    """Instance norm, linear patch embedding, the first six blocks of GPT-2, and a flatten head.
+    """Instance norm, linear patch embedding, the first six blocks of the LLM (published: GPT-2), and a flatten head.
 
     Zhou et al., "One Fits All: Power General Time Series Analysis by Pretrained LM" (NeurIPS 2023, arXiv 2302.11939),
-    section 3: self-attention and feed-forward blocks stay frozen; layer norms and position embeddings are trained, and
-    GPT-2's own dropout is active in training, as published. Published training: Adam at 1e-4, batches of 256 single
-    channels (hence `channel_independent = True`), at most 10 epochs. The token embedding matrix is unused and dropped.
+    section 3: self-attention and feed-forward blocks stay frozen; norms and learnt position embeddings are trained (an
+    LLM with rotary positions trains its norms alone), and the LLM's own dropout is active in training, as published.
+    Published training: Adam at 1e-4, batches of 256 single channels (hence `channel_independent = True`), at most 10
+    epochs. The token embedding matrix is unused and dropped.
     """
 
     Config = GPT4TSConfig
     channel_independent = True
+    renamed_parameters: ClassVar = {"gpt2.": "llm."}
 
     def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, backbone: Backbone) -> None:
         super().__init__()
         self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, spec.dtype
-        self.backbone_fingerprint = backbone.fingerprint
         patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
         if patches > backbone.num_positions:
             raise ValueError(
                 f"--seq_len {spec.seq_len} gives {patches} patches but the LLM has {backbone.num_positions} "
                 "positions: raise --stride"
             )
-        self.gpt2 = backbone.model
-        self.gpt2.set_input_embeddings(nn.Identity())
-        for name, parameter in self.gpt2.named_parameters():
-            if name.startswith("wpe.") or ".ln_" in name or name.startswith("ln_f."):
-                parameter.data = parameter.data.float()
-                parameter.requires_grad_(True)
+        self.backbone, self.llm = backbone, backbone.model
+        self.llm.set_input_embeddings(nn.Identity())
+        for module in (*norms(self.llm), *position_embeddings(self.llm)):
+            module.float().requires_grad_(True)
         width = backbone.width
         self.embedding = nn.Linear(config.patch_len, width)
         self.head = FlattenHead(patches, width, spec.pred_len, dropout=0.0)
 
     @classmethod
     def build(cls, config: GPT4TSConfig, spec: ForecastSpec) -> Self:
-        return cls(config, spec, load_backbone(config, dtype=spec.dtype))
+        return cls(config, spec, load_backbone(config, dtype=spec.dtype, reads_text=False))
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         statistics = InstanceStatistics.of(look_back)
         rows = channels_as_rows(statistics.normalise(look_back))
         patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
         with torch.autocast(rows.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            states = self.gpt2(inputs_embeds=self.embedding(patches), use_cache=False).last_hidden_state
+            states = self.backbone.states(self.embedding(patches))
             forecast = self.head(states).float()
         return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
 
     def fingerprint(self) -> dict[str, Any]:
-        return self.backbone_fingerprint
+        return self.backbone.fingerprint

@@ -44,6 +44,7 @@ def test_tokens_stand_first_then_zeros_and_lengths_count_the_tokens():
 def test_a_short_text_is_preceded_by_padding_tokens_where_more_are_needed():
     tokenizer = byte_level_tokenizer(WORDS)
     end = tokenizer.token_to_id(END_OF_TEXT)
+    assert end is not None
     ids, lengths = tokenise(tokenizer, ["min", "min value 12"], min_tokens=5, pad_id=end)
     assert lengths.tolist() == [5, 6]
     assert ids[0, :3].tolist() == [end, end, tokenise(tokenizer, ["min"])[0][0, 0].item()]

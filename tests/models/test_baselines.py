@@ -175,10 +175,10 @@ def test_pattn_trains_exactly_the_parameters_of_its_equations():
 def test_gpt4ts_trains_positions_norms_embedding_and_head_only():
     model = build("GPT4TS")
     counts = trainable(model)
-    norms = {f"gpt2.h.{i}.ln_{j}.{kind}" for i in range(2) for j in (1, 2) for kind in ("weight", "bias")}
-    norms |= {"gpt2.ln_f.weight", "gpt2.ln_f.bias"}
+    norms = {f"llm.h.{i}.ln_{j}.{kind}" for i in range(2) for j in (1, 2) for kind in ("weight", "bias")}
+    norms |= {"llm.ln_f.weight", "llm.ln_f.bias"}
     maps = {"embedding.weight", "embedding.bias", "head.linear.weight", "head.linear.bias"}
-    assert set(counts) == norms | maps | {"gpt2.wpe.weight"}
+    assert set(counts) == norms | maps | {"llm.wpe.weight"}
     assert sum(counts.values()) == 1024 * 8 + 5 * 2 * 8 + linear(4, 8) + linear(8 * PATCHES, PRED_LEN)
     frozen = sum(p.numel() for p in model.parameters()) - sum(counts.values())
     assert frozen == 2 * (attention(8) + linear(8, 32) + linear(32, 8))

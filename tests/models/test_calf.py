@@ -123,17 +123,17 @@ def test_the_parameter_groups_are_those_of_the_published_names():
 def test_evaluation_calls_neither_the_textual_branch_nor_a_projection(look_back, monkeypatch):
     model = tiny_calf().eval()
     branches = []
-    plain = models.calf.gpt2_features
-    monkeypatch.setattr(models.calf, "gpt2_features", lambda gpt2, tokens: branches.append(gpt2) or plain(gpt2, tokens))
+    plain = models.calf.all_states
+    monkeypatch.setattr(models.calf, "all_states", lambda gpt2, tokens: branches.append(gpt2) or plain(gpt2, tokens))
     projected = []
     for projection in [*model.temporal_projections, *model.textual_projections]:
         projection.register_forward_hook(lambda *_: projected.append(1))
     forecast = model(look_back)
-    assert branches == [model.temporal_gpt2]
+    assert branches == [model.temporal_llm]
     assert projected == []
     assert forecast.auxiliary_losses == {}
     model.train()(look_back)
-    assert branches == [model.temporal_gpt2, model.temporal_gpt2, model.textual]
+    assert branches == [model.temporal_llm, model.temporal_llm, model.textual]
     assert len(projected) == 6
 
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_holds_what_is_trained_and_restores_the_forecast(look_back)
 def test_without_lora_the_attention_stays_as_it_is(look_back):
     model = tiny_calf(lora=False)
     assert not [name for name, _ in model.named_parameters() if "lora" in name]
-    assert model.temporal_gpt2.ln_f.weight.requires_grad
+    assert model.temporal_llm.get_parameter("ln_f.weight").requires_grad
     assert set(model.train()(look_back).auxiliary_losses) == {"output", "feature"}
 
 

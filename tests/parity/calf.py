@@ -101,7 +101,7 @@ def _intermediates(model: CALF, golden: Golden) -> dict[str, Tensor]:
     time_tokens = model.match.time_tokens(x_norm)
     text_tokens = model.match.text_tokens(time_tokens, model.words)
     assert model.textual is not None
-    temporal = branch_features(model.temporal_gpt2, time_tokens)
+    temporal = branch_features(model.temporal_llm, time_tokens)
     textual = branch_features(model.textual, text_tokens)
     projected = model.project(temporal, textual)
     outputs_time, outputs_text = (model.forecast(features[-1], statistics) for features in (temporal, textual))

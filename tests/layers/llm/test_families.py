@@ -12,7 +12,7 @@ from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone, all_states, wrap_backbone
 from layers.prompt import PromptWriter
 from layers.text_encoder import TextEncoder
-from tests.layers.llm.small_models import CAUSAL, KINDS, TOKENIZER, save_model, small_model
+from tests.layers.llm.small_models import CAUSAL, KINDS, NUM_POSITIONS, TOKENIZER, save_model, small_model
 
 LENGTHS = torch.tensor([9, 14, 7])
 
@@ -127,8 +127,8 @@ def test_all_states_are_those_before_the_first_block_and_after_each(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_positions_are_those_that_the_model_can_use(kind):
     backbone = backbone_of(kind)
-    assert backbone.num_positions == 64
-    backbone.states(prompt_of(backbone, 64)[None])
+    assert backbone.num_positions == NUM_POSITIONS
+    backbone.states(prompt_of(backbone, NUM_POSITIONS)[None])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,4 +153,4 @@ def test_the_word_table_holds_what_the_model_reads(kind):
 def test_positions_are_learnt_or_rotary(kind):
     learnt = kind in ("gpt2", "opt", "opt_350m", "bert", "roberta", "xlm-roberta")
     table = backbone_of(kind).position_table()
-    assert (None if table is None else len(table)) == (64 if learnt else None)
+    assert (None if table is None else len(table)) == (NUM_POSITIONS if learnt else None)
