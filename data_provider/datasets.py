@@ -12,6 +12,10 @@ _ETT_RAW = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/"
 _ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 _ETT_ORIGIN = "ETDataset (zhouhaoyi/ETDataset)"
 _ETT_LICENCE = "CC BY-ND 4.0"
+# What every published script of Time-LLM says of every data set.
+PUBLISHED_DESCRIPTION = (
+    "The Electricity Transformer Temperature (ETT) is a crucial indicator in the electric power long-term deployment."
+)
 CUSTOM = "custom"
 M4 = "M4"
 
@@ -22,7 +26,8 @@ class Benchmark:
 
     `borders` are the rows at which training, validation and test end; without them the split is 70/10/20 percent.
     `url` is the publisher's own file, besides the hub repository, which holds every benchmark. A file with the SHA-256
-    `sha256` is used unchecked; `remark` names oddities in it.
+    `sha256` is used unchecked; `remark` names oddities in it. `description` says in a prompt what the values are,
+    `published_description` is the one that the published code of Time-LLM gives.
     """
 
     file: str
@@ -39,6 +44,8 @@ class Benchmark:
     sha256: str | None = None
     remark: str | None = None
     is_demo: bool = False
+    description: str = ""
+    published_description: str = PUBLISHED_DESCRIPTION
 
 
 def _ett(name: str, *, steps_per_hour: int, num_bytes: int, sha256: str) -> Benchmark:
@@ -56,6 +63,8 @@ def _ett(name: str, *, steps_per_hour: int, num_bytes: int, sha256: str) -> Benc
         url=f"{_ETT_RAW}ETT-small/{name}.csv",
         num_bytes=num_bytes,
         sha256=sha256,
+        description=f"Six loads and the oil temperature of a transformer of the electric grid in China, measured every "
+        f"{'hour' if steps_per_hour == 1 else '15 minutes'}.",
     )
 
 
@@ -94,6 +103,8 @@ DATASETS: dict[str, Benchmark] = {
         licence="see https://www.bgc-jena.mpg.de/wetter/",
         num_bytes=7_235_425,
         sha256="34ee981d07313e51da2a50bb600072c8ae4a69cb4b0651f4cb93a069d7a2ba63",
+        description="Air temperature, pressure, humidity, wind, rain and radiation at a weather station in Germany, "
+        "measured every 10 minutes.",
         remark="81 cells hold -9999 (a sensor's missing code), one time stamp is there twice and 1 h 40 are missing",
     ),
     "ECL": Benchmark(
@@ -104,6 +115,7 @@ DATASETS: dict[str, Benchmark] = {
         season_length=24,
         origin="UCI ElectricityLoadDiagrams20112014; benchmark file of Autoformer",
         licence="CC BY 4.0",
+        description="Electricity consumption of 321 clients in Portugal, in kilowatts, every hour.",
     ),
     "Traffic": Benchmark(
         file="traffic/traffic.csv",
@@ -113,6 +125,7 @@ DATASETS: dict[str, Benchmark] = {
         season_length=24,
         origin="Caltrans PeMS; benchmark file of Autoformer",
         licence="see https://pems.dot.ca.gov",
+        description="Occupancy of the lanes at 862 sensors on freeways around San Francisco, every hour.",
     ),
     "Exchange": Benchmark(
         file="exchange_rate/exchange_rate.csv",
@@ -124,6 +137,7 @@ DATASETS: dict[str, Benchmark] = {
         licence="see https://github.com/laiguokun/multivariate-time-series-data",
         num_bytes=637_800,
         sha256="48b4d9d3d508f5104162e85b9a6042e3557fde11aa9f2944eba8c0d0efc89842",
+        description="Exchange rates of eight currencies against the US dollar, every day.",
     ),
     "ILI": Benchmark(
         file="illness/national_illness.csv",
@@ -135,6 +149,7 @@ DATASETS: dict[str, Benchmark] = {
         licence="public domain (US government)",
         num_bytes=67_620,
         sha256="93601f64d2566dc796ca4305adad8b8560c2db1a1ff04543c3bd813a7263570a",
+        description="Patients with influenza-like illness in the United States, every week.",
     ),
     "demo": Benchmark(
         file="demo/demo.csv",
@@ -147,6 +162,7 @@ DATASETS: dict[str, Benchmark] = {
         num_bytes=194_490,
         sha256="a04d5e11e8939f1c44ead51545b8e46f31deac612cf67230cd58363cbb0fbed1",
         is_demo=True,
+        description="Synthetic loads with a daily and a weekly cycle, every hour.",
     ),
 }
 

@@ -17,13 +17,16 @@ from data_provider.scaling import Standardizer
 from data_provider.splits import Borders, Split, borders_by_fraction, rows_of_split
 from data_provider.windows import Windows
 
+# Columns that the description of a table of one's own names.
+NUM_DESCRIBED = 8
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesInfo:
     """A data set without its values.
 
     `target_channels` are the channels that are evaluated, `time_step` is a pandas offset string, `season_length` the
-    strongest natural cycle in time steps, `fingerprint` the SHA-256 of the file.
+    strongest natural cycle in time steps, `fingerprint` the SHA-256 of the file, `description` a sentence for prompts.
     """
 
     name: str
@@ -34,6 +37,7 @@ class SeriesInfo:
     scaler: Standardizer
     fingerprint: str
     is_demo: bool = False
+    description: str = ""
 
     @property
     def num_channels(self) -> int:
@@ -47,7 +51,7 @@ class SeriesInfo:
 
     def to_record(self) -> dict[str, Any]:
         """JSON values for config.json and checkpoints."""
-        names = ("name", "columns", "target_channels", "time_step", "season_length", "fingerprint")
+        names = ("name", "columns", "target_channels", "time_step", "season_length", "fingerprint", "description")
         return {**{name: getattr(self, name) for name in names}, "scaler": self.scaler.to_dict()}
 
     @classmethod
@@ -183,4 +187,12 @@ def build_series(
         fingerprint="",
         notes=notes,
         is_demo=is_demo,
+        description=_description(config, path, columns, time_step),
     )
+
+
+def _description(config: DataConfig, path: Path, columns: list[str], time_step: str) -> str:
+    if config.data != CUSTOM:
+        return DATASETS[config.data].description
+    shown = ", ".join(columns[:NUM_DESCRIBED]) + (" and others" if len(columns) > NUM_DESCRIBED else "")
+    return f"Time series {path.stem} of {shown}, one value every {time_step}."

@@ -13,13 +13,13 @@ from data_provider.data_factory import load_series
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
-from data_provider.time_features import feature_names
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
 from exp.training.evaluation import evaluate, measure, metric_of, naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of, tracker_summary
 from exp.training.runtime import peak_memory_bytes
+from exp.training.spec import forecast_spec
 from exp.training.state import load_weights
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
@@ -107,15 +107,8 @@ class LongTermForecast(Experiment):
 
     def spec_of(self, series: SeriesInfo) -> ForecastSpec:
         """The forecast spec of a model for this series."""
-        return ForecastSpec(
-            seq_len=self.settings.data.seq_len,
-            pred_len=self.settings.data.pred_len,
-            num_channels=series.num_channels,
-            season_length=series.season_length,
-            time_step=series.time_step,
-            num_time_features=len(feature_names(series.time_step)),
-            dtype=self.runtime.dtype,
-        )
+        data = self.settings.data
+        return forecast_spec(series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=self.runtime.dtype)
 
     def loader_of(self, series: WindowSource, split: Split) -> Loader:
         """The loader of a split."""

@@ -118,11 +118,11 @@ class TimeLLM(Forecaster):
         self.reader = PromptedReader(
             backbone,
             self._writer(),
+            num_patches=self.num_patches,
             padding=config.prompt_padding,
             dropout=config.llm_dropout,
             kept_dtype=DTYPES[config.text_state_dtype],
         )
-        self.reader.check_positions(self.reader.writer.typical_length, self.num_patches)
         self.head = FlattenHead(self.num_patches, config.d_ff, spec.pred_len, config.dropout)
         self._kept_prototypes: tuple[object, tuple[Tensor, Tensor]] | None = None
 
@@ -162,7 +162,7 @@ class TimeLLM(Forecaster):
 
     def prompt_inputs(self, look_back: Float[Tensor, "row seq_len 1"]) -> dict[str, Tensor]:
         """Token ids of each row's prompt; ValueError if a prompt is too long for the LLM."""
-        return self.reader.prompt_inputs(look_back[:, :, 0], num_patches=self.num_patches)
+        return self.reader.prompt_inputs(look_back[:, :, 0])
 
     @property
     def features_are_constant(self) -> bool:

@@ -71,6 +71,7 @@ class M4Data(WindowSource):
             season_length=frequency.season_length,
             scaler=Standardizer(np.zeros(1), np.ones(1)),
             fingerprint=fingerprint,
+            description=f"{name} series of the M4 competition, from business and economics.",
             frequency=frequency,
             ids=ids,
             train=train,

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from data_provider.time_features import feature_names
+from data_provider.series import SeriesInfo
 from exp.training.runtime import dtype_of
+from exp.training.spec import forecast_spec
 from models import model_class
-from models.base import Forecaster, ForecastSpec
+from models.base import Forecaster
 from utils.checkpoint import load_checkpoint, unpack
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import READABLE_FORMATS, RunFolder
@@ -70,16 +71,9 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
             f"{path} was trained with {header['model']}, whose code lies outside this library, and a file cannot say "
             f"which code to run: give --{kind.code_flag}, the checkout that you trust and trained with"
         )
-    data, series = header["data_config"], header["series"]
-    spec = ForecastSpec(
-        seq_len=data["seq_len"],
-        pred_len=data["pred_len"],
-        num_channels=len(series["columns"]),
-        season_length=series["season_length"],
-        time_step=series["time_step"],
-        num_time_features=len(feature_names(series["time_step"])),
-        dtype=dtype_of(header["precision"], on_cpu=on_cpu),
-    )
+    data, series = header["data_config"], SeriesInfo.from_record(header["series"])
+    dtype = dtype_of(header["precision"], on_cpu=on_cpu)
+    spec = forecast_spec(series, seq_len=data["seq_len"], pred_len=data["pred_len"], dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])

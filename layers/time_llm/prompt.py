@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layers.prompt import WORDS, prompt_texts, tokenise
 from layers.statistics import NUM_LAGS, RowStatistics
+from layers.tokenizer import token_ids
 
 # Single tokens of the built-in tokenizer, so that its prompts have about as many tokens as GPT-2's.
 PROMPT_WORDS = (*WORDS, "description", "forecast", "next", "steps", "given", "previous", "information", "statistics")
@@ -50,8 +51,7 @@ class TaskPromptWriter:
     @property
     def common_ids(self) -> list[int]:
         """The tokens with which every row's prompt begins, whatever its statistics are."""
-        ids = [self.tokenizer.encode(text, add_special_tokens=False).ids for text in self.texts(_extremes())]
-        first, *others = ids
+        first, *others = token_ids(self.tokenizer, self.texts(_extremes()))
         for place, token in enumerate(first):
             if any(place >= len(other) or other[place] != token for other in others):
                 return first[:place]
@@ -60,16 +60,18 @@ class TaskPromptWriter:
     @property
     def typical_length(self) -> int:
         """Typical number of tokens, to check before any data is read that prompts fit the model."""
-        return max(len(self.tokenizer.encode(text, add_special_tokens=False).ids) for text in self.texts(_extremes()))
+        return max(map(len, token_ids(self.tokenizer, self.texts(_extremes()))))
 
 
 def _extremes() -> RowStatistics:
     """Rows whose minima begin in every way in which a number can: a constant row's is 0.0, all others are negative."""
-    minimum = torch.tensor([0.0, -0.0, -1.5534523725509644, -2.25, -9.5, -1e-7])
-    return RowStatistics(
-        minimum=minimum,
-        maximum=torch.tensor([2.1234567165374756] * len(minimum)),
-        median=torch.tensor([-0.12312345206737518] * len(minimum)),
-        upward=torch.tensor([False] * len(minimum)),
-        lags=torch.tensor([[168, 144, 192, 120, 216][:NUM_LAGS]] * len(minimum)),
-    )
+    with torch.device("cpu"):
+        minimum = torch.tensor([0.0, -0.0, -1.5534523725509644, -2.25, -9.5, -1e-7])
+        num_rows = len(minimum)
+        return RowStatistics(
+            minimum=minimum,
+            maximum=torch.tensor([2.1234567165374756]).expand(num_rows),
+            median=torch.tensor([-0.12312345206737518]).expand(num_rows),
+            upward=torch.zeros(num_rows, dtype=torch.bool),
+            lags=torch.tensor([168, 144, 192, 120, 216][:NUM_LAGS]).expand(num_rows, -1),
+        )

@@ -14,6 +14,8 @@ from layers.time_llm.prompt import TaskPromptWriter
 from layers.time_llm.row_prompts import KeysValues, read_rows, states_after
 
 Padding = Literal["aligned", "published"]
+# How many more tokens than a typical prompt the longest may have (numbers in full precision differ in length).
+SPARE_TOKENS = 64
 
 
 class PromptedReader(nn.Module):
@@ -31,38 +33,45 @@ class PromptedReader(nn.Module):
         backbone: Backbone,
         writer: TaskPromptWriter,
         *,
+        num_patches: int,
         padding: Padding = "aligned",
         dropout: bool = False,
         kept_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.backbone, self.writer, self.llm = backbone, writer, backbone.model
+        self.num_patches = num_patches
         self.padding, self.dropout, self.kept_dtype = padding, dropout, kept_dtype
-        self.common_ids = torch.tensor(writer.common_ids, dtype=torch.long)
+        self.common_ids = torch.tensor(writer.common_ids, dtype=torch.long, device="cpu")
         self._common: tuple[object, DynamicCache] | None = None
+        self.check_positions(writer.typical_length)
 
-    def prompt_inputs(self, rows: Float[Tensor, "row time"], *, num_patches: int) -> dict[str, Tensor]:
+    def prompt_inputs(self, rows: Float[Tensor, "row time"]) -> dict[str, Tensor]:
         """Token ids and number of tokens of each row's prompt; ValueError if one is too long for the model."""
         ids, lengths = self.writer.tokens(rows)
-        self.check_positions(ids.shape[1], num_patches)
+        self.check_positions(ids.shape[1])
         assert (ids[:, : len(self.common_ids)].long() == self.common_ids).all(), "prompts begin differently"
         return {"prompt_ids": ids, "prompt_lengths": lengths}
 
     def forward(self, patches: Float[Tensor, "row patch width"], inputs: dict[str, Tensor]) -> Tensor:
-        """States of the patches, float32, from `prompt_inputs` or from `kept_prompt`."""
-        patches = patches.to(self.backbone.word_table().dtype)
+        """States of the patches, in their precision, from `prompt_inputs` or from `kept_prompt`."""
+        tokens = patches.to(self.backbone.word_table().dtype)
         with torch.autocast(patches.device.type, enabled=False):
-            if "prompt_keys_values" in inputs:
-                return self._behind_kept(patches, **inputs)
-            if self.keeps_prompts and not self._drops_out:
-                return self._behind_kept(patches, **self.kept_prompt(inputs))
-            states, ends = self.all_states(patches, **inputs)
-            return tail(states, ends, patches.shape[1]).float()
+            if self.keeps_prompts:
+                kept = inputs if "prompt_keys_values" in inputs else self.kept_prompt(inputs)
+                return self._behind_kept(tokens, **kept).to(patches.dtype)
+            states, ends = self.all_states(tokens, **inputs)
+            return tail(states, ends, patches.shape[1]).to(patches.dtype)
 
     @property
     def keeps_prompts(self) -> bool:
-        """Whether keys and values of a row's prompt are constant: a causal model, no padding read, no dropout."""
-        return self.backbone.is_causal and self.padding == "aligned" and not self.dropout
+        """Whether keys and values of a row's prompt are constant: a causal model, no padding read, no dropout.
+
+        A sliding window counts padding too, so a row must fit into it.
+        """
+        window = getattr(self.llm.config, "sliding_window", None)
+        fits = window is None or self.writer.typical_length + SPARE_TOKENS + self.num_patches <= window
+        return self.backbone.is_causal and self.padding == "aligned" and not self.dropout and fits
 
     @torch.no_grad()
     def kept_prompt(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -98,12 +107,12 @@ class PromptedReader(nn.Module):
         finally:
             self.llm.eval()
 
-    def check_positions(self, num_tokens: int, num_patches: int) -> None:
+    def check_positions(self, num_tokens: int) -> None:
         """Check that prompt and patches fit the language model's positions (ValueError)."""
-        if num_tokens + num_patches > self.backbone.num_positions:
+        if num_tokens + self.num_patches > self.backbone.num_positions:
             raise ValueError(
                 f"--llm_model {self.backbone.name} has {self.backbone.num_positions} positions, but a row needs "
-                f"{num_tokens} for its prompt and {num_patches} for its patches: raise --stride or lower --seq_len"
+                f"{num_tokens} for its prompt and {self.num_patches} for its patches: raise --stride or lower --seq_len"
             )
 
     def train(self, mode: bool = True) -> Self:
@@ -117,10 +126,9 @@ class PromptedReader(nn.Module):
         return self.training and self.dropout
 
     def _behind_kept(self, patches: Tensor, prompt_keys_values: KeysValues, prompt_lengths: Tensor) -> Tensor:
-        states = states_after(
+        return states_after(
             self.backbone, patches, prompt_keys_values, prompt_lengths.long(), common=self._common_prompt()
         )
-        return states.float()
 
     @torch.no_grad()
     def _common_prompt(self) -> DynamicCache | None:
@@ -130,7 +138,7 @@ class PromptedReader(nn.Module):
         words = self.backbone.word_table()
         key = (words.device, words.dtype, *(parameter._version for parameter in self.llm.parameters()))
         if self._common is None or self._common[0] != key:
-            _, cache = self.backbone.read_prefix(self.backbone.embed(self.common_ids.to(words.device)))
+            _, cache = self.backbone.read_prefix(self.backbone.embed(self.common_ids.to(words.device)[None])[0])
             self._common = (key, cache)
         return self._common[1]
 

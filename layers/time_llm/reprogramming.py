@@ -15,9 +15,9 @@ class TextPrototypes(nn.Module):
         self.mixture = nn.Linear(num_words, num_prototypes)
 
     def forward(self, words: Float[Tensor, "word width"]) -> Float[Tensor, "prototype width"]:
-        """The prototypes of the (frozen) word table, float32; the product is taken in the table's precision."""
+        """The prototypes of the (frozen) word table; the product is taken in the table's precision."""
         mixed = self.mixture.weight.to(words.dtype) @ words
-        return mixed.float() + self.mixture.bias[:, None]
+        return mixed.to(self.mixture.bias.dtype) + self.mixture.bias[:, None]
 
 
 class Reprogramming(nn.Module):

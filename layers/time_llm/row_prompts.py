@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from layers.backbones import Backbone, _cache_argument
+from layers.llm.families import first_position
 
 KeysValues = Float[Tensor, "row prompt_position keys_and_values head head_width"]
 
@@ -32,7 +33,6 @@ class _KeysAndValuesOnly(DynamicCache):
         return updated
 
 
-@torch.compiler.disable
 @torch.no_grad()
 def read_rows(
     backbone: Backbone, embeddings: Float[Tensor, "row position width"], *, common: DynamicCache | None = None
@@ -42,14 +42,16 @@ def read_rows(
     Those of the common beginning are left out. Padding at the end of a row is read and must be ignored later.
     """
     num_rows, num_positions = embeddings.shape[:2]
-    cache, start = _KeysAndValuesOnly(config=backbone.model.config), 0
+    # An exception would break a compiled graph.
+    kind = DynamicCache if torch.compiler.is_compiling() else _KeysAndValuesOnly
+    cache, start = kind(config=backbone.model.config), 0
     if common is not None:
         start = common.get_seq_length()
         for number, (keys, values) in enumerate(_of_blocks(common)):
             DynamicCache.update(cache, keys.expand(num_rows, -1, -1, -1), values.expand(num_rows, -1, -1, -1), number)
     places = start + torch.arange(num_positions, device=embeddings.device)
     with contextlib.suppress(_AllRead):
-        _run(backbone, embeddings, cache, position_ids=places[None])
+        _run(backbone, embeddings, cache, places[None])
     parts = [part[:, :, start:].transpose(1, 2) for block in _of_blocks(cache) for part in block]
     return torch.stack(parts, dim=2)
 
@@ -86,7 +88,7 @@ def states_after(
         dim=1,
     )
     places = start + lengths[:, None] + torch.arange(num_positions, device=embeddings.device)
-    return _run(backbone, embeddings, cache, position_ids=places, attention_mask=seen.long())
+    return _run(backbone, embeddings, cache, places, attention_mask=seen.long())
 
 
 def _of_blocks(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
@@ -94,7 +96,7 @@ def _of_blocks(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
     return [(getattr(layer, "keys"), getattr(layer, "values")) for layer in cache.layers]  # noqa: B009  (untyped)
 
 
-def _run(backbone: Backbone, embeddings: Tensor, cache: DynamicCache, **inputs: Tensor) -> Tensor:
+def _run(backbone: Backbone, embeddings: Tensor, cache: DynamicCache, places: Tensor, **inputs: Tensor) -> Tensor:
     model = backbone.model
-    inputs |= {"inputs_embeds": embeddings}
-    return model(**inputs, use_cache=True, **{_cache_argument(type(model)): cache}).last_hidden_state
+    given = {"inputs_embeds": embeddings, "position_ids": places + first_position(model.config), **inputs}
+    return model(**given, use_cache=True, **{_cache_argument(type(model)): cache}).last_hidden_state

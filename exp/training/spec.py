@@ -1,0 +1,28 @@
+"""What a model is told of its task and series."""
+
+from __future__ import annotations
+
+import torch
+
+from data_provider.datasets import DATASETS, PUBLISHED_DESCRIPTION
+from data_provider.series import SeriesInfo
+from data_provider.time_features import feature_names
+from models.base import ForecastSpec
+
+
+def forecast_spec(series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype) -> ForecastSpec:
+    """The forecast spec of a model for `series`."""
+    benchmark = DATASETS.get(series.name)
+    return ForecastSpec(
+        seq_len=seq_len,
+        pred_len=pred_len,
+        num_channels=series.num_channels,
+        season_length=series.season_length,
+        time_step=series.time_step,
+        num_time_features=len(feature_names(series.time_step)),
+        dtype=dtype,
+        data=series.name,
+        description=series.description,
+        published_description=benchmark.published_description if benchmark else PUBLISHED_DESCRIPTION,
+        channel_scales=tuple(series.scaler.scale.tolist()),
+    )

@@ -1,0 +1,1 @@
+"""Tests of Time-LLM's parts."""
