@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers.hf_argparser import HfArg
 
+from benchmarks import plain_timesnet
 from benchmarks.plain_balm import PlainBALM
 from benchmarks.plain_calf import PlainCALF
 from benchmarks.timing import Work
@@ -45,12 +46,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class CaseConfig:
     """Model, data and sizes of a benchmark."""
 
-    model: Literal["BALM", "CALF"] = HfArg(default="BALM", help="Model to measure")
+    model: Literal["BALM", "CALF", "TimesNet"] = HfArg(default="BALM", help="Model to measure")
     data: str = HfArg(default="demo", help="Data set whose training split is used")
     root_path: str = HfArg(default="dataset", help="Folder of the data files")
     seq_len: int = HfArg(default=512, help="Look-back window, in time steps")
     pred_len: int = HfArg(default=96, help="Horizon, in time steps")
-    batch_size: int = HfArg(default=24, help="Rows per step (windows for CALF)")
+    batch_size: int = HfArg(default=24, help="Rows per step (windows for CALF and TimesNet)")
+    d_model: int = HfArg(default=16, help="TimesNet's width of a time step")
+    d_ff: int = HfArg(default=32, help="TimesNet's number of images between two convolutions")
+    trained_steps: int = HfArg(default=0, help="Train TimesNet for so many steps before it is measured")
     llm_layers: int = HfArg(default=6, help="Number of GPT-2 blocks")
     llm_width: int = HfArg(default=768, help="Width of the random GPT-2")
     llm_heads: int = HfArg(default=12, help="Attention heads of the random GPT-2")
@@ -85,6 +89,7 @@ def loader_of(config: CaseConfig, model: Forecaster) -> Loader:
         seed=SEED,
         device=config.device,
         prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
+        needs_time_features=model.needs_time_features,
     )
     return loader
 
@@ -100,9 +105,15 @@ def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:
-    """Build the model of a way: one of `SETTINGS`, or ours in float32 (`fp32`) or bfloat16 (`bf16`)."""
+    """Build the model of a way: as published, ours in float32 (`fp32`) or bfloat16 (`bf16`), or one between them."""
     torch.manual_seed(SEED)
     dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    makers = {"BALM": _build_balm, "CALF": _build_calf, "TimesNet": plain_timesnet.build}
+    return makers[config.model](config, way, spec_of(config, dtype)).to(config.device)
+
+
+def llm_settings(config: CaseConfig) -> dict[str, Any]:
+    """Settings of a random GPT-2 of the given sizes."""
     llm: dict[str, Any] = {
         "llm_model": RANDOM,
         "llm_layers": config.llm_layers,
@@ -111,34 +122,45 @@ def build(config: CaseConfig, way: str) -> Forecaster:
         "llm_heads": config.llm_heads,
     }
     assert set(llm) <= set(LLMConfig.__dataclass_fields__)
-    if config.model == "CALF":
-        kind = PlainCALF if way == "plain" else CALF
-        settings = CALFConfig(**llm, num_components=min(500, config.llm_width))
-        calf = kind.build(settings, spec_of(config, dtype))
-        if isinstance(calf, PlainCALF):
-            calf.use_published_modules()
-        return calf.to(config.device)
+    return llm
+
+
+def _build_calf(config: CaseConfig, way: str, spec: ForecastSpec) -> CALF:
+    kind = PlainCALF if way == "plain" else CALF
+    settings = CALFConfig(**llm_settings(config), num_components=min(500, config.llm_width))
+    calf = kind.build(settings, spec)
+    if isinstance(calf, PlainCALF):
+        calf.use_published_modules()
+    return calf
+
+
+def _build_balm(config: CaseConfig, way: str, spec: ForecastSpec) -> BALM:
     plain = way.startswith("plain")
-    settings = BALMConfig(**llm, d_ff=min(128, config.llm_width), **SETTINGS.get(way, {}))
-    balm = (PlainBALM if plain else BALM).build(settings, spec_of(config, dtype))
+    settings = BALMConfig(**llm_settings(config), d_ff=min(128, config.llm_width), **SETTINGS.get(way, {}))
+    balm = (PlainBALM if plain else BALM).build(settings, spec)
     if isinstance(balm, PlainBALM):
         balm.llm_drops_out = way == "plain"
-    return balm.to(config.device)
+    return balm
 
 
 def training_step(config: CaseConfig, way: str) -> Work:
     """Training step with Adam on the next batch; in plain ways it includes making the prompts."""
     model = build(config, way).train()
     batches = batches_of(config, model)
-    step = TrainingStep(
+    step = step_of(model, config, way)
+    following = cycle(_with_inputs(model, batches, way))
+    return lambda: step(next(following)())
+
+
+def step_of(model: Forecaster, config: CaseConfig, way: str) -> TrainingStep:
+    """Training step of `model` with Adam."""
+    return TrainingStep(
         model,
         torch.optim.Adam(model.parameter_groups(1e-4)),
         model.default_loss,
         forward=_forward(config, model, way),
         keep_targets=lambda values: values,
     )
-    following = cycle(_with_inputs(model, batches, way))
-    return lambda: step(next(following)())
 
 
 def inference_batch(config: CaseConfig, way: str) -> Work:

@@ -28,14 +28,22 @@ from utils.report.table import markdown
 TRAINING = {
     "BALM": ["plain", "plain_without_dropout", "fp32", "bf16", "frozen_prompt"],
     "CALF": ["plain", "fp32", "bf16"],
+    "TimesNet": ["plain", "merged", "cropped", "batch_periods", "fp32"],
 }
-INFERENCE = {"BALM": ["plain", "fp32", "bf16"], "CALF": ["plain", "fp32", "bf16"]}
+INFERENCE = {
+    "BALM": ["plain", "fp32", "bf16"],
+    "CALF": ["plain", "fp32", "bf16"],
+    "TimesNet": ["plain", "batch_periods", "fp32"],
+}
 MEANING = {
     "plain": "published algorithm, float32",
     "plain_without_dropout": "the same without dropout in the frozen LLM",
     "fp32": "ours, float32, exact",
     "bf16": "ours, LLM in bfloat16",
     "frozen_prompt": "ours, after --freeze_prompt_after (text states kept)",
+    "merged": "the same with six kernels as one",
+    "cropped": "the same, and the kernel cropped to the image",
+    "batch_periods": "ours with --batch_periods: cropped, and equal periods joined",
 }
 
 
@@ -64,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         tables.append(_memory(config, arguments))
     publish(
         f"{config.model}, look-back {config.seq_len}, horizon {config.pred_len}, {config.batch_size} rows, "
-        f"{config.llm_layers} blocks of {config.llm_width}",
+        f"{_sizes(config)}",
         describe(device),
         [_notes(config), _rates(rates)],
         tables,
@@ -82,7 +90,7 @@ def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[tor
     for way in ways:
         median = statistics.median(seconds[way])
         rate = rates[torch.bfloat16 if way == "bf16" else torch.float32]
-        count = counts.get(way) or (multiply_adds(works[way]) if config.model == "CALF" else None)
+        count = counts.get(way) or (multiply_adds(works[way]) if config.model != "BALM" else None)
         rows.append(
             [
                 MEANING[way],
@@ -137,9 +145,18 @@ def _share(part: float, whole: float) -> str:
     return f"{part / whole:.2f}x" if whole else "-"
 
 
+def _sizes(config: StepConfig) -> str:
+    if config.model == "TimesNet":
+        return f"widths {config.d_model} and {config.d_ff}"
+    return f"{config.llm_layers} blocks of {config.llm_width}"
+
+
 def _notes(config: StepConfig) -> str:
     tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the built-in tokenizer"
     weights = f"GPT-2 with random weights, {tokenizer}, rows of {config.data}"
+    if config.model == "TimesNet":
+        trained = f"after {config.trained_steps} training steps" if config.trained_steps else "with initial weights"
+        weights = f"TimesNet {trained}, rows of {config.data}"
     return f"{weights}; medians of {config.rounds} rounds, each running every way once; ratios within rounds."
 
 

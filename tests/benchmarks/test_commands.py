@@ -58,10 +58,10 @@ def table_of(page: str, first_cell: str) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("model", ["BALM", "CALF"])
+@pytest.mark.parametrize("model", ["BALM", "CALF", "TimesNet"])
 def test_step_prints_every_way_beside_the_plain_one(model, capsys, tmp_path):
     output = tmp_path / "tables" / "step.md"
-    more = ["--model", model, "--rounds", "1", "--warmup", "0", "--output", str(output)]
+    more = ["--model", model, "--rounds", "1", "--warmup", "0", "--output", str(output), "--trained_steps", "1"]
     assert step.main([*SMALL, *DEMO, *more]) == 0
     page = capsys.readouterr().out
     assert page.startswith(output.read_text())
@@ -160,6 +160,17 @@ def test_a_published_command_names_no_folder_of_this_machine(monkeypatch, capsys
     monkeypatch.setattr("sys.argv", words)
     publish("title", "a machine", [], [], "")
     assert "`python -m benchmarks.step --root_path FOLDER --pred_len 96 --rounds 3`" in capsys.readouterr().out
+
+
+def test_every_way_of_timesnet_with_the_periods_of_the_batch_makes_the_same_forecast():
+    config = CaseConfig(model="TimesNet", d_model=4, d_ff=6, seq_len=48, pred_len=24, root_path=DEMO[1])
+    batch = batches_of(config, build(config, "plain"))[0]
+    forecasts = [
+        build(config, way).eval()(batch.look_back, **batch.inputs).values
+        for way in ("plain", "merged", "cropped", "batch_periods")
+    ]
+    for forecast in forecasts[1:]:
+        torch.testing.assert_close(forecast, forecasts[0], atol=1e-5, rtol=1e-5)
 
 
 def test_plain_and_ours_read_the_same_rows():
