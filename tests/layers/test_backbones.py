@@ -172,6 +172,7 @@ def test_a_hub_out_of_reach_is_one_line_that_names_every_way_out(monkeypatch):
     def unreachable(*_args: object, **_flags: object) -> None:
         raise OSError("We couldn't connect to the hub\nand this is a second line")
 
+    monkeypatch.setattr(llm_module, "ask_hub", lambda _: None)
     monkeypatch.setattr(llm_module.PreTrainedConfig, "get_config_dict", unreachable)
     with pytest.raises(FileNotFoundError, match=r"HF_ENDPOINT.*directory.*--llm_model random") as error:
         load_backbone(LLMConfig())

@@ -116,9 +116,7 @@ def test_code_of_a_checkpoint_is_never_run(tmp_path):
     config.write_text(json.dumps({**json.loads(config.read_text()), **own}))
     load_backbone(LLMConfig(llm_model=str(tmp_path), llm_layers=1))
     config.write_text(json.dumps({"model_type": "own", **own}))
-    with pytest.raises(
-        ValueError, match=r"of type 'own', .* its own code \(auto_map\) is never run; supported"
-    ):
+    with pytest.raises(ValueError, match=r"of type 'own', .* its own code \(auto_map\) is never run; supported"):
         load_backbone(LLMConfig(llm_model=str(tmp_path), llm_layers=1))
 
 
