@@ -90,6 +90,7 @@ def loader_of(config: CaseConfig, model: Forecaster) -> Loader:
         device=config.device,
         prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
         needs_time_features=model.needs_time_features,
+        prompts_read_original=model.prompts_read_original,
     )
     return loader
 

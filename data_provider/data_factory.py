@@ -85,6 +85,7 @@ def data_provider(
     rank: int = 0,
     num_processes: int = 1,
     prompt_inputs: PromptInputs | None = None,
+    prompts_read_original: bool = False,
     memory: MemoryBudget | None = None,
     needs_time_features: bool = False,
     time_feature_step: str | None = None,
@@ -109,6 +110,7 @@ def data_provider(
         rank=rank,
         num_processes=num_processes,
         prompt_inputs=prompt_inputs,
+        prompts_read_original=prompts_read_original,
         memory=memory,
     )
     if loader.num_left_out and rank == 0:

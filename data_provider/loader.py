@@ -17,7 +17,7 @@ from data_provider.memory_budget import MemoryBudget
 from data_provider.windows import Batch, Windows
 
 Item = TypeVar("Item")
-PromptInputs = Callable[[Tensor], dict[str, Tensor]]
+PromptInputs = Callable[..., dict[str, Tensor]]
 Features = Callable[[Batch], dict[str, Tensor]]
 DEFAULT_MEMORY_BYTES = 2**30
 _END = object()
@@ -33,7 +33,8 @@ class Loader:
 
     `prompt_inputs` maps look-back windows [row, seq_len, channel] on the CPU to named tensors with one entry per row.
     They are prefetched in a background thread, cached per row over all epochs within `memory`, and stored in
-    `Batch.inputs`. `features` may then replace the inputs of a batch.
+    `Batch.inputs`; with `prompts_read_original` the function also gets `Windows.original_look_back`.
+    `features` may then replace the inputs of a batch.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Loader:
         rank: int = 0,
         num_processes: int = 1,
         prompt_inputs: PromptInputs | None = None,
+        prompts_read_original: bool = False,
         features: Features | None = None,
         memory: MemoryBudget | None = None,
     ) -> None:
@@ -55,7 +57,7 @@ class Loader:
         self.windows, self.shuffle, self.seed = windows, shuffle, seed
         self.rank, self.num_processes = rank, num_processes
         self.global_batch_size = batch_size * num_processes
-        self.prompt_inputs, self.features = prompt_inputs, features
+        self.prompt_inputs, self.prompts_read_original, self.features = prompt_inputs, prompts_read_original, features
         self._store = None
         if prompt_inputs is not None:
             from data_provider.row_store import RowStore
@@ -131,8 +133,9 @@ class Loader:
     def _make_prompt_inputs(self, rows: Tensor) -> dict[str, Tensor]:
         def compute(missing: Tensor) -> dict[str, Tensor]:
             assert self.prompt_inputs is not None
+            original = self.windows.original_look_back(missing) if self.prompts_read_original else {}
             with torch.no_grad():
-                return self.prompt_inputs(self.windows.look_back_on_cpu(missing))
+                return self.prompt_inputs(self.windows.look_back_on_cpu(missing), **original)
 
         assert self._store is not None
         inputs = self._store.get(rows, compute)

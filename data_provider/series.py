@@ -121,6 +121,7 @@ class Series(WindowSource):
             row_channels=None if split == "train" else self.target_channels,
             dates=dates,
             time_features=features,
+            original=self.values[rows.start : rows.stop],
             device=device,
         )
 

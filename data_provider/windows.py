@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -37,8 +37,10 @@ class Windows(Dataset[Batch]):
     Channel-independent: a row is one channel of one window, numbered `window * len(row_channels) + position`. Otherwise
     a row is a window with all channels, and its target has only the `target_channels`.
     `row_channels` are the channels that have rows, `target_channels` those that are evaluated (default of both: all).
-    The values are stored once, however many windows there are.
+    The values are stored once, however many windows there are. `original` are the same values in original units.
     """
+
+    _original: Tensor | None = None
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Windows(Dataset[Batch]):
         row_channels: Sequence[int] | None = None,
         dates: pd.DatetimeIndex | None = None,
         time_features: Float[ndarray, "time feature"] | None = None,
+        original: Float64[ndarray, "time channel"] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         num_steps, self.num_channels = scaled.shape
@@ -64,6 +67,9 @@ class Windows(Dataset[Batch]):
         # Contiguous along the axis that is read: time for single channels, channels for whole windows.
         self._on_cpu = values.T.contiguous() if channel_independent else values.contiguous()
         self._values = self._on_cpu.to(device)
+        if original is not None:
+            series = torch.from_numpy(original)
+            self._original = series.T if channel_independent else series
         self._time_features = None if time_features is None else torch.from_numpy(time_features).to(device)
 
     @property
@@ -98,6 +104,19 @@ class Windows(Dataset[Batch]):
     def look_back_on_cpu(self, rows: Int64[Tensor, "row"]) -> Float[Tensor, "row seq_len channel"]:
         """The look-back windows of these rows on the CPU, bit for bit those of the batch."""
         return self._gather(self._on_cpu, rows, self.seq_len)
+
+    def original_look_back(self, rows: Int64[Tensor, "row"]) -> dict[str, Tensor]:
+        """The look-back of these rows in original units (`original`, float64) and its dates (`times`), on the CPU.
+
+        Times are nanoseconds since 1970.
+        """
+        assert self._original is not None and self.dates is not None, "these windows have no original values"
+        window, _ = self._window_and_position(rows)
+        times = torch.from_numpy(self.dates.as_unit("ns").asi8.copy())
+        return {
+            "original": self._gather(self._original, rows, self.seq_len),
+            "times": times[_spans(window, self.seq_len)],
+        }
 
     def rows_of_windows(self, windows: Sequence[int]) -> Int64[Tensor, "row"]:
         """The rows of these windows, window by window, channels in order."""

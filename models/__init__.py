@@ -13,6 +13,7 @@ MODELS: dict[str, str] = {
     "BALM": "models.balm:BALM",
     "CALF": "models.calf:CALF",
     "TimeLLM": "models.time_llm:TimeLLM",
+    "TimeCMA": "models.time_cma:TimeCMA",
     "LastValue": "models.last_value:LastValue",
     "SeasonalNaive": "models.seasonal_naive:SeasonalNaive",
     "DLinear": "models.dlinear:DLinear",

@@ -50,6 +50,7 @@ class Forecaster(nn.Module):
     with all its channels.
 
     `needs_time_features`: `forward` also gets `time_features=` [row, seq_len + pred_len, feature].
+    `prompts_read_original`: `prompt_inputs` also gets the look-back in original units and its dates.
     `needs_fixed_channels`: the weights depend on the number of channels.
     `losses_read_target`: in training, `forward` also gets `target=` (scaled, [row, pred_len, target_channel]) for the
     auxiliary losses.
@@ -61,6 +62,7 @@ class Forecaster(nn.Module):
     channel_independent: ClassVar[bool] = False
     default_loss: ClassVar[str] = "mse"
     needs_time_features: ClassVar[bool] = False
+    prompts_read_original: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
     losses_read_target: ClassVar[bool] = False
     code_flag: ClassVar[str] = ""
@@ -86,6 +88,8 @@ class Forecaster(nn.Module):
 
         Called with float32 CPU rows, outside the training step, possibly in another thread, so it must not read
         parameters. Tensors have one entry per row; a second axis may vary in length between calls and is zero-padded.
+        With `prompts_read_original` it is also given `original=` (float64, [row, seq_len, channel], in original units)
+        and `times=` (int64, [row, seq_len], nanoseconds since 1970).
         """
         return {}
 
@@ -124,8 +128,16 @@ class Forecaster(nn.Module):
         """Hook before each training epoch, counted from 0 (e.g. to freeze parameters)."""
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Parameter groups for the optimiser; `scheduled=False` keeps a group's learning rate constant."""
+        """Parameter groups for Adam; `scheduled=False` keeps a group's learning rate constant.
+
+        A group may have options of its own: `weight_decay` with `decoupled_weight_decay=True` makes it AdamW.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": learning_rate, "scheduled": True}]
+
+    @property
+    def max_gradient_norm(self) -> float | None:
+        """Norm of all gradients together to which they are scaled down before each step; None: never."""
+        return None
 
     def inference_parameters(self) -> int:
         """Number of parameters used for a forecast (without branches that serve only the loss)."""

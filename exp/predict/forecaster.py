@@ -153,8 +153,9 @@ class FittedForecaster:
         last_date: Any = input_table.dates[-1]
         dates = pd.DatetimeIndex(input_table.dates.append(continue_dates(last_date, time_step, pred_len)))
         unknown = np.full((pred_len, self.series.num_channels), np.nan)
+        original = np.concatenate([input_table.values, unknown])
         windows = Windows(
-            self.scaler.transform(np.concatenate([input_table.values, unknown])),
+            self.scaler.transform(original),
             seq_len=self.data.seq_len,
             pred_len=pred_len,
             channel_independent=self.model.channel_independent,
@@ -164,6 +165,7 @@ class FittedForecaster:
             time_features=time_features(dates, self.model.time_feature_step(time_step))
             if self.model.needs_time_features
             else None,
+            original=original,
             device=self.device,
         )
         return Loader(
@@ -171,6 +173,7 @@ class FittedForecaster:
             batch_size=ROWS_PER_BATCH,
             shuffle=False,
             prompt_inputs=self.model.prompt_inputs if self.model.has_prompt_inputs else None,
+            prompts_read_original=self.model.prompts_read_original,
             memory=MemoryBudget(0),
         )
 

@@ -6,6 +6,7 @@ import hashlib
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from data_provider.memory_budget import MemoryBudget
 from data_provider.row_store import RowStore
@@ -62,7 +63,15 @@ class FeatureCache:
         order = torch.tensor([position[digest] for digest in digests])
         for digest, index in new.items():
             self._first_row[digest] = int(missing[index])
-        return {name: torch.cat([part[name].cpu() for part in parts])[order] for name in parts[0]}
+        return {name: _joined([part[name].cpu() for part in parts])[order] for name in parts[0]}
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """The rows of all parts; a shorter second axis is padded with zeros, as the row store does."""
+    if parts[0].ndim < 2:
+        return torch.cat(parts)
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, 0) * (part.ndim - 2) + (0, width - part.shape[1])) for part in parts])
 
 
 def _digests(inputs: dict[str, Tensor]) -> list[bytes]:

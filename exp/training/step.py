@@ -48,6 +48,8 @@ class TrainingStep:
         weight = len(batch.rows) * self.num_processes / batch.num_global_rows
         self.optimizer.zero_grad()
         self.backward(total * weight if weight != 1 else total)
+        if self.model.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.max_gradient_norm)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.after_step()

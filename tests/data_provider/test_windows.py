@@ -120,3 +120,17 @@ def test_time_features_belong_to_look_back_and_horizon(series: Series, config: D
 def test_dates_of_a_window_are_those_of_its_horizon(series: Series, config: DataConfig):
     windows = windows_of(series, config, "test", channel_independent=False)
     assert list(windows.target_dates(2)) == list(series.dates[98:102])
+
+
+@pytest.mark.parametrize("channel_independent", [True, False])
+def test_the_original_look_back_has_the_files_values_and_dates(
+    series: Series, config: DataConfig, channel_independent: bool
+):
+    windows = windows_of(series, config, "test", channel_independent=channel_independent)
+    rows = torch.tensor([4, 0])
+    original = windows.original_look_back(rows)
+    first = [88 + (row // 3 if channel_independent else row) for row in rows.tolist()]
+    for row, start in enumerate(first):
+        channels = slice(1, 2) if channel_independent and row == 0 else slice(0, 1 if channel_independent else 3)
+        np.testing.assert_array_equal(original["original"][row].numpy(), series.values[start : start + 8, channels])
+        assert original["times"][row].tolist() == series.dates[start : start + 8].as_unit("ns").asi8.tolist()

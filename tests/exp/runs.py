@@ -25,6 +25,8 @@ MODELS = {
     "DLinear": [],
     "BALM": [*TINY_LLM, "--d_ff", "8", "--d_model", "8", "--dropout", "0.2"],
     "CALF": [*TINY_LLM, "--num_components", "8"],
+    "TimeLLM": [*TINY_LLM, "--d_ff", "8", "--d_model", "8", "--n_heads", "2", "--num_prototypes", "10"],
+    "TimeCMA": [*TINY_LLM, "--d_model", "8", "--n_heads", "2", "--feed_forward", "16", "--prompt_len", "8"],
 }
 # What depends on the clock, the machine's memory or how often a run was interrupted.
 NOT_THE_RESULT = ("seconds", "rows_per_second", "seconds_per_step", "peak_memory_bytes")

@@ -15,6 +15,7 @@ MODULES = {
     "balm": "tests.parity.balm",
     "calf": "tests.parity.calf",
     "timellm": "tests.parity.time_llm",
+    "timecma": "tests.parity.time_cma",
     "timesnet": "tests.parity.timesnet",
 }
 

@@ -87,3 +87,21 @@ def test_rows_beyond_the_budget_are_right_and_computed_again() -> None:
     for _ in range(2):
         assert of(batch([0, 8, 9], [1, 2, 3]))["state"].flatten().tolist() == [2, 4, 6]
     assert model.asked[0] == [1, 2, 3] and sorted(model.asked[1]) == [2, 3]
+
+
+class Ragged(Doubling):
+    """States as wide as the row's number, all ones."""
+
+    def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
+        numbers = prompt_inputs["number"][:, :1]
+        self.asked.append(numbers[:, 0].tolist())
+        return {"state": (torch.arange(int(numbers.max())) < numbers).float()}
+
+
+def test_new_rows_and_copies_of_kept_ones_may_differ_in_width() -> None:
+    model = Ragged()
+    of = inputs(model)
+    of(batch([0], [2]))
+    assert of(batch([1, 2], [2, 5]))["state"].tolist() == [[1, 1, 0, 0, 0], [1] * 5]
+    assert of(batch([3, 4], [5, 1]))["state"].tolist() == [[1] * 5, [1, 0, 0, 0, 0]]
+    assert model.asked == [[2], [5], [1]]

@@ -77,3 +77,13 @@ def test_losses_are_checked_so_many_steps_at_a_time():
     guard.watch(losses, epoch=1, step=7, rows=torch.arange(20), learning_rate=0.5)
     with pytest.raises(FloatingPointError, match=r"epoch 1, step 7: term mse, learning rate 0.5, rows .* and 4 more"):
         guard.watch({"loss": torch.tensor(1.0)}, epoch=1, step=8, rows=torch.arange(2), learning_rate=0.5)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(None, 8.0), (100.0, 8.0), (2.0, 2.0)])
+def test_a_models_gradient_is_scaled_down_to_the_norm_that_it_says(most, expected):
+    class Clipped(Level):
+        max_gradient_norm = most  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    model = Clipped()
+    step_of(model)(batch())
+    assert model.level.item() == pytest.approx(1.0 + 0.1 * expected)
