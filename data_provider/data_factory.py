@@ -49,6 +49,9 @@ def file_of(config: DataConfig) -> Path:
         candidates = [Path(config.data_path), root / config.data_path]
     else:
         candidates = [root / DATASETS[config.data].file]
+        if config.data == "demo" and config.root_path == DataConfig.root_path:
+            # An installed package brings the demo set along.
+            candidates.append(Path(__file__).parent.parent / "dataset" / DATASETS["demo"].file)
     for path in candidates:
         if path.is_file():
             return path
@@ -58,7 +61,7 @@ def file_of(config: DataConfig) -> Path:
         "python -m data_provider.demo" if config.data == "demo" else f"python -m data_provider.download {config.data}"
     )
     raise FileNotFoundError(
-        f"{candidates[-1]} is missing: run `{way_out}`, or point --root_path at the folder that holds "
+        f"{candidates[0]} is missing: run `{way_out}`, or point --root_path at the folder that holds "
         f"{DATASETS[config.data].file} (dataset/README.md)"
     )
 

@@ -69,7 +69,6 @@ def parse_command(arguments: Sequence[str]) -> Settings:
         config_types,
         arguments,
         belongs_to=_owners(flag_names(config_types), arguments),
-        prog="run.py",
         description="Train a forecaster, test it once, and leave a complete run folder. These are the flags of "
         f"--model {chosen.model} --task_name {chosen.task_name}; name another model or task before --help to see its "
         "own.",
@@ -93,9 +92,7 @@ def _parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str])
     known = flag_names(config_types)
     of_training = dict.fromkeys(flag_names((Selection, *COMMON)) - known, "training: the checkpoint says it")
     belongs_to = _owners(known, arguments) | of_training
-    _, *configs = parse_flags(
-        config_types, arguments, belongs_to=belongs_to, prog="run.py", description=task.description
-    )
+    _, *configs = parse_flags(config_types, arguments, belongs_to=belongs_to, description=task.description)
     return configs
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from transformers.hf_argparser import HfArg
 
 from exp.exp_basic import CheckpointTask
-from exp.predict.forecaster import WindowForecasts, load_forecaster
+from exp.predict.forecaster import WindowForecasts, restore_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file
 from exp.predict.output import SUFFIXES, uncertainty_note, write_tables
 from utils.plotting import plot_forecast
@@ -63,13 +63,8 @@ class Predict(CheckpointTask):
 
     def __init__(self, config: PredictConfig):
         self.config, self.output = config, Path(config.output)
-        self.forecaster = load_forecaster(
-            config.checkpoint,
-            device=config.device,
-            llm_model=config.llm_model,
-            llm_tokenizer=config.llm_tokenizer,
-            tslib_path=config.tslib_path,
-        )
+        moved = {name: getattr(config, name) for name in ("llm_model", "llm_tokenizer", "tslib_path")}
+        self.forecaster = restore_forecaster(config.checkpoint, device=config.device, elsewhere=moved)
         self.half_width = self.forecaster.half_width(config.interval) if config.interval is not None else None
         self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)
         self.input_table = self.forecaster.checked(self._read(Path(config.data_path)), rolling=config.rolling)

@@ -55,10 +55,12 @@ class Intervals:
 
     def at(self, level: float) -> Float[Tensor, "channel pred_len"]:
         """The half widths of `level`. Raises ValueError for a level that was not saved or had too few errors."""
-        if level not in self.levels:
+        # 0.3 + 0.6 is 0.8999999999999999.
+        nearest = min(self.levels, key=lambda known: abs(known - level))
+        if not math.isclose(nearest, level):
             known = ", ".join(f"{known:g}" for known in self.levels)
             raise ValueError(f"--interval {level:g} is not a level that the run saved: choose one of {known}")
-        bounds = self.bounds[self.levels.index(level)]
+        bounds = self.bounds[self.levels.index(nearest)]
         if torch.isinf(bounds).any():
             highest = max((known for known in self.levels if conformal_rank(self.num_errors, known)), default=None)
             way_out = "train with more validation rows" if highest is None else f"choose at most {highest:g}"

@@ -19,7 +19,10 @@ from utils.files import PART, CannotWrite, DamagedFile, read_json, remove_parts,
 
 FORMAT = 2
 READABLE_FORMATS = (1, FORMAT)
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn", "safetensors", "wandb")
+PACKAGES = (
+    "balm-forecasting", "torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn",
+    "safetensors", "wandb",
+)  # fmt: skip
 SECONDS_FOR_GIT = 10
 
 
@@ -166,7 +169,7 @@ class RunFolder:
 
 
 def git_revision() -> str | None:
-    """The commit of this code, with a plus sign if files have changed since; None outside a git checkout."""
+    """The commit of this code, with a plus sign if files have changed since; None outside its own git checkout."""
     root = Path(__file__).parent.parent
 
     def git(*words: str) -> str:
@@ -175,6 +178,9 @@ def git_revision() -> str | None:
         ).stdout.strip()
 
     try:
+        if not Path(git("rev-parse", "--show-toplevel")).samefile(root):
+            # Installed in an environment that lies in somebody's repository.
+            return None
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import dtype_of
 from models.base import Forecaster
 from utils.conformal import Intervals
-from utils.run_folder import RunFolder
+from utils.python_errors import DATA_FRAME, python_errors
+from utils.run_folder import Metrics, RunFolder
 from utils.terminal import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -64,18 +65,31 @@ class FittedForecaster:
         """The run folder of the checkpoint."""
         return RunFolder(self.checkpoint.parent.parent)
 
-    def predict(self, frame: pd.DataFrame, *, interval: float | None = None, rolling: bool = False) -> pd.DataFrame:
+    @property
+    def metrics(self) -> Metrics:
+        """The test errors of the run, and all else that its metrics.json says."""
+        return self.folder.read_metrics()
+
+    def predict(
+        self,
+        frame: pd.DataFrame,
+        *,
+        interval: float | None = None,
+        rolling: bool = False,
+        date_column: str | None = None,
+    ) -> pd.DataFrame:
         """Forecast the `pred_len` rows after the last `seq_len` rows of `frame`, in original units.
 
         Columns are matched by name; dates are a column or the index (those with a time zone become UTC). `interval`
         (such as 0.9) adds `<column>_lower` and `<column>_upper`. `rolling` forecasts from every window of `frame` and
-        adds `made_at`, the last date of each look-back. Raises ValueError for an invalid frame.
+        adds `made_at`, the last date of each look-back. `date_column` is, by default, that of training or found by
+        name. Raises ValueError for an invalid frame.
         """
-        input_table = self.checked(
-            input_table_of_frame(frame, self.columns, date_column=self.data.date_column), rolling=rolling
-        )
-        half_width = self.half_width(interval) if interval is not None else None
-        self.check_names(has_interval=interval is not None, rolling=rolling)
+        with python_errors(frame=DATA_FRAME):
+            table = input_table_of_frame(frame, self.columns, date_column=date_column or self.data.date_column)
+            input_table = self.checked(table, rolling=rolling)
+            half_width = self.half_width(interval) if interval is not None else None
+            self.check_names(has_interval=interval is not None, rolling=rolling)
         tables = [self.table(part, half_width, rolling=rolling) for part in self.forecasts(input_table)]
         return pd.concat(tables, ignore_index=True)
 
@@ -186,14 +200,22 @@ def load_forecaster(
     llm_tokenizer: str | None = None,
     tslib_path: str | None = None,
 ) -> FittedForecaster:
-    """Load the forecaster of a run folder, or of a checkpoint file in one.
+    """Load the forecaster of a run folder, or of a checkpoint file in one, for a call from Python.
 
     The frozen LLM is loaded by its name in training, or from `llm_model` and `llm_tokenizer` if it has moved, and must
     have the same weights. A model of Time-Series-Library needs `tslib_path`, with the same files as in training. Raises
     FileNotFoundError or ValueError.
     """
+    with python_errors({"checkpoint": "run"}):
+        elsewhere = {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer, "tslib_path": tslib_path}
+        return restore_forecaster(run, device=device, elsewhere=elsewhere)
+
+
+def restore_forecaster(run: str | Path, *, device: str, elsewhere: Mapping[str, str | None]) -> FittedForecaster:
+    """`load_forecaster` for commands, whose errors name flags; `elsewhere` maps `llm_model` and so on to a path."""
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"--device must be auto or cpu, got {device}")
     path = checkpoint_file(Path(run))
     has_gpu = device == "auto" and torch.cuda.is_available()
-    elsewhere = {"llm_model": llm_model, "llm_tokenizer": llm_tokenizer, "tslib_path": tslib_path}
     model, header = restore_model(path, on_cpu=not has_gpu, elsewhere=elsewhere)
     return FittedForecaster(path, header, model, torch.device("cuda" if has_gpu else "cpu"))

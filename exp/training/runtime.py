@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
@@ -40,6 +41,9 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         on_cpu = train.device == "cpu" or not torch.accelerator.is_available()
         self.dtype = dtype_of(train.precision, on_cpu=on_cpu)
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            # accelerate keeps precision and device of the first run of a process; a notebook trains several.
+            AcceleratorState._reset_state(reset_partial_state=True)
         self.accelerator = Accelerator(
             # Without a GPU, ranks find each other only if accelerate is told to use the CPU.
             cpu=on_cpu,

@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from exp.exp_predict import load_forecaster
+from exp.predict.forecaster import load_forecaster
 from layers.backbone_loading import LLMConfig, load_backbone
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, TINY_LLM, predict, table, train
 from utils.conformal import conformal_rank
@@ -176,7 +176,7 @@ def test_the_frozen_llm_is_found_where_it_lies_now_and_must_have_its_weights_of_
     fit = train(tmp_path / "my.csv", tmp_path / "results", *flags, model="GPT4TS")
     expected = load_forecaster(fit).predict(table())
     (tmp_path / "llm").rename(tmp_path / "moved")
-    with pytest.raises(FileNotFoundError, match="--llm_model"):
+    with pytest.raises(FileNotFoundError, match=r"^llm_model"):
         load_forecaster(fit)
     moved = load_forecaster(fit, llm_model=str(tmp_path / "moved"))
     pd.testing.assert_frame_equal(moved.predict(table()), expected)

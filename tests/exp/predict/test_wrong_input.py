@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import run
-from exp.exp_predict import load_forecaster
+from exp.predict.forecaster import load_forecaster
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, predict, table, train
 
 
