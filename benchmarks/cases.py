@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.hf_argparser import HfArg
 
-from benchmarks import plain_timesnet
+from benchmarks import plain_time_cma, plain_time_llm, plain_timesnet
 from benchmarks.plain_balm import PlainBALM
 from benchmarks.plain_calf import PlainCALF
 from benchmarks.timing import Work
@@ -23,6 +23,7 @@ from data_provider.data_factory import data_provider, load_series
 from data_provider.demo import synthetic_table
 from data_provider.loader import Loader
 from data_provider.windows import Batch
+from exp.training.spec import forecast_spec
 from exp.training.step import TrainingStep
 from layers.backbone_loading import RANDOM, LLMConfig
 from models.balm import BALM, BALMConfig
@@ -46,12 +47,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class CaseConfig:
     """Model, data and sizes of a benchmark."""
 
-    model: Literal["BALM", "CALF", "TimesNet"] = HfArg(default="BALM", help="Model to measure")
+    model: Literal["BALM", "CALF", "TimesNet", "TimeLLM", "TimeCMA"] = HfArg(default="BALM", help="Model to measure")
     data: str = HfArg(default="demo", help="Data set whose training split is used")
     root_path: str = HfArg(default="dataset", help="Folder of the data files")
     seq_len: int = HfArg(default=512, help="Look-back window, in time steps")
     pred_len: int = HfArg(default=96, help="Horizon, in time steps")
-    batch_size: int = HfArg(default=24, help="Rows per step (windows for CALF and TimesNet)")
+    batch_size: int = HfArg(default=24, help="Rows per step (windows for CALF, TimesNet and TimeCMA)")
     d_model: int = HfArg(default=16, help="TimesNet's width of a time step")
     d_ff: int = HfArg(default=32, help="TimesNet's number of images between two convolutions")
     trained_steps: int = HfArg(default=0, help="Train TimesNet for so many steps before it is measured")
@@ -101,15 +102,22 @@ def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
 
 
 def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
-    """Forecast spec; demo and ETT have seven channels."""
-    return ForecastSpec(seq_len=config.seq_len, pred_len=config.pred_len, num_channels=7, season_length=24, dtype=dtype)
+    """Forecast spec of the data set."""
+    series = load_series(data_config(config))
+    return forecast_spec(series, seq_len=config.seq_len, pred_len=config.pred_len, dtype=dtype)
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:
     """Build the model of a way: as published, ours in float32 (`fp32`) or bfloat16 (`bf16`), or one between them."""
     torch.manual_seed(SEED)
     dtype = torch.bfloat16 if way == "bf16" else torch.float32
-    makers = {"BALM": _build_balm, "CALF": _build_calf, "TimesNet": plain_timesnet.build}
+    makers = {
+        "BALM": _build_balm,
+        "CALF": _build_calf,
+        "TimesNet": plain_timesnet.build,
+        "TimeLLM": plain_time_llm.build,
+        "TimeCMA": plain_time_cma.build,
+    }
     return makers[config.model](config, way, spec_of(config, dtype)).to(config.device)
 
 
@@ -182,12 +190,13 @@ def _with_inputs(model: Forecaster, batches: list[Batch], way: str) -> list[Call
     """Functions that return each batch with its prompt inputs: made in the step (plain) or once before (ours)."""
 
     def with_prompts_made_now(batch: Batch) -> Batch:
+        assert not model.prompts_read_original
         made = model.prompt_inputs(batch.look_back.cpu())
         return replace(batch, inputs={name: value.to(batch.look_back.device) for name, value in made.items()})
 
-    if model.has_prompt_inputs and way.startswith("plain"):
+    if way.startswith("plain") and model.has_prompt_inputs and not model.prompts_read_original:
         return [partial(with_prompts_made_now, batch) for batch in batches]
-    if model.features_are_constant:
+    if way.startswith(("kept", "frozen")) and model.features_are_constant:
         with torch.no_grad():
             batches = [replace(batch, inputs=model.cached_features(**batch.inputs)) for batch in batches]
     return [partial(copy, batch) for batch in batches]

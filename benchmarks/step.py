@@ -29,11 +29,15 @@ TRAINING = {
     "BALM": ["plain", "plain_without_dropout", "fp32", "bf16", "frozen_prompt"],
     "CALF": ["plain", "fp32", "bf16"],
     "TimesNet": ["plain", "merged", "cropped", "batch_periods", "fp32"],
+    "TimeLLM": ["plain", "plain_without_dropout", "fp32", "kept", "bf16"],
+    "TimeCMA": ["plain", "fp32", "kept"],
 }
 INFERENCE = {
     "BALM": ["plain", "fp32", "bf16"],
     "CALF": ["plain", "fp32", "bf16"],
     "TimesNet": ["plain", "batch_periods", "fp32"],
+    "TimeLLM": ["plain", "fp32", "kept"],
+    "TimeCMA": ["plain", "fp32", "kept"],
 }
 MEANING = {
     "plain": "published algorithm, float32",
@@ -41,6 +45,7 @@ MEANING = {
     "fp32": "ours, float32, exact",
     "bf16": "ours, LLM in bfloat16",
     "frozen_prompt": "ours, after --freeze_prompt_after (text states kept)",
+    "kept": "ours, float32, what the LLM read of a prompt kept (every epoch but the first)",
     "merged": "the same with six kernels as one",
     "cropped": "the same, and the kernel cropped to the image",
     "batch_periods": "ours with --batch_periods: cropped, and equal periods joined",

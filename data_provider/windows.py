@@ -40,7 +40,7 @@ class Windows(Dataset[Batch]):
     The values are stored once, however many windows there are. `original` are the same values in original units.
     """
 
-    _original: Tensor | None = None
+    _original: Float64[ndarray, "time channel"] | None = None
 
     def __init__(
         self,
@@ -67,9 +67,7 @@ class Windows(Dataset[Batch]):
         # Contiguous along the axis that is read: time for single channels, channels for whole windows.
         self._on_cpu = values.T.contiguous() if channel_independent else values.contiguous()
         self._values = self._on_cpu.to(device)
-        if original is not None:
-            series = torch.from_numpy(original)
-            self._original = series.T if channel_independent else series
+        self._original = original
         self._time_features = None if time_features is None else torch.from_numpy(time_features).to(device)
 
     @property
@@ -111,11 +109,14 @@ class Windows(Dataset[Batch]):
         Times are nanoseconds since 1970.
         """
         assert self._original is not None and self.dates is not None, "these windows have no original values"
-        window, _ = self._window_and_position(rows)
-        times = torch.from_numpy(self.dates.as_unit("ns").asi8.copy())
+        window, position = (part.numpy() for part in self._window_and_position(rows))
+        steps = window[:, None] + np.arange(self.seq_len)
+        values = self._original[steps]
+        if self.channel_independent:
+            values = values[np.arange(len(rows)), :, np.array(self.row_channels)[position]][..., None]
         return {
-            "original": self._gather(self._original, rows, self.seq_len),
-            "times": times[_spans(window, self.seq_len)],
+            "original": torch.from_numpy(values),
+            "times": torch.from_numpy(self.dates.as_unit("ns").asi8[steps]),
         }
 
     def rows_of_windows(self, windows: Sequence[int]) -> Int64[Tensor, "row"]:

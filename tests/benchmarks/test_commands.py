@@ -58,7 +58,7 @@ def table_of(page: str, first_cell: str) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("model", ["BALM", "CALF", "TimesNet"])
+@pytest.mark.parametrize("model", ["BALM", "CALF", "TimesNet", "TimeLLM", "TimeCMA"])
 def test_step_prints_every_way_beside_the_plain_one(model, capsys, tmp_path):
     output = tmp_path / "tables" / "step.md"
     more = ["--model", model, "--rounds", "1", "--warmup", "0", "--output", str(output), "--trained_steps", "1"]
