@@ -27,7 +27,7 @@ class Benchmark:
     `borders` are the rows at which training, validation and test end; without them the split is 70/10/20 percent.
     `url` is the publisher's own file, besides the hub repository, which holds every benchmark. A file with the SHA-256
     `sha256` is used unchecked; `remark` names oddities in it. `description` says in a prompt what the values are,
-    `published_description` is the one that the published code of Time-LLM gives.
+    `published_description` is the one that the published code of Time-LLM gives, `instruction` that of UniTime.
     """
 
     file: str
@@ -46,6 +46,7 @@ class Benchmark:
     is_demo: bool = False
     description: str = ""
     published_description: str = PUBLISHED_DESCRIPTION
+    instruction: str = ""
 
 
 def _ett(name: str, *, steps_per_hour: int, num_bytes: int, sha256: str) -> Benchmark:
@@ -65,6 +66,8 @@ def _ett(name: str, *, steps_per_hour: int, num_bytes: int, sha256: str) -> Benc
         sha256=sha256,
         description=f"Six loads and the oil temperature of a transformer of the electric grid in China, measured every "
         f"{'hour' if steps_per_hour == 1 else '15 minutes'}.",
+        instruction=f"electricity transformer {'A' if name.endswith('1') else 'B'} data with "
+        f"{'one hour' if steps_per_hour == 1 else 'fifteen minute'} sample rate.",
     )
 
 
@@ -106,6 +109,7 @@ DATASETS: dict[str, Benchmark] = {
         description="Air temperature, pressure, humidity, wind, rain and radiation at a weather station in Germany, "
         "measured every 10 minutes.",
         remark="81 cells hold -9999 (a sensor's missing code), one time stamp is there twice and 1 h 40 are missing",
+        instruction="meteorological indicator data with ten minute sample rate.",
     ),
     "ECL": Benchmark(
         file="electricity/electricity.csv",
@@ -116,6 +120,7 @@ DATASETS: dict[str, Benchmark] = {
         origin="UCI ElectricityLoadDiagrams20112014; benchmark file of Autoformer",
         licence="CC BY 4.0",
         description="Electricity consumption of 321 clients in Portugal, in kilowatts, every hour.",
+        instruction="power consumption data with hourly sample rate.",
     ),
     "Traffic": Benchmark(
         file="traffic/traffic.csv",
@@ -138,6 +143,7 @@ DATASETS: dict[str, Benchmark] = {
         num_bytes=637_800,
         sha256="48b4d9d3d508f5104162e85b9a6042e3557fde11aa9f2944eba8c0d0efc89842",
         description="Exchange rates of eight currencies against the US dollar, every day.",
+        instruction="exchange rate data with one day sample rate.",
     ),
     "ILI": Benchmark(
         file="illness/national_illness.csv",
@@ -150,6 +156,7 @@ DATASETS: dict[str, Benchmark] = {
         num_bytes=67_620,
         sha256="93601f64d2566dc796ca4305adad8b8560c2db1a1ff04543c3bd813a7263570a",
         description="Patients with influenza-like illness in the United States, every week.",
+        instruction="patient number data with one week sample rate.",
     ),
     "demo": Benchmark(
         file="demo/demo.csv",

@@ -23,6 +23,7 @@ MODELS: dict[str, str] = {
     "PAttn": "models.pattn:PAttn",
     "GPT4TS": "models.gpt4ts:GPT4TS",
     "TimesNet": "models.timesnet:TimesNet",
+    "UniTime": "models.unitime:UniTime",
 }
 TSLIB_PREFIX = "tslib:"
 

@@ -13,10 +13,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Forecast:
-    """Output of a model: the forecast and, in training mode, weighted auxiliary losses by name."""
+    """Output of a model: the forecast and, in training mode, weighted auxiliary losses by name.
+
+    `criterion_weight` multiplies the training criterion of the forecast itself.
+    """
 
     values: Float[Tensor, "row pred_len channel"]
     auxiliary_losses: dict[str, Tensor] = field(default_factory=dict)
+    criterion_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class ForecastSpec:
 
     `season_length` is the number of time steps of the main seasonal cycle (24 for hourly data), `num_time_features`
     that of calendar features for `time_step`. `dtype` is the precision of the large matrix products; statistics, losses
-    and small layers stay in float32. For prompts: the data set's name, a sentence about it and the one that published
-    code gives, and each channel's scale (one scaled unit in original units).
+    and small layers stay in float32. For prompts: the data set's name, a sentence about it, those that the published
+    code of Time-LLM and of UniTime (`instruction`) gives, and each channel's scale (one scaled unit in original units).
     """
 
     seq_len: int
@@ -40,6 +44,7 @@ class ForecastSpec:
     published_description: str = ""
     channel_scales: tuple[float, ...] = ()
     num_time_features: int = 4
+    instruction: str = ""
 
 
 class Forecaster(nn.Module):

@@ -24,5 +24,6 @@ def forecast_spec(series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: tor
         data=series.name,
         description=series.description,
         published_description=benchmark.published_description if benchmark else PUBLISHED_DESCRIPTION,
+        instruction=(benchmark.instruction if benchmark else "") or series.description,
         channel_scales=tuple(series.scaler.scale.tolist()),
     )

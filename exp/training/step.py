@@ -28,7 +28,8 @@ class TrainingStep:
     """Forward pass, losses, backward pass and optimizer step on one batch.
 
     `forward` is the model wrapped for precision and ranks; `keep_targets` selects the evaluated channels of a forecast.
-    The total loss is the sum of `loss_name` (of `utils.losses`) and the model's auxiliary losses.
+    The total loss is the sum of `loss_name` (of `utils.losses`, times the forecast's weight) and the model's auxiliary
+    losses.
     """
 
     model: Forecaster
@@ -59,7 +60,8 @@ class TrainingStep:
         target = {"target": batch.target} if self.model.losses_read_target else {}
         forecast = self.forward(batch.look_back, **batch.inputs, **target)
         values = self.keep_targets(forecast.values.float())
-        return {self.loss_name: LOSSES[self.loss_name](values, batch.target), **forecast.auxiliary_losses}
+        criterion = LOSSES[self.loss_name](values, batch.target) * forecast.criterion_weight
+        return {self.loss_name: criterion, **forecast.auxiliary_losses}
 
 
 class _Unchecked(NamedTuple):

@@ -17,6 +17,7 @@ MODULES = {
     "timellm": "tests.parity.time_llm",
     "timecma": "tests.parity.time_cma",
     "timesnet": "tests.parity.timesnet",
+    "unitime": "tests.parity.unitime",
 }
 
 
