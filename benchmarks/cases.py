@@ -25,7 +25,7 @@ from data_provider.loader import Loader
 from data_provider.windows import Batch
 from exp.training.spec import forecast_spec
 from exp.training.step import TrainingStep
-from layers.backbone_loading import RANDOM, LLMConfig
+from layers.backbone_loading import RANDOM, LLMConfig, llm_width
 from models.balm import BALM, BALMConfig
 from models.base import Forecast, Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig
@@ -56,7 +56,8 @@ class CaseConfig:
     d_model: int = HfArg(default=16, help="TimesNet's width of a time step")
     d_ff: int = HfArg(default=32, help="TimesNet's number of images between two convolutions")
     trained_steps: int = HfArg(default=0, help="Train TimesNet for so many steps before it is measured")
-    llm_layers: int = HfArg(default=6, help="Number of GPT-2 blocks")
+    llm_model: str = HfArg(default=RANDOM, help="Language model, as for run.py; `random`: a GPT-2 of the sizes below")
+    llm_layers: int = HfArg(default=6, help="Number of LLM blocks")
     llm_width: int = HfArg(default=768, help="Width of the random GPT-2")
     llm_heads: int = HfArg(default=12, help="Attention heads of the random GPT-2")
     llm_tokenizer: str | None = HfArg(
@@ -122,21 +123,26 @@ def build(config: CaseConfig, way: str) -> Forecaster:
 
 
 def llm_settings(config: CaseConfig) -> dict[str, Any]:
-    """Settings of a random GPT-2 of the given sizes."""
+    """Settings of the language model."""
     llm: dict[str, Any] = {
-        "llm_model": RANDOM,
+        "llm_model": config.llm_model,
         "llm_layers": config.llm_layers,
         "llm_tokenizer": config.llm_tokenizer,
-        "llm_width": config.llm_width,
-        "llm_heads": config.llm_heads,
     }
+    if config.llm_model == RANDOM:
+        llm |= {"llm_width": config.llm_width, "llm_heads": config.llm_heads}
     assert set(llm) <= set(LLMConfig.__dataclass_fields__)
     return llm
 
 
+def width_of(config: CaseConfig) -> int:
+    """Width of the language model."""
+    return llm_width(LLMConfig(**llm_settings(config)))
+
+
 def _build_calf(config: CaseConfig, way: str, spec: ForecastSpec) -> CALF:
     kind = PlainCALF if way == "plain" else CALF
-    settings = CALFConfig(**llm_settings(config), num_components=min(500, config.llm_width))
+    settings = CALFConfig(**llm_settings(config), num_components=min(500, width_of(config)))
     calf = kind.build(settings, spec)
     if isinstance(calf, PlainCALF):
         calf.use_published_modules()
@@ -145,7 +151,7 @@ def _build_calf(config: CaseConfig, way: str, spec: ForecastSpec) -> CALF:
 
 def _build_balm(config: CaseConfig, way: str, spec: ForecastSpec) -> BALM:
     plain = way.startswith("plain")
-    settings = BALMConfig(**llm_settings(config), d_ff=min(128, config.llm_width), **SETTINGS.get(way, {}))
+    settings = BALMConfig(**llm_settings(config), d_ff=min(128, width_of(config)), **SETTINGS.get(way, {}))
     balm = (PlainBALM if plain else BALM).build(settings, spec)
     if isinstance(balm, PlainBALM):
         balm.llm_drops_out = way == "plain"

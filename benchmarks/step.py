@@ -15,12 +15,13 @@ import torch
 from transformers.hf_argparser import HfArg
 
 from benchmarks.apart import run_apart
-from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step
+from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step, width_of
 from benchmarks.counting import TextWork, multiply_adds
 from benchmarks.machine import describe, matmul_rate
 from benchmarks.memory import memory_of_steps
 from benchmarks.tables import publish
 from benchmarks.timing import Work, ratio, time_in_turn
+from layers.backbone_loading import RANDOM
 from models.balm import BALM
 from utils.flags import parse_flags
 from utils.report.table import markdown
@@ -90,12 +91,13 @@ def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[tor
     works: dict[str, Work] = {way: make(config, way) for way in ways}
     seconds = time_in_turn(works, rounds=config.rounds, warmup=config.warmup, device=torch.device(config.device))
     trains = what == "training step"
-    counts = _balm_multiply_adds(config) if config.model == "BALM" and trains else {}
+    by_formula = config.model == "BALM" and config.llm_model == RANDOM
+    counts = _balm_multiply_adds(config) if by_formula and trains else {}
     rows = []
     for way in ways:
         median = statistics.median(seconds[way])
         rate = rates[torch.bfloat16 if way == "bf16" else torch.float32]
-        count = counts.get(way) or (multiply_adds(works[way]) if config.model != "BALM" else None)
+        count = counts.get(way) or (None if by_formula else multiply_adds(works[way]))
         rows.append(
             [
                 MEANING[way],
@@ -153,12 +155,13 @@ def _share(part: float, whole: float) -> str:
 def _sizes(config: StepConfig) -> str:
     if config.model == "TimesNet":
         return f"widths {config.d_model} and {config.d_ff}"
-    return f"{config.llm_layers} blocks of {config.llm_width}"
+    return f"{config.llm_layers} blocks of {width_of(config)}"
 
 
 def _notes(config: StepConfig) -> str:
     tokenizer = "GPT-2's tokenizer" if config.llm_tokenizer else "the built-in tokenizer"
-    weights = f"GPT-2 with random weights, {tokenizer}, rows of {config.data}"
+    llm = f"GPT-2 with random weights, {tokenizer}" if config.llm_model == RANDOM else f"LLM {config.llm_model}"
+    weights = f"{llm}, rows of {config.data}"
     if config.model == "TimesNet":
         trained = f"after {config.trained_steps} training steps" if config.trained_steps else "with initial weights"
         weights = f"TimesNet {trained}, rows of {config.data}"

@@ -67,10 +67,10 @@ def test_random_weights_of_another_family_are_a_control_with_seeds_of_their_own(
 )
 def test_a_wrong_language_model_is_one_line_before_anything_is_written(flags, message, place, tmp_path, capfd):
     names = {"LLAMA": str(place / "llama-Instruct"), "PLACE": str(place)}
-    flags = [names.get(word, word) for word in flags]
-    sizes = ["--seq_len", "96", *(["--pred_len", "24"] if "--pred_len" not in flags else [])]
+    chosen = [str(names.get(word, word)) for word in flags]
+    sizes = ["--seq_len", "96", *(["--pred_len", "24"] if "--pred_len" not in chosen else [])]
     data = ["--data", "demo", "--output_dir", str(tmp_path / "results")]
-    assert run.main(["--model", "BALM", *data, *sizes, *flags]) == 2
+    assert run.main(["--model", "BALM", *data, *sizes, *chosen]) == 2
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert pd.Series([last]).str.contains(message).all(), last
