@@ -31,7 +31,9 @@ class TrainConfig:
         help="Schedule: halving (two epochs at the peak, then half each epoch), one_cycle (over all steps), "
         "cosine (per epoch, see --cosine_epochs) or constant",
     )
-    cosine_epochs: int = HfArg(default=20, help="Epochs in which the cosine falls to 1e-8; afterwards it rises again")
+    cosine_epochs: float = HfArg(
+        default=20, help="Epochs in which the cosine falls to 1e-8 (may be 2.5); afterwards it rises again"
+    )
     adam_beta1: float = HfArg(default=0.9, help="Adam's beta1 (one_cycle sets its own)")
     train_epochs: int = HfArg(default=10, help="Maximum number of epochs")
     patience: int = HfArg(default=10, help="Early stopping after this many epochs without a better validation MSE")
@@ -87,6 +89,11 @@ class TrainConfig:
         for name in ("eval_batch_size", "checkpoint_steps", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}")
+        if not self.cosine_epochs < float("inf"):
+            raise ValueError(f"--cosine_epochs must be a number of epochs, got {self.cosine_epochs}")
+        if float(self.cosine_epochs).is_integer():
+            # 20 and 20.0 are the same run.
+            object.__setattr__(self, "cosine_epochs", int(self.cosine_epochs))
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"--learning_rate must be a positive number, got {self.learning_rate}")
         if not 0 <= self.adam_beta1 < 1:

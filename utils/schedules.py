@@ -21,7 +21,7 @@ def halving(epoch: int) -> float:
     return 0.5 ** max(epoch - 1, 0)
 
 
-def cosine(epoch: int, *, half_period: int, floor: float) -> float:
+def cosine(epoch: int, *, half_period: float, floor: float) -> float:
     """Factor of the peak rate: from 1 down to `floor` in `half_period` epochs, then up again.
 
     As in the published code of CALF (`half_period` 20) and BALM-TSF on Weather (5, in trainings of 10 and 15 epochs).
@@ -43,7 +43,7 @@ class Schedule:
         *,
         steps_per_epoch: int,
         num_epochs: int,
-        cosine_epochs: int,
+        cosine_epochs: float,
     ):
         self.by_step = name == "one_cycle"
         self.scheduler: LRScheduler
@@ -93,7 +93,7 @@ def _constant(epoch: int) -> float:  # noqa: ARG001
     return 1.0
 
 
-def _factor(name: str, peak: float, cosine_epochs: int) -> Callable[[int], float]:
+def _factor(name: str, peak: float, cosine_epochs: float) -> Callable[[int], float]:
     factors: dict[str, Callable[[int], float]] = {
         "constant": _constant,
         "halving": halving,

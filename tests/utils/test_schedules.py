@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 
-from utils.schedules import SCHEDULES, EarlyStopping, Schedule
+from exp.config import TrainConfig
+from utils.schedules import SCHEDULES, EarlyStopping, Schedule, cosine
 
 PEAK, STEPS, EPOCHS = 0.4, 5, 6
 
@@ -41,6 +43,16 @@ def test_cosine_falls_to_its_floor_in_the_epochs_asked_for():
     assert found[0] == PEAK
     assert found[2] == pytest.approx((PEAK + 1e-8) / 2)
     assert found[4] == pytest.approx(1e-8)
+
+
+def test_cosine_epochs_may_be_a_fraction_and_a_whole_number_is_the_same_run_however_it_is_written():
+    assert cosine(5, half_period=2.5, floor=0.0) == pytest.approx(1.0)
+    assert cosine(1, half_period=2.5, floor=0.0) == pytest.approx((1 + math.cos(math.pi / 2.5)) / 2)
+    assert repr(TrainConfig(cosine_epochs=20.0).cosine_epochs) == "20"
+    assert TrainConfig(cosine_epochs=2.5).cosine_epochs == 2.5
+    for wrong in (0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="--cosine_epochs must be"):
+            TrainConfig(cosine_epochs=wrong)
 
 
 def test_constant_stays():
