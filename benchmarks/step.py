@@ -97,7 +97,7 @@ def _timed(config: StepConfig, what: str, ways: list[str], make, rates: dict[tor
     for way in ways:
         median = statistics.median(seconds[way])
         rate = rates[torch.bfloat16 if way == "bf16" else torch.float32]
-        count = counts.get(way) or (None if by_formula else multiply_adds(works[way]))
+        count = counts.get(way) or (multiply_adds(works[way]) if config.model != "BALM" else None)
         rows.append(
             [
                 MEANING[way],

@@ -89,6 +89,7 @@ def data_provider(
     num_processes: int = 1,
     prompt_inputs: PromptInputs | None = None,
     prompts_read_original: bool = False,
+    permutes_prompts: bool = False,
     memory: MemoryBudget | None = None,
     needs_time_features: bool = False,
     time_feature_step: str | None = None,
@@ -114,6 +115,7 @@ def data_provider(
         num_processes=num_processes,
         prompt_inputs=prompt_inputs,
         prompts_read_original=prompts_read_original,
+        permutes_prompts=permutes_prompts,
         memory=memory,
     )
     if loader.num_left_out and rank == 0:

@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 PromptInputs = Callable[..., dict[str, Tensor]]
 Features = Callable[[Batch], dict[str, Tensor]]
 DEFAULT_MEMORY_BYTES = 2**30
+PERMUTATION_SEED = 2021
 _END = object()
 
 
@@ -34,7 +35,8 @@ class Loader:
     `prompt_inputs` maps look-back windows [row, seq_len, channel] on the CPU to named tensors with one entry per row.
     They are prefetched in a background thread, cached per row over all epochs within `memory`, and stored in
     `Batch.inputs`; with `prompts_read_original` the function also gets `Windows.original_look_back`.
-    `features` may then replace the inputs of a batch.
+    With `permutes_prompts` a row gets the prompt inputs of another row of the split, by a fixed permutation of all its
+    rows. `features` may then replace the inputs of a batch.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Loader:
         num_processes: int = 1,
         prompt_inputs: PromptInputs | None = None,
         prompts_read_original: bool = False,
+        permutes_prompts: bool = False,
         features: Features | None = None,
         memory: MemoryBudget | None = None,
     ) -> None:
@@ -58,6 +61,10 @@ class Loader:
         self.rank, self.num_processes = rank, num_processes
         self.global_batch_size = batch_size * num_processes
         self.prompt_inputs, self.prompts_read_original, self.features = prompt_inputs, prompts_read_original, features
+        self._prompt_rows = None
+        if permutes_prompts:
+            generator = torch.Generator().manual_seed(PERMUTATION_SEED)
+            self._prompt_rows = torch.randperm(len(windows), generator=generator)
         self._store = None
         if prompt_inputs is not None:
             from data_provider.row_store import RowStore
@@ -133,6 +140,7 @@ class Loader:
     def _make_prompt_inputs(self, rows: Tensor) -> dict[str, Tensor]:
         def compute(missing: Tensor) -> dict[str, Tensor]:
             assert self.prompt_inputs is not None
+            missing = missing if self._prompt_rows is None else self._prompt_rows[missing]
             original = self.windows.original_look_back(missing) if self.prompts_read_original else {}
             with torch.no_grad():
                 return self.prompt_inputs(self.windows.look_back_on_cpu(missing), **original)

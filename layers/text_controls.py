@@ -1,4 +1,7 @@
-"""Control experiments: text encoders that show what the language model contributes."""
+"""Control experiments: text encoders that show what the language model contributes.
+
+Those that read no language model at all are in `vector_encoders.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layers.llm.families import position_embeddings
+from layers.prompt import TYPICAL, tokenise
 from layers.text_encoder import TextEncoder, TextFeatures
 
 
@@ -51,3 +55,36 @@ class AttentionTextEncoder(TextEncoder):
         query, key, value = self.packed(tokens).unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
         read = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.tail(self.norm(tokens + self.output(read.transpose(1, 2).flatten(2))), lengths)
+
+
+class WordsTextEncoder(TextEncoder):
+    """Control: no transformer; a position's state is the mean of the word embeddings up to it.
+
+    The last state is the mean over the whole text.
+    """
+
+    def add_network(self) -> None:
+        self.word_embedding = self.backbone.model.get_input_embeddings()
+
+    def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
+        """Running means of the embeddings; padding at the end of a row is not seen."""
+        tokens = self.word_embedding(ids).float()
+        if self.learnable_prompt is not None:
+            tokens = torch.cat([self.learnable_prompt.expand(len(ids), -1, -1), tokens], dim=1)
+            lengths = lengths + len(self.learnable_prompt)
+        counts = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        return self.tail(tokens.cumsum(dim=1) / counts[:, None], lengths)
+
+
+class ConstantTextEncoder(TextEncoder):
+    """Control: the language model reads the same prompt for every row."""
+
+    def prompt_inputs(self, rows: Float[Tensor, "row time"]) -> dict[str, Tensor]:
+        """Token ids of the one prompt, for each row."""
+        ids, lengths = tokenise(self.writer.tokenizer, [TYPICAL])
+        self.check_positions(ids.shape[1])
+        return {"prompt_ids": ids.expand(len(rows), -1), "prompt_lengths": lengths.expand(len(rows))}
+
+    def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
+        """The states of the first row, for every row."""
+        return super().last_states(ids[:1], lengths[:1]).expand(len(ids), -1, -1)

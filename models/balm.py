@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,9 @@ from layers.statistics import NUM_LAGS
 from layers.text_encoder import TextEncoder, TextFeatures
 from models.base import Forecast, Forecaster, ForecastSpec
 
+if TYPE_CHECKING:
+    from layers.vector_encoders import VectorEncoder
+
 # The published code's departures from the paper, turned on by --compat_official.
 PUBLISHED: dict[str, Any] = {
     "prompt_padding": "published",
@@ -32,7 +35,14 @@ PUBLISHED: dict[str, Any] = {
     "float32_statistics": True,
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-TEXT_CONTROLS = {"attention": "AttentionTextEncoder", "shuffled": "ShuffledTextEncoder"}
+# Controls that read the LLM's words or states, and those that need nothing of it but its width.
+TEXT_CONTROLS = {
+    "attention": "AttentionTextEncoder",
+    "shuffled": "ShuffledTextEncoder",
+    "words": "WordsTextEncoder",
+    "constant": "ConstantTextEncoder",
+}
+WITHOUT_LLM = ("none", "numbers", "mlp")
 
 
 @dataclass(frozen=True)
@@ -44,11 +54,16 @@ class BALMConfig(LLMConfig):
     patch_len: int = HfArg(default=16, help="length of a patch, in time steps")
     stride: int = HfArg(default=8, help="stride between patches, in time steps")
     dropout: float = HfArg(default=0.1, help="dropout rate of the patch embeddings and of the head's output")
-    text_branch: Literal["llm", "random_llm", "none", "attention", "shuffled"] = HfArg(
+    text_branch: Literal[
+        "llm", "random_llm", "none", "attention", "shuffled", "permuted", "constant", "words", "numbers", "mlp"
+    ] = HfArg(
         default="llm",
         help="text encoder: llm, the frozen LLM; random_llm, the same architecture with random weights (--llm_seed); "
         "none; attention, one trainable attention layer over the LLM's token embeddings; shuffled, each row gets the "
-        "text of the row half a batch away, in training and evaluation",
+        "text of the row half a batch away, in training and evaluation; permuted, each row gets the text of another "
+        "row of its split, by a fixed permutation; constant, all rows get the same text; words, means of the LLM's "
+        "word embeddings, no transformer; numbers, a small network on the prompt's statistics as numbers; mlp, the "
+        "same network on the window itself",
     )
     learnable_prompt: bool = HfArg(default=True, help="put trainable prompt tokens in front of the text")
     freeze_prompt_after: int | None = HfArg(
@@ -108,7 +123,7 @@ class BALMConfig(LLMConfig):
         _require(digits is None or digits >= 0, f"--prompt_digits must be at least 0, got {digits}")
         _require(freeze is None or freeze >= 0, f"--freeze_prompt_after must be at least 0 epochs, got {freeze}")
         _require(
-            freeze is None or (self.learnable_prompt and self.text_branch != "none"),
+            freeze is None or (self.learnable_prompt and self.text_branch not in WITHOUT_LLM),
             "--freeze_prompt_after has nothing to freeze without a learnable prompt: leave it out",
         )
 
@@ -126,7 +141,7 @@ class Encoding:
 class BALM(Forecaster):
     """Channel-independent forecaster that reads the look-back window and a prompt with its statistics.
 
-    `backbone` is the frozen language model; without it (`--text_branch none`) only its `width` is needed.
+    `backbone` is the frozen language model; a control that reads none needs only its `width`.
     """
 
     Config = BALMConfig
@@ -142,20 +157,24 @@ class BALM(Forecaster):
         super().__init__()
         self.config, self.spec, self.backbone = config, spec, backbone
         self.num_patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
-        self.num_states = num_text_states(self.num_patches, spec) if backbone is not None else 0
+        self.num_states = num_text_states(self.num_patches, spec) if config.text_branch != "none" else 0
         d = backbone.width if backbone is not None else width or llm_width(config)
         self._check_fit(d)
         self.patch_embedding = PatchEmbedding(config.patch_len, config.d_model, config.dropout)
         self.mapping = nn.Linear(config.d_model, d)
         self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, spec.pred_len, config.dropout)
-        self.text_encoder: TextEncoder | None = self._text_encoder(backbone) if backbone is not None else None
+        self.text_encoder: TextEncoder | VectorEncoder | None = None
+        if backbone is not None:
+            self.text_encoder = self._text_encoder(backbone)
+        elif self.num_states:
+            self.text_encoder = self._vector_encoder(d)
         if self.text_encoder is not None and config.alignment_weight:
             self.log_tau = nn.Parameter(torch.tensor(math.log(0.07)))
 
     @classmethod
     def build(cls, config: BALMConfig, spec: ForecastSpec) -> Self:
         """Build the model and load its LLM in `spec.dtype`; ValueError or FileNotFoundError if that fails."""
-        if config.text_branch == "none":
+        if config.text_branch in WITHOUT_LLM:
             return cls(config, spec, None)
         dtype = torch.float32 if config.text_branch == "attention" else spec.dtype
         return cls(config, spec, load_backbone(config, WORDS, dtype, random_weights=config.text_branch == "random_llm"))
@@ -179,6 +198,17 @@ class BALM(Forecaster):
         encoder.check_positions(encoder.writer.typical_length)
         encoder.train_prompt(config.freeze_prompt_after != 0)
         return encoder
+
+    def _vector_encoder(self, width: int) -> VectorEncoder:
+        from layers.vector_encoders import NumbersEncoder, WindowEncoder
+
+        config = self.config
+        sizes = {"width": width, "num_states": self.num_states, "d_ff": config.d_ff, "hidden": config.d_model}
+        if config.text_branch == "mlp":
+            return WindowEncoder(self.spec.seq_len, **sizes)
+        return NumbersEncoder(
+            digits=config.prompt_digits, all_lags=config.all_lags, float32=config.float32_statistics, **sizes
+        )
 
     def forward(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Forecast:
         """Forecast from rows and their `prompt_inputs` or `cached_features`."""
@@ -240,6 +270,11 @@ class BALM(Forecaster):
         return {} if self.text_encoder is None else self.text_encoder.prompt_inputs(look_back[:, :, 0])
 
     @property
+    def permutes_prompts(self) -> bool:
+        """Whether a row gets the prompt of another row (`--text_branch permuted`)."""
+        return self.config.text_branch == "permuted"
+
+    @property
     def features_are_constant(self) -> bool:
         """Whether a row's text features can be cached."""
         return self.text_encoder is not None and self.text_encoder.features_are_constant
@@ -251,7 +286,7 @@ class BALM(Forecaster):
 
     def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
         """Text features to cache, in `--text_state_dtype`."""
-        assert self.text_encoder is not None
+        assert isinstance(self.text_encoder, TextEncoder)
         return self.text_encoder.cached_features(prompt_inputs)
 
     @torch.no_grad()

@@ -103,6 +103,11 @@ class Forecaster(nn.Module):
         """Whether the model defines `prompt_inputs`."""
         return type(self).prompt_inputs is not Forecaster.prompt_inputs
 
+    @property
+    def permutes_prompts(self) -> bool:
+        """Whether a row gets the prompt inputs of another row of its split, by a fixed permutation (a control)."""
+        return False
+
     def time_feature_step(self, time_step: str) -> str:
         """The time step whose calendar features the model reads; by default `time_step`, that of the data."""
         return time_step

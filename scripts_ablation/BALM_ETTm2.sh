@@ -3,6 +3,7 @@
 # Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 status=0
 for control in "" "--text_branch random_llm" "--text_branch none" "--text_branch attention" "--text_branch shuffled" \
+  "--text_branch permuted" "--text_branch constant" "--text_branch words" "--text_branch numbers" "--text_branch mlp" \
   "--no_learnable_prompt" "--no_scaling" "--alignment_weight 0"; do
   # Unquoted, because a control may be several words.
   # shellcheck disable=SC2086

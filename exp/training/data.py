@@ -30,6 +30,7 @@ def split_loader(
         num_processes=runtime.num_processes,
         prompt_inputs=model.prompt_inputs if model.has_prompt_inputs else None,
         prompts_read_original=model.prompts_read_original,
+        permutes_prompts=model.permutes_prompts,
         memory=runtime.row_memory,
         needs_time_features=model.needs_time_features,
         time_feature_step=model.time_feature_step(series.time_step),

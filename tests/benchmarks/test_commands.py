@@ -92,7 +92,7 @@ def test_the_exact_way_learns_what_the_plain_one_learns(monkeypatch):
 
     def ours(config, _way):
         model = build(config, "plain_without_dropout")
-        assert isinstance(model, BALM) and model.text_encoder is not None
+        assert isinstance(model, BALM) and isinstance(model.text_encoder, TextEncoder)
         model.text_encoder.__class__ = TextEncoder
         return model
 

@@ -135,3 +135,16 @@ def test_a_loader_without_inputs_gives_the_same_rows(series: Series, config: Dat
         assert plain.inputs == {}
         assert set(batch.inputs) == {"mean", "time_features"}
         assert torch.equal(plain.look_back, batch.look_back)
+
+
+def test_permuted_prompts_are_all_prompts_of_the_split_in_another_order_whatever_the_batch(series, config):
+    def prompts(**changes) -> torch.Tensor:
+        inputs = {"prompt_inputs": lambda rows: {"first": rows[:, 0, 0]}}
+        loader = loader_of(series, config, "test", **{**inputs, **changes})
+        return torch.cat([batch.inputs["first"] for batch in loader])
+
+    own = prompts()
+    permuted = prompts(permutes_prompts=True)
+    assert (permuted != own).float().mean() > 0.9
+    assert torch.equal(permuted.sort().values, own.sort().values)
+    assert torch.equal(prompts(permutes_prompts=True, batch_size=5, seed=7), permuted)

@@ -10,6 +10,7 @@ import torch
 
 from layers.backbone_loading import LLMConfig, load_backbone
 from layers.prompt import WORDS
+from layers.text_encoder import TextEncoder
 from models.balm import BALM
 from models.base import ForecastSpec
 from tests.models.small_balm import SHAPE, backbone_of, forecast, small_balm, walks
@@ -90,7 +91,7 @@ def test_without_scaling_the_text_states_reach_the_head_as_they_are():
     scaled, unscaled = same_weights(scaling=False)
     constants = scaled.prompt_inputs(rows)
     encoding = unscaled.encode(rows, **constants)
-    assert unscaled.text_encoder is not None
+    assert isinstance(unscaled.text_encoder, TextEncoder)
     states = unscaled.text_encoder.states(**constants)[..., :8]
     assert torch.equal(unscaled.head_tokens(encoding)[:, : unscaled.num_states], states)
     assert not torch.allclose(scaled.head_tokens(scaled.encode(rows, **constants))[:, : scaled.num_states], states)
@@ -261,7 +262,7 @@ def test_diagnostics_hold_means_norms_and_deviations_of_both_branches():
     assert not any(value.requires_grad for value in values.values())
 
 
-@pytest.mark.parametrize("text_branch", ["llm", "random_llm", "none", "attention", "shuffled"])
+@pytest.mark.parametrize("text_branch", ["llm", "random_llm", "none", "attention", "shuffled", "numbers", "mlp"])
 @pytest.mark.parametrize("compat_official", [False, True])
 def test_every_control_trains_a_step_in_both_modes(text_branch, compat_official):
     model, rows = small_balm(SHAPE, text_branch=text_branch, compat_official=compat_official).train(), walks()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from layers.llm.families import family_of, norms, position_embeddings
+from layers.text_encoder import TextEncoder
 from models.balm import BALM, BALMConfig
 from models.base import Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig
@@ -124,7 +125,7 @@ def test_a_checkpoint_goes_back_into_the_model_and_names_another_llm(kind, folde
 @pytest.mark.parametrize("kind", CAUSAL)
 def test_a_prompt_beyond_the_positions_is_refused(kind, folders):
     model = balm(folders[kind])
-    assert model.text_encoder is not None
+    assert isinstance(model.text_encoder, TextEncoder)
     model.text_encoder.check_positions(92)
     with pytest.raises(ValueError, match="has 96 positions, but a prompt needs 4 learnable and 93 text tokens"):
         model.text_encoder.check_positions(93)
