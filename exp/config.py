@@ -76,13 +76,23 @@ class TrainConfig:
         help="Memory in MiB for cached prompts and text features; rows beyond it are recomputed",
         metadata={"role": "place"},
     )
+    text_store: str | None = HfArg(
+        default=None,
+        help="Folder that keeps what a frozen language model says of each text, for later runs (BALM, fixed text)",
+        metadata={"role": "place"},
+    )
+    text_store_gb: float = HfArg(
+        default=20.0,
+        help="Size limit of --text_store, in GiB; the least recently used part makes room",
+        metadata={"role": "place"},
+    )
     output_dir: str = HfArg(default="results", help="Folder of the run folders", metadata={"role": "place"})
     overwrite: bool = HfArg(
         default=False, help="Run again even if a run of the same id exists", metadata={"role": "place"}
     )
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "train_epochs", "patience", "cosine_epochs", "itr", "row_memory_mb")
+        positive = ("batch_size", "train_epochs", "patience", "cosine_epochs", "itr", "row_memory_mb", "text_store_gb")
         for name in positive:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Float, Int, Integer
@@ -86,6 +87,18 @@ class TextEncoder(nn.Module):
         """Features to cache and pass to `forward`, while `features_are_constant`."""
         features = TextFeatures.of(self.states(**inputs), self.d_ff)
         return {f"text_{part.name}": getattr(features, part.name).to(self.feature_dtype) for part in fields(features)}
+
+    def identity(self) -> dict[str, Any]:
+        """What `cached_features` depend on besides a text and the language model, as JSON values."""
+        prompt = self.learnable_prompt
+        return {
+            # Shuffled texts are read as they are and exchanged later.
+            "encoder": "TextEncoder" if type(self).last_states is TextEncoder.last_states else type(self).__name__,
+            "num_states": self.num_states,
+            "d_ff": self.d_ff,
+            "stored_as": str(self.feature_dtype),
+            "prompt": prompt if prompt is None else hashlib.sha256(prompt.detach().cpu().numpy().tobytes()).hexdigest(),
+        }
 
     def train_prompt(self, trains: bool) -> None:
         """Train or freeze the learnable prompt."""

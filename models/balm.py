@@ -284,6 +284,13 @@ class BALM(Forecaster):
         """Version of the learnable prompt: changes whenever it is updated or loaded."""
         return 0 if self.text_encoder is None else self.text_encoder.prompt_version
 
+    def features_identity(self) -> dict[str, Any]:
+        """The LLM, the learnable prompt, and how the text is read."""
+        if not isinstance(self.text_encoder, TextEncoder) or self.backbone is None:
+            return {}
+        llm = {name: value for name, value in self.backbone.fingerprint.items() if name not in ("name", "description")}
+        return {"llm": llm, "precision": str(self.spec.dtype), **self.text_encoder.identity()}
+
     def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
         """Text features to cache, in `--text_state_dtype`."""
         assert isinstance(self.text_encoder, TextEncoder)

@@ -122,6 +122,10 @@ class Forecaster(nn.Module):
         """Changes whenever a parameter changes that `cached_features` depends on."""
         return 0
 
+    def features_identity(self) -> dict[str, Any]:
+        """What `cached_features` depend on besides a row's inputs, as JSON values; empty: never stored on disk."""
+        return {}
+
     def cached_features(self, **prompt_inputs: Tensor) -> dict[str, Tensor]:
         """Inputs of `forward` that replace `prompt_inputs` while `features_are_constant`; without gradient."""
         return prompt_inputs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider
 from data_provider.loader import Loader
@@ -10,6 +12,9 @@ from data_provider.splits import Split
 from exp.config import TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
+
+if TYPE_CHECKING:
+    from exp.training.feature_cache import FeatureCache
 
 DEV_RUN_STEPS = 2
 
@@ -38,5 +43,21 @@ def split_loader(
     if model.has_prompt_inputs:
         from exp.training.feature_cache import FeatureCache
 
-        loader.features = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory)
+        cache = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory)
+        loader.features = cache
+        if train.text_store is not None and model.features_identity():
+            _use_text_store(cache, loader, train, device=runtime.device.type)
     return loader.first_steps(DEV_RUN_STEPS) if train.fast_dev_run else loader
+
+
+def _use_text_store(cache: FeatureCache, loader: Loader, train: TrainConfig, *, device: str) -> None:
+    """Keep the features of the split's texts in `--text_store`; a development run stores none."""
+    from exp.training.text_reading import read_texts
+    from exp.training.text_store import TextStore
+
+    assert train.text_store is not None
+    place, max_bytes = train.text_store, int(train.text_store_gb * 2**30)
+    # Another device rounds differently.
+    cache.open_store = lambda identity: TextStore(place, {**identity, "device": device}, max_bytes=max_bytes)
+    if not train.fast_dev_run:
+        cache.before = lambda store: read_texts(cache.model, loader, store)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,16 +15,23 @@ from data_provider.row_store import RowStore
 from data_provider.windows import Batch
 from models.base import Forecaster
 
+if TYPE_CHECKING:
+    from exp.training.text_store import TextStore
+
 
 class FeatureCache:
     """Replaces the inputs of a batch by the model's cached features, while those are constant.
 
     Features are cached per row within a memory budget; rows beyond it are recomputed. Rows with equal inputs (equal
-    prompts) are computed once.
+    prompts) are computed once. With `open_store` they are taken from a store on disk, and `before`
+    fills it before the first use.
     """
 
     def __init__(self, model: Forecaster, *, num_rows: int, memory: MemoryBudget):
         self.model = model
+        self.text_store: TextStore | None = None
+        self.open_store: Callable[[dict[str, Any]], TextStore] | None = None
+        self.before: Callable[[TextStore], None] | None = None
         self.store = RowStore(num_rows=num_rows, budget=memory)
         self.cache_key: int | None = None
         self._first_row: dict[bytes, int] = {}
@@ -35,6 +44,7 @@ class FeatureCache:
             self.store.clear()
             self._first_row.clear()
             self.cache_key = self.model.cache_key
+            self._open_text_store()
         features = self.store.get(batch.rows, lambda missing: self._features(batch, missing))
         return {name: value.to(batch.look_back.device, non_blocking=True) for name, value in features.items()}
 
@@ -42,7 +52,7 @@ class FeatureCache:
         """Features of the rows `missing` of a batch; equal inputs are computed once, or copied from a cached row."""
         chosen = torch.isin(batch.rows, missing)
         inputs = {name: value[chosen.to(value.device)] for name, value in batch.inputs.items()}
-        digests = _digests(inputs)
+        digests = digests_of(inputs)
         known: dict[bytes, int] = {}
         new: dict[bytes, int] = {}
         for index, digest in enumerate(digests):
@@ -55,8 +65,7 @@ class FeatureCache:
         if new:
             index = torch.tensor(list(new.values()))
             different = {name: value[index.to(value.device)] for name, value in inputs.items()}
-            with torch.no_grad():
-                parts.append(self.model.cached_features(**different))
+            parts.append(self._computed(different, list(new)))
         if known:
             parts.append(self.store.get(torch.tensor(list(known.values())), _never))
         position = {digest: place for place, digest in enumerate([*new, *known])}
@@ -64,6 +73,27 @@ class FeatureCache:
         for digest, index in new.items():
             self._first_row[digest] = int(missing[index])
         return {name: _joined([part[name].cpu() for part in parts])[order] for name in parts[0]}
+
+    def _open_text_store(self) -> None:
+        """Open the store for what the features depend on now, and fill it with the texts of the split."""
+        self.text_store = self.open_store(self.model.features_identity()) if self.open_store else None
+        if self.text_store is not None and self.before is not None:
+            self.before(self.text_store)
+
+    def _computed(self, inputs: dict[str, Tensor], digests: list[bytes]) -> dict[str, Tensor]:
+        """Features of rows: from the text store where they are there, else by the model."""
+        stored = [digest in self.text_store for digest in digests] if self.text_store is not None else []
+        if self.text_store is not None and all(stored):
+            return self.text_store.read(digests)
+        with torch.no_grad():
+            if self.text_store is None or not any(stored):
+                return self.model.cached_features(**inputs)
+            is_stored = torch.tensor(stored)
+            rest = {name: value[~is_stored.to(value.device)] for name, value in inputs.items()}
+            fresh = self.model.cached_features(**rest)
+        old = self.text_store.read([digest for digest, kept in zip(digests, stored, strict=True) if kept])
+        order = torch.argsort(torch.cat([is_stored.nonzero()[:, 0], (~is_stored).nonzero()[:, 0]]))
+        return {name: torch.cat([old[name], fresh[name].cpu()])[order] for name in old}
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -74,7 +104,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat([F.pad(part, (0, 0) * (part.ndim - 2) + (0, width - part.shape[1])) for part in parts])
 
 
-def _digests(inputs: dict[str, Tensor]) -> list[bytes]:
+def digests_of(inputs: dict[str, Tensor]) -> list[bytes]:
     """A digest of the inputs of each row, independent of their padding."""
     columns = [value.cpu().contiguous().numpy() for _, value in sorted(inputs.items())]
     return [
