@@ -1,0 +1,76 @@
+"""Verdicts on made errors whose true difference is known."""
+
+import numpy as np
+import pytest
+
+from utils.verdict.statistics import Difference, across_cells, difference, holm, word
+
+NUM_WINDOWS, HORIZON = 2000, 24
+
+
+def errors(num_seeds: int, *, factor: float = 1.0, spread: float = 0.002, seed: int = 0) -> np.ndarray:
+    """Errors of overlapping windows, alike for all arms, and a level per seed that scatters by `spread`."""
+    shared = np.random.default_rng(99).gamma(2.0, 0.25, NUM_WINDOWS + HORIZON)
+    windows = np.convolve(shared, np.ones(HORIZON) / HORIZON, mode="valid")[:NUM_WINDOWS]
+    levels = 1 + spread * np.random.default_rng(seed).standard_normal(num_seeds)
+    return factor * levels[:, None] * windows[None]
+
+
+def judged(found: Difference) -> str:
+    return word(found, found.p_difference)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.98, "better"), (1.02, "worse")])
+def test_a_difference_of_two_percent_is_found_with_its_sign_and_size(factor, expected):
+    found = difference(errors(5, factor=factor, seed=1), errors(5, seed=2), horizon=HORIZON)
+    assert judged(found) == expected
+    assert found.percent == pytest.approx(100 * (factor - 1), abs=0.4)
+    assert found.low < (factor - 1) * found.reference < found.high
+
+
+def test_no_difference_is_equivalent_when_seeds_scatter_little_and_undecided_when_much():
+    assert judged(difference(errors(5, seed=1), errors(5, seed=2), horizon=HORIZON)) == "equivalent"
+    noisy = difference(errors(5, spread=0.1, seed=1), errors(5, spread=0.1, seed=2), horizon=HORIZON)
+    assert judged(noisy) == "undecided"
+    assert noisy.seeds_needed is None or noisy.seeds_needed > 5
+
+
+def test_equivalence_is_not_declared_at_the_margin():
+    found = difference(errors(5, factor=1.0101, spread=0, seed=1), errors(5, spread=0), horizon=HORIZON)
+    assert judged(found) == "worse"
+
+
+def test_a_true_null_is_called_a_difference_about_as_often_as_the_level_says():
+    calls = 0
+    for number in range(40):
+        arm, reference = (errors(8, spread=0.05, seed=2 * number + part) for part in (0, 1))
+        calls += judged(difference(arm, reference, horizon=HORIZON, num_draws=200)) in ("better", "worse")
+    # 5 % of 40 are 2; five seeds or so make the bootstrap a little bold.
+    assert calls <= 8
+
+
+def test_arms_with_different_numbers_of_seeds_can_be_compared():
+    found = difference(errors(5, factor=0.9, seed=1), errors(10, seed=2), horizon=HORIZON)
+    assert found.num_seeds == 5
+    assert judged(found) == "better"
+
+
+def test_the_same_seed_gives_the_same_interval():
+    first, second = (difference(errors(3, seed=1), errors(3, seed=2), horizon=HORIZON) for _ in range(2))
+    assert first == second
+
+
+def test_the_verdict_uses_the_corrected_p_value():
+    found = Difference(-0.1, 1.0, -0.15, -0.05, 0.03, 0.9, 5, 3)
+    assert [word(found, p) for p in (0.03, 0.06)] == ["better", "undecided"]
+
+
+def test_holm_multiplies_the_smallest_by_the_number_of_cells():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_four_cells_that_agree_cannot_be_significant_across_cells():
+    found = [Difference(-0.1 * n, 1.0, 0, 0, 0.01, 1, 5, 3) for n in (1, 2, 3, 4)]
+    assert across_cells(found) == pytest.approx(0.125)
+    assert across_cells(found[:1]) is None

@@ -1,0 +1,123 @@
+"""Differences between two arms over windows and seeds, with intervals, tests and verdicts (docs/verdict/plan.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from arch.bootstrap import CircularBlockBootstrap
+from jaxtyping import Float
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+NUM_DRAWS = 2000
+# Equivalent: the difference is below this share of the reference's error.
+MARGIN = 0.01
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean test error of an arm minus that of the reference, in one cell.
+
+    `low` and `high` bound the 95 % interval, `p_difference` tests "no difference" (two-sided), `p_equivalence` tests
+    "they differ by at least the margin" (the larger of two one-sided tests).
+    """
+
+    mean: float
+    reference: float
+    low: float
+    high: float
+    p_difference: float
+    p_equivalence: float
+    num_seeds: int
+    seeds_needed: int | None
+
+    @property
+    def percent(self) -> float:
+        """The difference in percent of the reference's error."""
+        return 100 * self.mean / self.reference
+
+
+def difference(
+    arm: Float[np.ndarray, "seed window"],
+    reference: Float[np.ndarray, "other_seed window"],
+    *,
+    horizon: int,
+    num_draws: int = NUM_DRAWS,
+    seed: int = 0,
+) -> Difference:
+    """Compare the window errors of two arms on the same windows, in order of time.
+
+    Windows are drawn in circular blocks of two horizons (Politis and Romano 1992) and seeds with replacement, both at
+    once; the same windows for both arms, and the same seeds where both arms have as many.
+    """
+    errors = [np.asarray(values, dtype=np.float64) for values in (arm, reference)]
+    mean, level = float(errors[0].mean() - errors[1].mean()), float(errors[1].mean())
+    draws = _drawn_differences(*errors, block=min(2 * horizon, errors[0].shape[1]), num_draws=num_draws, seed=seed)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    margin = MARGIN * level
+    # Around the true difference the estimate scatters as the draws do around the estimate.
+    scatter = draws - mean
+    return Difference(
+        mean=mean,
+        reference=level,
+        low=float(low),
+        high=float(high),
+        p_difference=_share(np.abs(scatter) >= abs(mean)),
+        p_equivalence=max(_share(scatter <= mean - margin), _share(scatter >= mean + margin)),
+        num_seeds=len(errors[0]),
+        seeds_needed=_seeds_needed(errors[0].mean(axis=1), errors[1].mean(axis=1), mean=mean, margin=margin),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for the number of cells (Holm 1979)."""
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+
+
+def word(found: Difference, corrected_p: float, *, level: float = 0.05) -> str:
+    """The verdict on a cell: better, worse, equivalent or undecided."""
+    if found.p_equivalence < level:
+        return "equivalent"
+    if corrected_p < level:
+        return "better" if found.mean < 0 else "worse"
+    return "undecided"
+
+
+def across_cells(differences: Sequence[Difference]) -> float | None:
+    """p-value of Wilcoxon's signed-rank test over the cells' differences; None for fewer than two cells."""
+    percents = [found.percent for found in differences]
+    return float(stats.wilcoxon(percents).pvalue) if len(percents) > 1 else None
+
+
+def _drawn_differences(arm: np.ndarray, reference: np.ndarray, *, block: int, num_draws: int, seed: int) -> np.ndarray:
+    windows = np.arange(arm.shape[1])
+    bootstrap = CircularBlockBootstrap(block, windows, seed=np.random.default_rng(seed))
+    generator = np.random.default_rng(seed + 1)
+    draws = np.empty(num_draws)
+    for number, (positions, _) in enumerate(bootstrap.bootstrap(num_draws)):
+        seeds = generator.integers(len(arm), size=len(arm))
+        others = seeds if len(reference) == len(arm) else generator.integers(len(reference), size=len(reference))
+        counts = np.bincount(positions[0], minlength=len(windows)) / len(windows)
+        draws[number] = (arm[seeds] @ counts).mean() - (reference[others] @ counts).mean()
+    return draws
+
+
+def _share(happened: np.ndarray) -> float:
+    return (int(happened.sum()) + 1) / (len(happened) + 1)
+
+
+def _seeds_needed(arm: np.ndarray, reference: np.ndarray, *, mean: float, margin: float) -> int | None:
+    """Seeds after which the spread over seeds alone would allow a verdict; None if more than `MOST_SEEDS`.
+
+    A difference is decided when its interval leaves 0 or lies within the margin, whichever needs fewer seeds.
+    """
+    if min(len(arm), len(reference)) < 2:
+        return None
+    variance = float(arm.var(ddof=1) + reference.var(ddof=1))
+    distance = max(abs(mean), margin - abs(mean))
+    needed = math.ceil(variance * (1.96 / distance) ** 2) if distance else MOST_SEEDS + 1
+    return max(2, needed) if needed <= MOST_SEEDS else None
