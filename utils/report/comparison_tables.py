@@ -18,6 +18,8 @@ from utils.report.table import MISSING, Cell, Table
 from utils.terminal import measure_title
 
 PUBLISHED = Path(__file__).parent / "published"
+# Published names of models that --model spells otherwise.
+OUR_NAMES = {"Time-LLM": "TimeLLM"}
 # The look-back of published figures that each model's own repository made with a look-back of its own.
 OWN = "own"
 FEW = 3
@@ -26,8 +28,12 @@ PUBLISHED_HORIZONS = ({96, 192, 336, 720}, {24, 36, 48, 60})
 
 
 def published_accuracy() -> Frame:
-    """Published test errors in scaled units, each with its source; `seq_len` may be "own", `pred_len` "avg"."""
+    """Published test errors in scaled units, each with its source; models are called as by `--model`.
+
+    `seq_len` may be "own", `pred_len` "avg".
+    """
     figures = pd.read_csv(PUBLISHED / "accuracy.csv", dtype={"seq_len": str, "pred_len": str})
+    figures["model"] = figures["model"].replace(OUR_NAMES)
     return figures.rename(columns={"dataset": "data", "pred_len": "horizon"}).fillna({"note": ""})
 
 

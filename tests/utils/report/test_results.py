@@ -165,6 +165,16 @@ def test_published_numbers_stand_beside_ours_with_the_difference_for_the_same_lo
     assert "Source: BALM-TSF paper, Table 1." in beside[0].notes
 
 
+@pytest.mark.parametrize(("model", "published"), [("TimeLLM", "0.387"), ("TimeCMA", "0.409")])
+def test_a_model_of_table_1_stands_beside_its_published_number_whatever_the_paper_calls_it(
+    write_run, tmp_path, model, published
+):
+    write_run(model=model, pred_len=96, mse=0.5)
+    (beside,) = [table for table in collect(tmp_path / "results").tables if table.title.startswith("Beside")]
+    assert beside.rows[0][0] == ["ETTh1", "96", model]
+    assert [cell.text for cell in beside.rows[0][1]][:2] == ["0.500", published]
+
+
 def test_numbers_of_another_look_back_have_a_table_of_their_own_that_says_so(write_run, tmp_path):
     for pred_len in (96, 192, 336, 720):
         write_run(model="DLinear", pred_len=pred_len, mse=0.48)
