@@ -22,6 +22,8 @@ NANOSECONDS_PER_MINUTE = 60 * 10**9
 # Training deviation from which a channel's values are written as integers.
 INTEGERS_FROM = 10
 SIGNIFICANT_DIGITS = 3
+# Values from here on are written with an exponent, so that a damaged row has a prompt of bounded length.
+HUGE = 1e9
 UNITS = {"min": "minute", "h": "hour", "D": "day", "B": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 # Words and time of day that the published code gives to the data sets that it knows, and to all others.
 PUBLISHED_STEPS = {
@@ -87,10 +89,11 @@ class ValuePromptWriter:
 
     def _numbers(self, values: Float64[ndarray, "time"], channel: int) -> list[str]:
         if self.published:
-            return [str(value) for value in np.trunc(values).astype(np.int64).tolist()]
+            return [str(int(value)) for value in values.tolist()]
         decimals = self.decimals[channel]
         # Adding 0.0 turns -0.0 into 0.0: equal numbers must have equal text.
-        return [f"{value:.{decimals}f}" for value in (np.round(values, decimals) + 0.0).tolist()]
+        rounded = (np.round(values, decimals) + 0.0).tolist()
+        return [f"{value:.{decimals}f}" if abs(value) < HUGE else f"{value:.3g}" for value in rounded]
 
     def _trends(self, values: Float64[Tensor, "row channel time"]) -> list[list[str]]:
         if self.published:

@@ -111,6 +111,8 @@ def test_the_text_is_what_the_data_say():
         "The total trend value was 11.000000"
     )
     assert "were 1.00, 1.10, 1.20" in second
+    original[0, 3, 0] = -1.5e30
+    assert "0, 1, 2, -1.5e+30, 4" in model.writer.texts(original, times)[0]
     assert ", 0.0" in third or ", -0.0" in third
 
 
