@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long clean
+.PHONY: quickstart test test-long verdict clean
 
 quickstart: .venv/runs
 	$(BIN)/python run.py --model BALM --data demo --seq_len 96 --pred_len 24 \
@@ -19,6 +19,14 @@ test: .venv/tests
 
 test-long: .venv/tests
 	$(BIN)/pytest -n 2 -m long
+
+# What the committed runs still lack, then the page (docs/verdict). Data files: make verdict DATA=FOLDER.
+DATA ?= dataset
+verdict: .venv/tests
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-llm.txt
+	$(BIN)/python -m exp.grid --scripts scripts_verdict/*.sh --finished docs/verdict/results.csv \
+		-- --root_path $(DATA) --output_dir results/verdict --text_store results/texts
+	$(BIN)/python -m utils.verdict --collect results/verdict
 
 .venv/runs: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -12,10 +12,10 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
-from exp.grid.commands import GridRun, finished_runs, runs_of_scripts
+from exp.grid.commands import GridRun, finished_runs, runs_of_csv, runs_of_scripts
 from exp.grid.live_table import LiveTable, job_lines, summary
 from exp.grid.queue import LOGS, Job, run_queue
 from utils.files import replace_file
@@ -41,11 +41,19 @@ def slurm_script(runs: Sequence[GridRun], *, num_jobs: int, with_gpu: bool) -> s
     return "\n".join(lines) + "\n"
 
 
-def queue(runs: Sequence[GridRun]) -> list[Job]:
-    """A job per run; a finished run is marked "already finished", unless it has --overwrite."""
+def queue(runs: Sequence[GridRun], also_finished: Container[str] = ()) -> list[Job]:
+    """A job per run; a finished run is marked "already finished", unless it has --overwrite.
+
+    `also_finished`: keys of runs that were finished elsewhere.
+    """
     finished = finished_runs([run.output_dir for run in runs])
     return [
-        Job(run, state="already finished" if run.key in finished and not run.settings.train.overwrite else "waiting")
+        Job(
+            run,
+            state="already finished"
+            if (run.key in finished or run.key in also_finished) and not run.settings.train.overwrite
+            else "waiting",
+        )
         for run in runs
     ]
 
@@ -57,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scripts", nargs="+", type=Path, required=True, help="bash files that start `python run.py`")
     parser.add_argument("--jobs", type=int, help="runs at a time (default: one per GPU of --gpus, else one)")
     parser.add_argument("--gpus", default="", help="GPUs to distribute over the runs, such as 0,1; each run sees one")
+    parser.add_argument(
+        "--finished", type=Path, metavar="CSV", help="skip the runs of this CSV too (docs/verdict/results.csv)"
+    )
     parser.add_argument("--slurm", metavar="FILE", help="write a Slurm array file (- prints it) and run nothing")
     parser.add_argument("--list", action="store_true", help="list the runs and their states, and run nothing")
     parser.add_argument("extra", nargs="*", metavar="-- FLAGS", help="flags for every run, after --")
@@ -76,10 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = runs_of_scripts(options.scripts, [*options.extra, *words[split + 1 :]])
         if not runs:
             raise ValueError("--scripts: the files start no run")
+        elsewhere = runs_of_csv(options.finished) if options.finished else set()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
-    jobs = queue(runs)
+    jobs = queue(runs, elsewhere)
     if options.slurm:
         return _write_slurm(options.slurm, jobs, num_jobs=num_jobs, with_gpu=bool(gpus))
     if options.list:

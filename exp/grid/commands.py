@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from exp.command_line import parse_command
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
@@ -96,6 +98,17 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
                 # A damaged folder: run.py reports it.
                 continue
     return found
+
+
+def runs_of_csv(path: Path) -> set[str]:
+    """Keys (`GridRun.key`) of the runs in a CSV whose column `flags` holds each run's command line as JSON.
+
+    Raises FileNotFoundError or ValueError if there is no such file or column.
+    """
+    table = pd.read_csv(path)
+    if "flags" not in table:
+        raise ValueError(f"{path} has no column flags")
+    return {_grid_run(words, parse_command(words)).key for words in map(json.loads, table["flags"])}
 
 
 def _recorded(text: str) -> list[tuple[str, list[str]]]:

@@ -68,7 +68,8 @@ def collect(folders: Sequence[Path], place: Path = PLACE) -> int:
     everything = before.errors | {run_id: errors[run_id] for run_id in fresh["run_id"]}
     for cell in fresh["cell"].unique():
         ids = sorted(both.loc[both["cell"] == cell, "run_id"])
-        np.savez_compressed(place / ERRORS / f"{cell}.npz", **{run_id: everything[run_id] for run_id in ids})
+        arrays: dict[str, Any] = {run_id: everything[run_id] for run_id in ids}
+        np.savez_compressed(place / ERRORS / f"{cell}.npz", **arrays)
     return len(fresh)
 
 
@@ -82,11 +83,11 @@ def cell_of(run: Run) -> str:
 def arm_of(run: Run) -> str:
     """An arm's name: the model unless it is BALM, its text branch, and what else it departs in from the plan."""
     metrics, model = run.metrics, run.config.get("model_config", {})
-    branch = model.get("text_branch", "")
+    branch = str(model.get("text_branch", ""))
     arm = {"llm": "pretrained", "random_llm": f"random ({model.get('llm_seed')})"}.get(branch, branch)
     if metrics["model"] != "BALM":
         arm = f"{metrics['model']} {arm}".strip()
-    if "MiniLM" in (llm := str(model.get("llm_model", ""))) or "minilm" in llm:
+    if "minilm" in str(model.get("llm_model", "")).lower():
         arm += ", MiniLM"
     if branch not in ("", "none") and not model.get("alignment_weight", 1):
         arm += ", no alignment"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from arch.bootstrap import CircularBlockBootstrap
@@ -75,7 +76,10 @@ def difference(
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for the number of cells (Holm 1979)."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+    if not p_values:
+        return []
+    corrected: Any = multipletests(p_values, method="holm")[1]
+    return [float(p) for p in corrected]
 
 
 def word(found: Difference, corrected_p: float, *, level: float = 0.05) -> str:
@@ -90,15 +94,16 @@ def word(found: Difference, corrected_p: float, *, level: float = 0.05) -> str:
 def across_cells(differences: Sequence[Difference]) -> float | None:
     """p-value of Wilcoxon's signed-rank test over the cells' differences; None for fewer than two cells."""
     percents = [found.percent for found in differences]
-    return float(stats.wilcoxon(percents).pvalue) if len(percents) > 1 else None
+    return float(np.asarray(stats.wilcoxon(percents))[1]) if len(percents) > 1 else None
 
 
 def _drawn_differences(arm: np.ndarray, reference: np.ndarray, *, block: int, num_draws: int, seed: int) -> np.ndarray:
     windows = np.arange(arm.shape[1])
-    bootstrap = CircularBlockBootstrap(block, windows, seed=np.random.default_rng(seed))
+    bootstrap: Any = CircularBlockBootstrap(block, windows, seed=np.random.default_rng(seed))
     generator = np.random.default_rng(seed + 1)
     draws = np.empty(num_draws)
-    for number, (positions, _) in enumerate(bootstrap.bootstrap(num_draws)):
+    resamples: Any = bootstrap.bootstrap(num_draws)
+    for number, (positions, _) in enumerate(resamples):
         seeds = generator.integers(len(arm), size=len(arm))
         others = seeds if len(reference) == len(arm) else generator.integers(len(reference), size=len(reference))
         counts = np.bincount(positions[0], minlength=len(windows)) / len(windows)

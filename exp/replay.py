@@ -1,0 +1,69 @@
+"""Run one row of a committed CSV again and compare: `python -m exp.replay docs/verdict/results.csv --row RUN_ID`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from exp.command_line import WrongInput, run_command
+from utils.report.finished_runs import read_runs
+
+MEASURES = ("mse", "mae")
+# Facts of the machine that must agree for equal bits.
+MACHINE = ("device_name", "precision", "torch_version")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code: 0 if the errors are those of the row, 1 if they are not, 2 for wrong input."""
+    parser = argparse.ArgumentParser(prog="python -m exp.replay", description=__doc__)
+    parser.add_argument("csv", type=Path, help="CSV with the columns run_id, flags, seed, mse and mae")
+    parser.add_argument("--row", required=True, metavar="RUN_ID", help="the row's run_id")
+    parser.add_argument("extra", nargs="*", metavar="-- FLAGS", help="flags such as --root_path FOLDER, after --")
+    words = list(arguments)
+    split = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:split])
+    try:
+        table: Any = pd.read_csv(options.csv)
+        rows = table[table["run_id"] == options.row]
+        if rows.empty:
+            raise ValueError(f"{options.csv} has no run {options.row}: its column run_id says which there are")
+        return _replay(rows.iloc[0].to_dict(), table, words[split + 1 :])
+    except (ValueError, KeyError, OSError, WrongInput) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _replay(row: dict[str, Any], table: Any, extra: Sequence[str]) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        for text in run_command([*json.loads(row["flags"]), *extra, "--output_dir", folder]):
+            print(text)
+        (run,) = read_runs(Path(folder))[0]
+        (test,) = run.metrics["tests"].values()
+        found = {name: float(test[name]) for name in MEASURES}
+        machine = {name: run.metrics.get(name) or run.config.get("versions", {}).get("torch") for name in MACHINE}
+    if all(found[name] == row[name] for name in MEASURES):
+        print(f"identical: MSE {found['mse']:.6f}, MAE {found['mae']:.6f}")
+        return 0
+    noise = _seed_noise(row, table)
+    differs = [name for name, value in machine.items() if value != row.get(name)]
+    where = f"another machine ({', '.join(differs)})" if differs else "the same kind of machine"
+    distance = abs(found["mse"] - row["mse"])
+    print(f"MSE {found['mse']:.6f} instead of {row['mse']:.6f} on {where}; seeds scatter by {noise:.6f}")
+    return 0 if differs and distance <= noise else 1
+
+
+def _seed_noise(row: dict[str, Any], table: Any) -> float:
+    """Twice the standard deviation over the seeds of the row's arm and cell; 0 if it has one seed."""
+    alike = table[(table["cell"] == row["cell"]) & (table["arm"] == row["arm"])]
+    return float(2 * alike["mse"].std()) if len(alike) > 1 else 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
