@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from exp.command_line import WrongInput, run_command
-from exp.training.loop import Interrupted
-from exp.training.processes import StoppedElsewhere, close_processes, is_rank_zero, lost_process
+from utils.signals import INTERRUPTED, ON_INTERRUPT, StopRequest, end_at_once_on_signals, stop_with_parent
 
-WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-ON_INTERRUPT = "interrupted: the same command goes on from the last state that was saved"
+WRONG_INPUT, FAILED = 2, 1
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command and return the exit code."""
-    level = logging.INFO if is_rank_zero() else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with StopRequest(at_once=True):
+        try:
+            return _run(arguments)
+        except KeyboardInterrupt:
+            return interrupted(ON_INTERRUPT)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    # Imported here, so that a signal during the seconds that this takes is obeyed too.
+    import logging
+
+    from exp.command_line import WrongInput, run_command
+    from exp.training.loop import Interrupted
+    from exp.training.processes import StoppedElsewhere, close_processes, is_rank_zero, lost_process
+    from utils.terminal import log_to_stderr, printable
+
+    log_to_stderr(logging.INFO if is_rank_zero() else logging.WARNING)
     try:
         for text in run_command(arguments):
-            print(f"\n{text}\n", flush=True)
+            print(f"\n{printable(text)}\n", flush=True)
     except WrongInput as error:
         return failure(str(error), WRONG_INPUT)
     except (FloatingPointError, OSError, StoppedElsewhere) as error:
         return failure(str(error), FAILED)
-    except (Interrupted, KeyboardInterrupt) as error:
-        if is_rank_zero():
-            print(str(error) or ON_INTERRUPT, file=sys.stderr)
-        return INTERRUPTED
+    except Interrupted as error:
+        return interrupted(str(error))
     except RuntimeError as error:
         reason = lost_process(error)
         if reason is None:
@@ -40,11 +48,28 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def failure(reason: str, code: int) -> int:
-    """Print the error, unless another rank reports it (empty `reason`), and return `code`."""
+    """Print the error in one line, unless another rank reports it (empty `reason`), and return `code`."""
+    from utils.terminal import one_line
+
     if reason:
-        print(f"error: {reason}", file=sys.stderr)
+        print(f"error: {one_line(reason)}", file=sys.stderr)
     return code
 
 
+def interrupted(reason: str) -> int:
+    """Print, on rank 0, how to go on, and return the exit code."""
+    from exp.training.processes import is_rank_zero
+
+    if is_rank_zero():
+        print(reason, file=sys.stderr)
+    return INTERRUPTED
+
+
 if __name__ == "__main__":
+    end_at_once_on_signals()
+    stop_with_parent()
+    # Import before the handlers change, so that a signal meanwhile ends the process in one line.
+    from exp import command_line  # noqa: F401
+    from exp.training import loop  # noqa: F401
+
     sys.exit(main(sys.argv[1:]))

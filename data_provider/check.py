@@ -11,17 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_provider.scaling import Standardizer
 from data_provider.splits import parse_split
 from data_provider.tables.dates import fixed_step, gaps, infer_time_step, season_of_step
+from data_provider.tables.own_table import unscalable
 from data_provider.tables.repair import METHODS, repair, write_table
 from data_provider.tables.table import Table, read_table
+from utils.terminal import one_line
 
 _LOOK_BACKS = (36, 96, 336, 512)
 _MISSING_CODES = (-9999.0, -999.0, 9999.0)
 _FAR_OUT = 5.0
 
 
-def problems_of(table: Table) -> list[str]:
+def problems_of(table: Table, *, split: str | None = None) -> list[str]:
     """The problems that make training refuse this table, a sentence each; empty if there are none."""
     found = list(table.complaints)
     undated = int(table.dates.isna().sum())
@@ -34,7 +37,18 @@ def problems_of(table: Table) -> list[str]:
     if repeated.any():
         first = table.dates.dropna()[repeated][0]
         found.append(f"repeated dates: {int(repeated.sum())}, the first {first}")
-    return found + list(_missing_cells(table))
+    found += _missing_cells(table)
+    return found or _unscalable_cells(table, split)
+
+
+def _unscalable_cells(table: Table, split: str | None) -> list[str]:
+    """The first value that is not finite once it is scaled as in training, if there is one."""
+    try:
+        train = parse_split(split, table.dates).train
+    except ValueError:
+        return []
+    place = Standardizer.fit(table.values[:train]).first_unscalable(table.values) if train else None
+    return [] if place is None else [f"the table {unscalable(table.dates, table.columns, table.values, place)}"]
 
 
 def _missing_cells(table: Table) -> Iterator[str]:
@@ -115,14 +129,14 @@ def overview(table: Table) -> list[str]:
 
 
 def _print_block(title: str, lines: list[str]) -> None:
-    print(title)
+    print(one_line(title))
     for line in lines or ["nothing"]:
-        print(f"  {line}")
+        print(f"  {one_line(line)}")
 
 
 def report(table: Table, *, split: str | None) -> bool:
     """Print overview, problems and remarks. Returns whether training accepts the table."""
-    problems = problems_of(table)
+    problems = problems_of(table, split=split)
     _print_block(f"{table.path}", overview(table))
     _print_block("Problems (training refuses them; --fix interpolate|ffill|drop repairs)", problems)
     _print_block("Worth knowing", [*table.notes, *remarks_on(table)])
@@ -164,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
         _print_block(f"Wrote {output}", changes)
         return 0 if report(replace(repaired, path=output), split=asked.split) else 1
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
 
 

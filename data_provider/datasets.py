@@ -174,6 +174,12 @@ DATASETS: dict[str, Benchmark] = {
 }
 
 
+def is_published(name: str, fingerprint: str) -> bool:
+    """Whether a file with this SHA-256 may be called `name`: a data set's own file; any for other names."""
+    benchmark = DATASETS.get(name)
+    return benchmark is None or benchmark.sha256 in (None, fingerprint)
+
+
 def unknown_name_message(name: str) -> str:
     """Error message for an unknown data set, with the nearest names."""
     known = [*DATASETS, M4, CUSTOM]

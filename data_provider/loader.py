@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from data_provider.memory_budget import MemoryBudget
+from data_provider.prompt_width import GPU_MULTIPLE, cut_prompts
 from data_provider.windows import Batch, Windows
 
 Item = TypeVar("Item")
@@ -146,8 +147,9 @@ class Loader:
                 return self.prompt_inputs(self.windows.look_back_on_cpu(missing), **original)
 
         assert self._store is not None
-        inputs = self._store.get(rows, compute)
-        if self.windows.device.type != "cuda":
+        on_gpu = self.windows.device.type == "cuda"
+        inputs = cut_prompts(self._store.get(rows, compute), multiple=GPU_MULTIPLE if on_gpu else 1)
+        if not on_gpu:
             return inputs
         return {name: tensor.pin_memory() for name, tensor in inputs.items()}
 

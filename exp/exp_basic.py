@@ -147,6 +147,8 @@ class Experiment(ABC):
         train = self.settings.train
         folder = RunFolder(Path(train.output_dir) / run_id)
         if folder.is_finished and train.is_training and not train.overwrite:
+            if self.runtime.is_main:
+                folder.sweep()
             raise FinishedRun(folder)
         if not folder.is_finished and not train.is_training:
             raise ValueError(f"--is_training 0 tests a finished run, but {folder.path} holds none: train it first")

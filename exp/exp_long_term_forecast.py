@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from data_provider.data_factory import load_series
+from data_provider.datasets import is_published
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
@@ -52,6 +53,11 @@ class LongTermForecast(Experiment):
         data, fingerprint = self.series.name, self.series.fingerprint
         self.folder = self.folder_for(run_id(settings, data=data, fingerprint=fingerprint, determinants=determinants))
 
+    @property
+    def run_id(self) -> str:
+        """The name of the run folder, which every file in it carries."""
+        return self.folder.path.name
+
     def load(self) -> WindowSource:
         """The series that the flags name."""
         return load_series(self.settings.data)
@@ -70,8 +76,10 @@ class LongTermForecast(Experiment):
         coverage = Coverage(intervals, device=self.runtime.device)
         metrics = measure(self.runtime, self.model, self.test, label="test", more=[coverage])
         if self.runtime.is_main:
-            save_checkpoint(self.folder.window_errors, metrics.window_values(), {"split": "test"})
-            intervals.save(self.folder.intervals)
+            save_checkpoint(
+                self.folder.window_errors, metrics.window_values(), {"split": "test", "run_id": self.run_id}
+            )
+            intervals.save(self.folder.intervals, run_id=self.run_id)
         naive = naive_values(self.runtime, self.test, self.spec_of(self.series))
         return {"tests": {self.series.name: {**self.summary_of(metrics, self.series), "naive": naive}}}
 
@@ -125,7 +133,7 @@ class LongTermForecast(Experiment):
         return {
             "format": FORMAT,
             **self.settings.record(),
-            "run_id": self.folder.path.name,
+            "run_id": self.run_id,
             "backbone_fingerprint": self.model.fingerprint(),
             "code_hashes": self.model.code_hashes(),
             "model_defaults": asdict(type(self.settings.model)()),
@@ -145,6 +153,7 @@ class LongTermForecast(Experiment):
             # The published runs read GPT-2.
             description: "description" in llm,
             "fast_dev_run": self.settings.train.fast_dev_run,
+            "not the published file": not is_published(self.settings.data.data, self.series.fingerprint),
         }
         return [label for label, holds in facts.items() if holds]
 
@@ -165,7 +174,7 @@ class LongTermForecast(Experiment):
     def _train_and_test(self) -> dict[str, Any]:
         began = time.perf_counter()
         self.tracking.start(
-            run_id=self.folder.path.name,
+            run_id=self.run_id,
             group=f"{self.settings.model_name}-{self.series.name}-{self.settings.data.pred_len}",
             settings=self.settings.record(),
             folder=self.folder.path,
@@ -198,7 +207,7 @@ class LongTermForecast(Experiment):
     def _cell(self) -> dict[str, Any]:
         data = self.settings.data
         return {
-            "run_id": self.folder.path.name,
+            "run_id": self.run_id,
             "model": self.settings.model_name,
             "task_name": self.settings.task_name,
             "data": self.series.name,
@@ -224,7 +233,7 @@ class LongTermForecast(Experiment):
         """Write the run folder, metrics.json last since it marks a finished run. Returns tables for the tracker."""
         if before:
             states = {**pack("before", before), **pack("after", self._diagnostics())}
-            save_checkpoint(self.folder.alignment, states, {"split": "validation"})
+            save_checkpoint(self.folder.alignment, states, {"split": "validation", "run_id": self.run_id})
         data = self.settings.data
         series, loader = self.shown_test()
         tested = series.name if series.name == self.series.name else f"{self.series.name} -> {series.name}"
@@ -240,6 +249,6 @@ class LongTermForecast(Experiment):
         return tables_of(samples, metrics)
 
     def _test_again(self) -> dict[str, Any]:
-        self.runtime.run_on_all_ranks(lambda: load_weights(self.folder.best, self.model))
+        self.runtime.run_on_all_ranks(lambda: load_weights(self.folder.best, self.model, run_id=self.run_id))
         self.runtime.wrap(self.model)
         return {**self.folder.read_metrics(), **self.test_entries()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from exp.exp_basic import CheckpointTask
 from exp.predict.forecaster import WindowForecasts, restore_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file
 from exp.predict.output import SUFFIXES, uncertainty_note, write_tables
+from utils.files import is_abandoned, owner_mark
 from utils.plotting import plot_forecast
 
 LINES_SHOWN = 24
+HIDDEN = ".forecast-"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class Predict(CheckpointTask):
         """Write table, plot and note, all three or none. Returns the number of rows and the first and last date."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         last: list[WindowForecasts] = []
-        with tempfile.TemporaryDirectory(prefix=".forecast-", dir=self.output.parent) as folder:
+        self._sweep()
+        prefix = f"{HIDDEN}{owner_mark()}."
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.output.parent) as folder:
             table = Path(folder) / self.output.name
             num_rows = write_tables(table, self._tables(last))
             self._plot(table.with_suffix(".png"), last[0])
@@ -82,6 +87,12 @@ class Predict(CheckpointTask):
             for path in sorted(Path(folder).iterdir()):
                 path.replace(self.output.parent / path.name)
         return {"num_rows": num_rows, "first": last[0].dates[-1][0], "last": last[0].dates[-1][-1]}
+
+    def _sweep(self) -> None:
+        """Remove the hidden folders of predictions that were killed."""
+        for folder in self.output.parent.glob(f"{HIDDEN}*"):
+            if is_abandoned(folder, folder.name.removeprefix(HIDDEN).partition(".")[0]) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def closing_text(self, result: dict[str, Any]) -> str:
         """The first lines of the note on uncertainty, and the paths of the three files."""
@@ -124,7 +135,7 @@ class Predict(CheckpointTask):
             first_date=str(last.dates[-1][0]),
             time_step=forecaster.series.time_step,
             title=f"{header['model']} trained on {forecaster.series.name}: after {last.made_at[-1]}",
-            label=", ".join(header["labels"]) or None,
+            label=", ".join(header.get("labels", [])) or None,
         )
 
     def _beside(self, suffix: str) -> Path:

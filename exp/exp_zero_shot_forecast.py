@@ -18,7 +18,9 @@ from exp.training.evaluation import measure, naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.state import load_weights
 from utils.checkpoint import load_checkpoint
+from utils.report.format_1 import upgrade_header
 from utils.run_folder import RunFolder
+from utils.schemas import BestHeader, ModelHeader, checked
 from utils.terminal import error_table
 
 logger = logging.getLogger(__name__)
@@ -109,10 +111,10 @@ class ZeroShotForecast(LongTermForecast):
 
     def _source_weights(self) -> Path:
         """The checkpoint of `--source_run`. Raises ValueError if its model, data or window flags differ from ours."""
-        path = RunFolder(Path(self.config.source_run)).best
-        _, header = load_checkpoint(path)
-        if not {"data_config", "model_config", "model", "validation", "epoch"} <= set(header):
-            raise ValueError(f"--source_run {self.config.source_run} holds no checkpoint of a finished training")
+        folder = RunFolder(Path(self.config.source_run))
+        path = folder.best
+        _, header = load_checkpoint(path, run_id=folder.recorded_run_id())
+        checked(checked(upgrade_header(header), ModelHeader, path), BestHeader, path)
         record = self.settings.record()
         found = {**header["data_config"], **header["model_config"], "model": header["model"]}
         wanted = {**record["data_config"], **record["model_config"], "model": record["model"]}

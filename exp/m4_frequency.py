@@ -88,7 +88,7 @@ class FrequencyForecast(LongTermForecast):
         """Write the run folder, metrics.json last since it marks a finished run."""
         if before:
             states = {**pack("before", before), **pack("after", self._diagnostics())}
-            save_checkpoint(self.folder.alignment, states, {"split": "validation"})
+            save_checkpoint(self.folder.alignment, states, {"split": "validation", "run_id": self.run_id})
         if loop.progress.history:
             plot_training_curves(
                 self.folder.plots / "training.png",

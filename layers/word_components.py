@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
 RANDOM_STATE = 2021
 
 
@@ -31,7 +35,9 @@ def principal_word_embeddings(
             f"--num_components must be at most {num_words}, the vocabulary of --llm_model, got {num_components}"
         )
     pca = PCA(n_components=num_components, random_state=random_state)
-    scores = pca.fit_transform(word_table.detach().float().cpu().numpy().T)
+    # With another number of threads the solver's sums round differently, which its iterations carry to 1e-4.
+    with threadpool_limits(limits=1):
+        scores = pca.fit_transform(word_table.detach().float().cpu().numpy().T)
     return torch.from_numpy(scores).float().contiguous()
 
 
@@ -43,28 +49,39 @@ def cached_word_embeddings(
     directory: Path,
     random_state: int = RANDOM_STATE,
 ) -> Float[Tensor, "width {num_components}"]:
-    """`principal_word_embeddings`, cached in `directory` under the LLM's hash; ValueError if the file is damaged."""
+    """`principal_word_embeddings`, cached in `directory` under the LLM's hash.
+
+    The file carries a SHA-256 of what it is and holds; one that does not fit is named, and computed and written again.
+    """
     path = directory / f"word_components_{llm_sha256[:16]}_{num_components}_{random_state}.safetensors"
     if path.exists():
-        return _read(path, shape=(word_table.shape[1], num_components))
+        found = _read(path, shape=(word_table.shape[1], num_components))
+        if found is not None:
+            return found
+        logger.warning("%s is damaged, or was written before such files had a hash: it is computed again", path)
     scores = principal_word_embeddings(word_table, num_components, random_state=random_state)
     directory.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file({"scores": scores}, beside)
+        save_file({"scores": scores}, beside, metadata={"sha256": _sha256(path.name, scores)})
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     return scores
 
 
-def _read(path: Path, *, shape: tuple[int, int]) -> Tensor:
-    way_out = "delete it and it will be computed again"
+def _read(path: Path, *, shape: tuple[int, int]) -> Tensor | None:
+    """The scores in the file, or None if they are damaged or belong under another name."""
     try:
-        scores = load_file(path).get("scores")
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error}): {way_out}") from error
-    if scores is None or scores.shape != shape:
-        found = None if scores is None else list(scores.shape)
-        raise ValueError(f"{path} must hold scores of shape {list(shape)}, found {found}: {way_out}")
-    return scores
+        with safe_open(path, framework="pt") as file:  # pyright: ignore[reportArgumentType]
+            sha256, scores = (file.metadata() or {}).get("sha256"), file.get_tensor("scores")
+    except (SafetensorError, OSError):
+        return None
+    return scores if scores.shape == shape and sha256 == _sha256(path.name, scores) else None
+
+
+def _sha256(name: str, scores: Tensor) -> str:
+    """Digest of the file's name, which says whose components these are, and of the scores."""
+    digest = hashlib.sha256(f"{name} {scores.dtype} {list(scores.shape)}\n".encode())
+    digest.update(scores.contiguous().numpy().tobytes())
+    return digest.hexdigest()

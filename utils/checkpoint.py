@@ -1,4 +1,7 @@
-"""Checkpoints: single safetensors files of tensors and a JSON header, with a SHA-256 over both; no pickle."""
+"""Checkpoints: single safetensors files of tensors and a JSON header, with a SHA-256 over both; no pickle.
+
+Every file of a run says in its header which run it belongs to (`run_id`), and is refused in the folder of another.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from torch import Tensor
 from utils.files import DamagedFile, replace_file
 
 METADATA_KEY = "json"
+MAX_SHOWN = 80
 # Adam's state tensors that have the shape of their parameter; any other is a single number.
 SHAPED_LIKE_PARAMETER = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
 
@@ -27,13 +31,22 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, An
     replace_file(path, save(on_cpu, metadata={METADATA_KEY: content}))
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: Path, *, run_id: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read and verify what `save_checkpoint` wrote; files written before there were hashes are read unverified.
 
-    Raises FileNotFoundError, or DamagedFile if the content does not match its hash.
+    Raises FileNotFoundError, or DamagedFile if the content does not match its hash or belongs to another run than
+    `run_id`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the run was stopped before its first checkpoint, or moved")
+    tensors, header = _verified(path)
+    owner = header.get("run_id")
+    if run_id is not None and owner is not None and owner != run_id:
+        raise DamagedFile(f"{path} belongs to another run ({str(owner)[:MAX_SHOWN]}), not to {run_id}: it is not used")
+    return tensors, header
+
+
+def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportArgumentType]
             metadata = file.metadata() or {}
@@ -46,19 +59,19 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header, sha256 = content["header"], content["sha256"]
         if _sha256(tensors, header) != sha256:
             raise ValueError("its content does not match its SHA-256")
+        if not isinstance(header, dict):
+            raise TypeError("its header is no JSON object")
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, OSError) as error:
         raise DamagedFile(
-            f"{path} is not a checkpoint of this library, or is damaged ({_first_line(error)}): delete it to train "
-            "again, or restore it from a copy"
+            f"{path} is not a checkpoint of this library, or is damaged ({_first_line(error)}): it is not used; "
+            "restore it from a copy"
         ) from error
     return tensors, header
 
 
 def mismatched_checkpoint(path: Path, error: BaseException) -> DamagedFile:
     """The error for a readable checkpoint that does not fit the run it lies in."""
-    return DamagedFile(
-        f"{path} does not fit this run, or is damaged ({_first_line(error)}): delete it to train from the beginning"
-    )
+    return DamagedFile(f"{path} does not fit this run, or is damaged ({_first_line(error)}): it is not used")
 
 
 def pack(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

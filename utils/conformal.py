@@ -20,7 +20,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.files import DamagedFile
 from utils.metrics import Metric
+from utils.schemas import IntervalHeader, checked
 
 LEVELS = (*(percent / 100 for percent in range(50, 100)), 0.995, 0.999)
 COARSE_LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -69,21 +71,25 @@ class Intervals:
             )
         return bounds
 
-    def save(self, path: Path) -> None:
-        """Write the intervals to a safetensors file."""
-        header = {"levels": self.levels, "num_errors": self.num_errors, "unit": "scaled units"}
+    def save(self, path: Path, *, run_id: str) -> None:
+        """Write the intervals to a safetensors file that belongs to the run `run_id`."""
+        header = {"levels": self.levels, "num_errors": self.num_errors, "unit": "scaled units", "run_id": run_id}
         save_checkpoint(path, {"bounds": self.bounds}, header)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises FileNotFoundError if the run has no intervals."""
+    def load(cls, path: Path, *, run_id: str | None = None) -> Self:
+        """Read what `save` wrote. Raises FileNotFoundError if there is none, DamagedFile if it is not usable."""
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: intervals are in the folder of a run that was trained to its end; leave "
                 "--interval away for the forecast alone"
             )
-        tensors, header = load_checkpoint(path)
-        return cls(tuple(header["levels"]), tensors["bounds"], header["num_errors"])
+        tensors, header = load_checkpoint(path, run_id=run_id)
+        checked(header, IntervalHeader, path)
+        bounds = tensors.get("bounds")
+        if bounds is None or bounds.ndim != 3 or len(bounds) != len(header["levels"]) or not bool((bounds >= 0).all()):
+            raise DamagedFile(f"{path} holds no half widths [level, channel, step] for its levels: it is not used")
+        return cls(tuple(header["levels"]), bounds, header["num_errors"])
 
 
 class AbsoluteErrors(Metric):

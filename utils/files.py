@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
+import shutil
+import socket
+import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +21,7 @@ logger = logging.getLogger(__name__)
 PART = ".part"
 SECONDS_BETWEEN_RENEWALS = 2.0
 SECONDS_UNTIL_FREE = 60.0
+SECONDS_OF_A_DAY = 86_400.0
 
 
 class CannotWrite(OSError):
@@ -31,9 +37,14 @@ def replace_file(path: Path, content: bytes) -> None:
 
     The folder must exist; one that was removed during a run is not created again.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    beside = path.with_name(f".{path.name}.{owner_mark()}{PART}")
     try:
-        with beside.open("wb") as file:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
+            if is_abandoned(left, left.name.removesuffix(PART).rpartition(".")[2]):
+                _remove_quietly(left)
+        # Of this process or of one with its number: a link there must not be written through.
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -47,6 +58,54 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         _remove_quietly(beside)
         raise
+
+
+def owner_mark() -> str:
+    """A word for the name of a temporary file, by which `is_abandoned` knows whether its writer is alive."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}-{os.getpid()}"
+
+
+def is_abandoned(path: Path, mark: str) -> bool:
+    """Whether the process that wrote `path` under this mark is dead; on another machine, whether it is a day old."""
+    host, _, pid = mark.partition("-")
+    try:
+        if host == owner_mark().partition("-")[0] and pid.isdecimal():
+            os.kill(int(pid), 0)
+            return False
+        return time.time() - path.lstat().st_mtime > SECONDS_OF_A_DAY
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+
+
+def keep_previous(path: Path, previous: Path) -> None:
+    """Give the file at `path`, if there is one, the second name `previous`, so that replacing it does not remove it."""
+    beside = previous.with_name(f".{previous.name}.{owner_mark()}{PART}")
+    try:
+        if not path.is_file():
+            return
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(path, beside)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, beside)
+        beside.replace(previous)
+    except OSError as error:
+        _remove_quietly(beside)
+        raise CannotWrite(
+            f"{previous} cannot be written ({error.strerror or error}): make room or mend the folder"
+        ) from error
+
+
+def move(path: Path, place: Path, *, set_aside: Path) -> None:
+    """Move `path` to `place`; what lies there is kept as `set_aside`."""
+    try:
+        if place.exists():
+            place.replace(set_aside)
+        path.replace(place)
+    except OSError as error:
+        raise CannotWrite(f"{place} cannot be written ({error.strerror or error}): mend the folder") from error
 
 
 def remove_parts(folder: Path) -> None:
@@ -89,6 +148,18 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def remove_stale_lock(path: Path) -> None:
+    """Remove the lock file of a process of this machine that has died; any other lock is kept."""
+    if not path.exists():
+        return
+    lock = SoftFileLease(path, lease_duration=SECONDS_UNTIL_FREE, heartbeat_interval=SECONDS_BETWEEN_RENEWALS)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return
+    lock.release()
+
+
 def _modified(path: Path) -> int | None:
     try:
         return path.stat().st_mtime_ns
@@ -103,10 +174,25 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises DamagedFile if it is not JSON, FileNotFoundError if it is missing."""
+    if path.exists() and not path.is_file():
+        raise DamagedFile(f"{path} is not a readable JSON file (it is no file): the folder is damaged")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
         raise DamagedFile(f"{path} is not a readable JSON file ({error}): the folder is damaged") from error
+    return json_value(text, path)
+
+
+def json_value(text: str, source: Path) -> Any:
+    """The JSON value in `text`, which has no NaN and no infinities. Raises DamagedFile, which names `source`."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{source} is not a readable JSON file ({error}): the folder is damaged") from error
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def write_json_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:

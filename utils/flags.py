@@ -6,9 +6,12 @@ import argparse
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, NoReturn
+from math import isfinite
+from typing import Any, NoReturn, get_type_hints
 
 from transformers.hf_argparser import HfArgumentParser
+
+from utils.schemas import MAX_SHOWN, checked
 
 
 class FlagParser(HfArgumentParser):
@@ -41,9 +44,28 @@ def parse_flags(
         )
     except argparse.ArgumentError as error:
         raise ValueError(f"{error} (see --help)") from error
+    except (TypeError, OverflowError) as error:  # words that argparse hands on as they are, such as `--seed=--`
+        raise ValueError(f"a flag has a value of another type ({error}): see --help") from error
+    for field, value in ((field, getattr(config, field.name)) for config in configs for field in fields(config)):
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"--{field.name} must be a finite number, got {value}")
     if unknown:
         raise ValueError(_refusal(unknown, known=flag_names(config_types), belongs_to=belongs_to))
     return tuple(configs)
+
+
+def recorded_flags(config_type: type, values: Mapping[str, Any], *, source: object) -> Any:
+    """An instance of `config_type` from the flags that a file, called `source`, recorded.
+
+    Raises DamagedFile for a value of another type, ValueError for one that is not allowed or an unknown flag.
+    """
+    hints = get_type_hints(config_type)
+    unknown = sorted(set(values) - flag_names([config_type]))
+    if unknown:
+        raise ValueError(f"{source} was written with --{unknown[0][:MAX_SHOWN]}, which this version does not know")
+    for name, value in values.items():
+        checked(value, hints[name], f"{source}: --{name}")
+    return config_type(**values)
 
 
 def flag_names(config_types: Sequence[type]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from utils.files import replace_file
+from utils.terminal import printable
 
 # The Okabe-Ito palette is safe for colour-blind readers; line styles differ too, for print in grey.
 INK, MUTED, GRID = "#1b1f24", "#6b7280", "#e5e7eb"
@@ -220,7 +224,8 @@ def _finish(
         handlelength=2.6,
         borderaxespad=0.1,
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Title": title, "Description": label or ""})
+    path, content = Path(path), BytesIO()
+    figure.savefig(content, format="png", metadata={"Title": printable(title), "Description": label or ""})
+    # Written like any file of a run: no link is followed, and a folder that was removed is not made again.
+    replace_file(path, content.getvalue())
     return path

@@ -16,6 +16,9 @@ from utils.report.result_groups import ResultGroup, result_groups
 from utils.report.result_rows import Frame, measures_of, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table, cost_table
 from utils.report.table import Table, to_markdown
+from utils.terminal import one_line, printable
+
+FORMULA_STARTS = tuple("=+-@\t\r")
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,24 @@ def write_results(results: Results, output: Path, root: Path) -> list[Path]:
     if left_out:
         markdown.append("## Left out\n\n" + "\n".join(f"- {line}" for line in left_out) + "\n")
     contents = {
-        "results.csv": results.rows.to_csv(index=False),
+        "results.csv": without_formulas(results.rows).to_csv(index=False),
         "results.md": "\n".join(markdown),
         "results.html": page(f"Results of {root.name or root}", results.tables, left_out=left_out),
     }
     output.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        replace_file(output / name, content.encode())
+        replace_file(output / name, content.encode(errors="backslashreplace"))
     return [output / name for name in contents]
+
+
+def without_formulas(rows: Frame) -> Frame:
+    """The rows with an apostrophe before each text that a spreadsheet would take for a formula."""
+    texts = rows.select_dtypes(include=["object", "string"])
+    return rows.assign(**{name: column.map(_as_text) for name, column in texts.items()})
+
+
+def _as_text(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA_STARTS else value
 
 
 def left_out_lines(results: Results) -> list[str]:
@@ -91,10 +104,10 @@ def collect_or_complain(root: Path, compare: Sequence[str]) -> Results | None:
     try:
         results = collect(root, compare)
     except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return None
     for line in left_out_lines(results):
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {one_line(line)}", file=sys.stderr)
     if not results.runs:
         print(f"error: {root} holds no run that could be read", file=sys.stderr)
         return None
@@ -123,9 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         paths = write_results(results, options.output or options.results_dir, options.results_dir)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
-    print("\n".join(map(to_markdown, results.tables)))
+    print(printable("\n".join(map(to_markdown, results.tables))))
     print(f"{len(results.runs)} runs read, {len(results.skipped)} left out: {', '.join(map(str, paths))}")
     return 0
 

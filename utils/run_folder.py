@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -10,12 +11,20 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any
 
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
-
-from utils.files import PART, CannotWrite, DamagedFile, read_json, remove_parts, write_json
+from utils.files import (
+    PART,
+    CannotWrite,
+    DamagedFile,
+    json_value,
+    read_json,
+    remove_parts,
+    remove_stale_lock,
+    write_json,
+)
+from utils.schemas import Config, Epoch, Metrics, checked
+from utils.signals import raise_if_requested
 
 FORMAT = 2
 READABLE_FORMATS = (1, FORMAT)
@@ -26,68 +35,6 @@ PACKAGES = (
 SECONDS_FOR_GIT = 10
 
 
-class TestEntry(TypedDict):
-    """The test errors on one data set in scaled units; `measures` names those that tables show, in order."""
-
-    mse: FiniteFloat
-    mae: FiniteFloat
-    measures: list[str]
-    naive: NotRequired[dict[str, dict[str, FiniteFloat]]]
-    coverage: NotRequired[dict[str, Any]]
-    per_channel: NotRequired[dict[str, list[Any]]]
-    per_step: NotRequired[dict[str, list[FiniteFloat]]]
-    mse_original: NotRequired[FiniteFloat]
-    mae_original: NotRequired[FiniteFloat]
-    num_windows: NotRequired[int]
-    num_rows: NotRequired[int]
-
-
-class Metrics(TypedDict):
-    """metrics.json. `tests` has an entry per data set that the model was tested on, by its name."""
-
-    model: str
-    task_name: str
-    data: str
-    seq_len: int
-    pred_len: int
-    percent: int
-    seed: int
-    tests: dict[str, TestEntry]
-    run_id: NotRequired[str]
-    features: NotRequired[str]
-    labels: NotRequired[list[str]]
-    validation: NotRequired[dict[str, Any]]
-    epochs: NotRequired[int]
-    steps: NotRequired[int]
-    seconds: NotRequired[dict[str, float]]
-    rows_per_second: NotRequired[float]
-    seconds_per_step: NotRequired[float]
-    peak_memory_bytes: NotRequired[dict[str, int]]
-    parameters: NotRequired[dict[str, int]]
-    device: NotRequired[str]
-    device_name: NotRequired[str]
-    precision: NotRequired[str]
-    num_processes: NotRequired[int]
-
-
-class Config(TypedDict, total=False):
-    """config.json: every flag with its role (see `flag_roles` in utils/flags.py), and what code ran.
-
-    `series` describes the data (columns, evaluated channels, scaler), `model_defaults` are the model's flags as they
-    are without being given, and `command` is what was typed.
-    """
-
-    data_config: dict[str, Any]
-    train_config: dict[str, Any]
-    model_config: dict[str, Any]
-    model_defaults: dict[str, Any]
-    flag_roles: dict[str, str]
-    series: dict[str, Any]
-    command: list[str]
-    git_revision: str | None
-    versions: dict[str, str]
-
-
 class RunFolder:
     """The files of one run."""
 
@@ -95,6 +42,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.json"
         self.lock = path / "run.lock"
+        self.lock_of_old_versions = path / "lock.json"
         self.history = path / "history.jsonl"
         self.timing = path / "timing.jsonl"
         self.metrics = path / "metrics.json"
@@ -106,6 +54,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoint"
         self.best = self.checkpoints / "best.safetensors"
         self.last = self.checkpoints / "last.safetensors"
+        self.previous = self.checkpoints / "previous.safetensors"
         self.intervals = self.checkpoints / "intervals.safetensors"
 
     @property
@@ -121,6 +70,9 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder and its subfolders. Raises CannotWrite, naming --output_dir, if that is not allowed."""
+        link = next((path for path in (self.path, self.checkpoints, self.plots) if path.is_symlink()), None)
+        if link is not None:
+            raise CannotWrite(f"{link} is a link, and links are not followed: put the folder itself there")
         try:
             for folder in (self.path, self.checkpoints, self.plots):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -141,31 +93,89 @@ class RunFolder:
             written = [*self.checkpoints.glob("*.safetensors"), *self.path.glob("*.safetensors")]
             for path in (self.last, *written, self.history, self.timing):
                 path.unlink(missing_ok=True)
+            self.lock_of_old_versions.unlink(missing_ok=True)
             self.metrics.unlink()
+
+    def unused(self, path: Path) -> Path:
+        """Name under which a file that is not used is kept."""
+        return path.with_name(f"unused_{path.name}")
+
+    def remove_training(self) -> None:
+        """Remove what an unfinished training wrote, the states to go on from first."""
+        for path in (self.last, self.previous, self.best, self.history, self.timing):
+            path.unlink(missing_ok=True)
+
+    def check_history(self, metrics: Metrics) -> None:
+        """Check that history.jsonl is the one that the run ended with. Raises DamagedFile."""
+        expected = metrics.get("history_sha256")
+        if expected is not None and (not self.history.is_file() or _sha256_of(self.history) != expected):
+            raise DamagedFile(f"{self.history} is missing, damaged or of another run")
+
+    def sweep(self) -> None:
+        """Remove what killed processes left in a finished run: halves of files, and the lock."""
+        remove_stale_lock(self.lock)
+        if not self.lock.exists():
+            for folder in (self.path, self.checkpoints, self.plots):
+                remove_parts(folder)
+            self.lock_of_old_versions.unlink(missing_ok=True)
+
+    def recorded_run_id(self) -> str | None:
+        """The run that the folder belongs to, as its files say; None if they do not. Raises DamagedFile."""
+        if self.is_finished:
+            return self.read_metrics().get("run_id")
+        return self.read_config().get("run_id") if self.config.is_file() else None
 
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Write config.json: `values`, the code's git revision and the package versions; no environment variable."""
-        write_json(self.config, {"format": FORMAT, **values, "git_revision": git_revision(), "versions": versions()})
+        record = {"format": FORMAT, **values, "git_revision": git_revision(), "versions": versions()}
+        write_json(self.config, with_sha256(record))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write metrics.json, which marks the run as finished: call it after every other file is written."""
-        write_json(self.metrics, {"format": FORMAT, **metrics})
+        """Write metrics.json, which marks the run as finished: call it after every other file is written.
+
+        Raises CannotWrite if the folder was removed, or emptied, meanwhile.
+        """
+        raise_if_requested()
+        needed = [self.config, *([self.best, self.history] if metrics.get("epochs") else [])]
+        lost = next((path for path in needed if not path.is_file()), None)
+        if lost is not None:
+            raise CannotWrite(f"{lost} was removed while the run was going on: give the same command again")
+        self.previous.unlink(missing_ok=True)
+        history = {"history_sha256": _sha256_of(self.history)} if self.history.is_file() else {}
+        write_json(self.metrics, with_sha256({"format": FORMAT, **metrics, **history}))
 
     def read_metrics(self) -> Metrics:
         """The metrics of a finished run of any readable format. Raises DamagedFile if they do not fit the schema."""
-        return _check(_in_this_format(self.metrics, "upgrade_metrics"), Metrics, self.metrics)
+        return checked(_in_this_format(self.metrics, "upgrade_metrics"), Metrics, self.metrics)
 
     def read_config(self) -> Config:
         """The flags of a run of any readable format. Raises DamagedFile if they do not fit the schema."""
-        return _check(_in_this_format(self.config, "upgrade_config"), Config, self.config)
+        return checked(_in_this_format(self.config, "upgrade_config"), Config, self.config)
 
     def read_history(self) -> list[dict[str, Any]]:
-        """One dict per completed epoch; empty if there is none. Raises DamagedFile."""
+        """One dict per completed epoch; empty if there is none. Raises DamagedFile for lines that are no epoch."""
         try:
-            lines = self.history.read_text(encoding="utf-8").splitlines() if self.history.is_file() else []
-            return [json.loads(line) for line in lines if line.strip()]
+            text = self.history.read_text(encoding="utf-8") if self.history.is_file() else ""
         except ValueError as error:
             raise DamagedFile(f"{self.history} is damaged ({error})") from error
+        lines = [json_value(line, self.history) for line in text.split("\n") if line.strip()]
+        return [checked(line, Epoch, f"{self.history}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def with_sha256(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with a SHA-256 over its entries, by which damage is noticed where it is read."""
+    return {**record, "sha256": _sha256(record)}
+
+
+def _sha256(record: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in record.items() if name != "sha256"}
+    # As it is read: tuples are lists, numbers as names of entries are texts.
+    text = json.dumps(json.loads(json.dumps(kept)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def git_revision() -> str | None:
@@ -203,19 +213,11 @@ def _in_this_format(path: Path, upgrade: str) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise DamagedFile(f"{path} is damaged: it holds no JSON object")
-    if value.get("format") not in READABLE_FORMATS:
-        raise DamagedFile(f"{path} has format {value.get('format')!r}; this version reads formats 1 to {FORMAT}")
+    if type(value.get("format")) is not int or value["format"] not in READABLE_FORMATS:
+        shown = str(value.get("format"))[:20]
+        raise DamagedFile(f"{path} has format {shown}; this version reads formats 1 to {FORMAT}")
+    if "sha256" in value and value["sha256"] != _sha256(value):
+        raise DamagedFile(f"{path} is damaged: its content does not match its SHA-256")
     if value["format"] == FORMAT:
         return value
     return getattr(importlib.import_module("utils.report.format_1"), upgrade)(value)
-
-
-def _check(value: dict[str, Any], schema: Any, path: Path) -> Any:
-    """`value`, if it fits the schema; entries that the schema does not name are kept."""
-    try:
-        TypeAdapter(schema).validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        found = "" if first["type"] == "missing" else f", not {str(first['input'])[:60]!r}"
-        raise DamagedFile(f"{path}: {'/'.join(map(str, first['loc']))}: {first['msg'].lower()}{found}") from error
-    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+# What moves the cursor, colours, rings or turns the direction of writing, and halves of characters.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -38,6 +41,31 @@ def _with_status_lines(items: Iterable[Item], *, total: int, label: str, start: 
         yield item
 
 
+def printable(text: str) -> str:
+    """`text` with its control characters (but line ends and tabs) escaped: names in it may come from any file."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """`text` printable in one line."""
+    return printable(text.strip()).replace("\n", "\\n")
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def log_to_stderr(level: int) -> None:
+    """Send the log, printable, to standard error; a handler that is there already is kept."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
 def duration(seconds: float) -> str:
     """Format seconds: '42 s', '3 min 20 s', '2 h 05 min'."""
     whole = round(seconds)
@@ -50,6 +78,7 @@ def duration(seconds: float) -> str:
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a text table: the first column left-aligned, the others right-aligned."""
+    header, rows = [one_line(cell) for cell in header], [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:

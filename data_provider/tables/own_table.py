@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, Benchmark
@@ -16,7 +17,20 @@ from data_provider.tables.table import Table, read_table
 
 def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
     """Load a table with all checks. Raises ValueError if it is invalid."""
-    return _custom(config, path) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
+    series = _custom(config, path) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
+    place = series.scaler.first_unscalable(series.values)
+    if place is not None:
+        raise ValueError(f"{path} {unscalable(series.dates, series.columns, series.values, place)}")
+    return series
+
+
+def unscalable(dates: pd.DatetimeIndex, columns: list[str], values: np.ndarray, place: tuple[int, int]) -> str:
+    """What is wrong with a value that cannot be scaled, and the way out."""
+    row, channel = place
+    return (
+        f"has {values[row, channel]:g} in column {columns[channel]} at {dates[row]} (data row {row + 1}), which is too "
+        "large to be scaled: correct it, or choose the channels with --columns"
+    )
 
 
 def _custom(config: DataConfig, path: Path) -> Series:

@@ -53,14 +53,21 @@ def read_table(
         chosen = columns or [name for name in names if name != date_name]
         _check_columns(names, chosen, date_name, path=path)
         table = _read_parquet(path, [date_name, *chosen]) if is_parquet else _read_csv(path, [date_name, *chosen])
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
     if table.num_rows == 0:
         raise ValueError(f"{path} has a header but no rows")
-    dates, note, complaints = _dates(table.column(date_name).to_pandas(), date_name, lenient=lenient, path=path)
+    try:
+        dates_as_read = table.column(date_name).to_pandas()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: column {date_name} holds bytes that are no UTF-8 text ({error})") from None
+    dates, note, complaints = _dates(dates_as_read, date_name, lenient=lenient, path=path)
     values = np.empty((table.num_rows, len(chosen)))
     for channel, name in enumerate(chosen):
-        values[:, channel], complaint = _numbers(table.column(name), name)
+        try:
+            values[:, channel], complaint = _numbers(table.column(name), name)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: column {name} holds bytes that are no UTF-8 text ({error})") from None
         if complaint is not None and not lenient:
             raise ValueError(f"{path}: {complaint}: correct it, or choose the channels with --columns")
         complaints += [complaint] if complaint is not None else []
@@ -101,7 +108,10 @@ def _csv_header(path: Path) -> list[str]:
         line = file.readline()
     if not line.strip():
         raise ValueError(f"{path} is empty: a header line with a date column and at least one channel is needed")
-    names = next(csv.reader([line], delimiter=_delimiter(line)))
+    try:
+        names = next(csv.reader([line], delimiter=_delimiter(line)))
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as a table: its header line is no CSV ({error})") from None
     return [name.strip() for name in names]
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from exp.grid.commands import GridRun
+from utils.signals import PARENT
+from utils.terminal import printable
 
 State = Literal["waiting", "running", "finished", "already finished", "failed", "interrupted"]
 LOGS = ".grid"
@@ -32,16 +34,20 @@ class Job:
     log: Path | None = None
     started: float = 0.0
     seconds: float = 0.0
+    killed_by: int = 0
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def last_line(self) -> str:
-        """The last line of the log; empty if there is none."""
+        """The last line of the log, or what killed the run; empty if there is neither."""
+        if self.killed_by:
+            name = signal.Signals(self.killed_by).name
+            return f"killed by {name}" + (" (out of memory?)" if self.killed_by == signal.SIGKILL else "")
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             lines = re.split(r"[\r\n]+", file.read().decode("utf-8", errors="replace").strip())
-        return lines[-1]
+        return printable(lines[-1])
 
 
 def run_queue(
@@ -77,7 +83,8 @@ def _start(job: Job, gpu: str, num_jobs: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^\w.+-]+", "-", job.run.name)
     job.log = folder / f"{name}_{time.strftime('%Y%m%d-%H%M%S')}_{os.getpid()}.log"
-    environment = dict(os.environ)
+    # A run stops when the queue dies, even if it could not tell it to.
+    environment = {**os.environ, PARENT: str(os.getpid())}
     # Divide the cores: processes that each use all of them slow each other down.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_jobs)))
     if gpu:
@@ -97,6 +104,8 @@ def _has_ended(job: Job) -> bool:
         return False
     if code == 0:
         job.state = "finished"
+    elif code < 0:
+        job.state, job.killed_by = "failed", -code
     else:
         job.state = "already finished" if "holds a finished run" in job.last_line() else "failed"
     return True

@@ -27,8 +27,10 @@ from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import dtype_of
 from models.base import Forecaster
 from utils.conformal import Intervals
+from utils.flags import recorded_flags
 from utils.python_errors import DATA_FRAME, python_errors
-from utils.run_folder import Metrics, RunFolder
+from utils.run_folder import RunFolder
+from utils.schemas import Metrics
 from utils.terminal import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class FittedForecaster:
     def __init__(self, checkpoint: Path, header: dict[str, Any], model: Forecaster, device: torch.device):
         self.checkpoint, self.header, self.device = checkpoint, header, device
         self.model, self.dtype = model.to(device).eval(), dtype_of(header["precision"], on_cpu=device.type == "cpu")
-        self.data = replace(DataConfig(**header["data_config"]), percent=100)
+        self.data = replace(recorded_flags(DataConfig, header["data_config"], source=checkpoint), percent=100)
         self.series = SeriesInfo.from_record(header["series"])
         self.scaler, self.columns = self.series.scaler, self.series.columns
         self.target_channels = self.series.target_channels
@@ -115,7 +117,11 @@ class FittedForecaster:
         """Half width of the prediction interval of `level`, in original units."""
         if not 0 < level < 1:
             raise ValueError(f"--interval must lie between 0 and 1, such as 0.9, got {level:g}")
-        bounds = Intervals.load(self.checkpoint.with_name(self.folder.intervals.name)).at(level)
+        path = self.checkpoint.with_name(self.folder.intervals.name)
+        bounds = Intervals.load(path, run_id=self.header.get("run_id")).at(level)
+        expected = (len(self.target_channels), self.data.pred_len)
+        if bounds.shape != expected:
+            raise ValueError(f"{path} has half widths {list(bounds.shape)}, not {list(expected)}: it is not used")
         return bounds.double().numpy().T * self.scaler.scale[self.target_channels]
 
     def forecasts(self, input_table: InputTable) -> Iterator[WindowForecasts]:

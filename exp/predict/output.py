@@ -30,13 +30,14 @@ def write_tables(path: Path, tables: Iterator[pd.DataFrame]) -> int:
 def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remarks: Sequence[str]) -> str:
     """Text on the expected error: test errors per column in original units, interval coverage, and `remarks`."""
     header, folder = forecaster.header, forecaster.folder
-    lines = [f"forecast of {header['model']}, run {header['run_id']}"]
-    if header["labels"]:
+    lines = [f"forecast of {header['model']}, run {header.get('run_id', folder.path.name)}"]
+    if header.get("labels"):
         lines.append(f"not a serious forecast: {', '.join(header['labels'])}")
     lines += remarks
     tests = folder.read_metrics()["tests"] if folder.is_finished else {}
     test: Any = tests.get(forecaster.series.name)
-    if test is None or "per_channel" not in test:
+    needed = {"columns", "mae_original", "mse_original"}
+    if test is None or not needed <= set(test.get("per_channel", {})) or "num_windows" not in test:
         return "\n".join([*lines, f"its test errors are not known: {folder.metrics} holds none"])
     lines += [
         "",
@@ -47,14 +48,14 @@ def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remar
         "These are means over the past: single values can be further off, and the future may be of another kind.",
     ]
     covered = test.get("coverage", {}).get(f"{level:g}") if level is not None else None
-    if covered is not None:
+    if isinstance(covered, float):
         lines.append(f"Intervals of level {level:g} held {100 * covered:.1f} % of the test values.")
     return "\n".join(lines)
 
 
 def _error_table(errors: dict[str, Any], forecaster: FittedForecaster) -> str:
     scale = forecaster.scaler.scale[forecaster.target_channels]
-    entries = zip(errors["columns"], errors["mae_original"], errors["mse_original"], scale, strict=True)
+    entries = zip(errors["columns"], errors["mae_original"], errors["mse_original"], scale, strict=False)
     rows = [[name, f"{mae:.4g}", f"{mse**0.5:.4g}", f"{deviation:.4g}"] for name, mae, mse, deviation in entries]
     return aligned(["column", "mean absolute", "root mean square", "(spread of the column)"], rows)
 

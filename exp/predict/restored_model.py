@@ -10,17 +10,20 @@ from typing import Any
 
 import torch
 
+from data_provider.config import DataConfig
 from data_provider.series import SeriesInfo
-from exp.training.runtime import dtype_of
+from exp.training.runtime import DTYPES, dtype_of
 from exp.training.spec import forecast_spec
 from models import model_class
 from models.base import Forecaster
-from utils.checkpoint import load_checkpoint, unpack
+from utils.checkpoint import load_checkpoint, mismatched_checkpoint, unpack
+from utils.files import DamagedFile
+from utils.flags import recorded_flags
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import READABLE_FORMATS, RunFolder
+from utils.schemas import ModelHeader, checked
 
 NAMES = ("name", "description")
-NEEDED = ("model", "model_config", "data_config", "train_config", "series", "backbone_fingerprint", "precision")
 
 
 def restore_model(
@@ -32,15 +35,24 @@ def restore_model(
     library is only ever run from there. Raises ValueError if the LLM or code are not those of training, and
     FileNotFoundError if they are missing.
     """
-    tensors, header = load_checkpoint(path)
+    folder = RunFolder(path.parent.parent)
+    tensors, header = load_checkpoint(path, run_id=folder.recorded_run_id() if path == folder.best else None)
     header = upgrade_header(header)
-    if header.get("format") not in READABLE_FORMATS or not set(NEEDED) <= set(header):
+    if header.get("format") not in READABLE_FORMATS:
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
-    model = _build(header, path, elsewhere, on_cpu=on_cpu)
+    checked(header, ModelHeader, path)
+    if header["precision"] not in DTYPES:
+        raise ValueError(f"{path} was trained with --precision {header['precision']}, which this version does not know")
+    weights = unpack("model", tensors)
+    broken = next((name for name, value in weights.items() if not bool(torch.isfinite(value).all())), None)
+    if broken is not None:
+        raise DamagedFile(f"{path}: {broken} holds numbers that are not finite: it is not used")
     try:
-        model.load_saved_state(unpack("model", tensors))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        model = _build(header, path, elsewhere, on_cpu=on_cpu)
+        model.load_saved_state(weights)
+    except (TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        # A model of flags and sizes that no training had.
+        raise mismatched_checkpoint(path, error) from error
     return model, header
 
 
@@ -71,13 +83,13 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
             f"{path} was trained with {header['model']}, whose code lies outside this library, and a file cannot say "
             f"which code to run: give --{kind.code_flag}, the checkout that you trust and trained with"
         )
-    data, series = header["data_config"], SeriesInfo.from_record(header["series"])
-    dtype = dtype_of(header["precision"], on_cpu=on_cpu)
-    spec = forecast_spec(series, seq_len=data["seq_len"], pred_len=data["pred_len"], dtype=dtype)
+    data = recorded_flags(DataConfig, header["data_config"], source=path)
+    series, dtype = SeriesInfo.from_record(header["series"]), dtype_of(header["precision"], on_cpu=on_cpu)
+    spec = forecast_spec(series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype)
     with torch.random.fork_rng(devices=[]):
         # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])
-        config = kind.Config(**{**header["model_config"], **moved})
+        config = recorded_flags(kind.Config, {**header["model_config"], **moved}, source=path)
         model = kind.restore(config, spec, code=header.get("code_hashes", {}))
     found, trained = (
         _without_names(fingerprint) for fingerprint in (model.fingerprint(), header["backbone_fingerprint"])

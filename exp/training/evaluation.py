@@ -15,6 +15,7 @@ from exp.training.runtime import Runtime
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.metrics import METRICS, Metric, MetricSet
+from utils.signals import raise_if_requested
 from utils.terminal import progress_bar
 
 MetricKind = TypeVar("MetricKind", bound=Metric)
@@ -45,6 +46,7 @@ def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: Metric
     """Evaluate `metric` on a whole split, in eval mode. Returns it, reduced over all ranks."""
     model.eval()
     for batch in progress_bar(loader, total=len(loader), label=label, shown=runtime.is_main):
+        raise_if_requested()
         values = forecast_batch(runtime, model, loader.windows, batch)
         window, channel = series_of_batch(loader.windows, batch)
         metric.update(values, batch.target, window=window, channel=channel)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from data_provider.memory_budget import MemoryBudget
 from data_provider.row_store import RowStore
 from data_provider.windows import Batch
+from exp.training.row_features import features_alone, joined
 from models.base import Forecaster
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 class FeatureCache:
     """Replaces the inputs of a batch by the model's cached features, while those are constant.
+
+    The features of a row are the same to the last digit whatever else is in its batch or in the cache.
 
     Features are cached per row within a memory budget; rows beyond it are recomputed. Rows with equal inputs (equal
     prompts) are computed once. With `open_store` they are taken from a store on disk, and `before`
@@ -72,7 +74,7 @@ class FeatureCache:
         order = torch.tensor([position[digest] for digest in digests])
         for digest, index in new.items():
             self._first_row[digest] = int(missing[index])
-        return {name: _joined([part[name].cpu() for part in parts])[order] for name in parts[0]}
+        return {name: joined([part[name].cpu() for part in parts])[order] for name in parts[0]}
 
     def _open_text_store(self) -> None:
         """Open the store for what the features depend on now, and fill it with the texts of the split."""
@@ -87,21 +89,13 @@ class FeatureCache:
             return self.text_store.read(digests)
         with torch.no_grad():
             if self.text_store is None or not any(stored):
-                return self.model.cached_features(**inputs)
+                return features_alone(self.model, inputs)
             is_stored = torch.tensor(stored)
             rest = {name: value[~is_stored.to(value.device)] for name, value in inputs.items()}
-            fresh = self.model.cached_features(**rest)
+            fresh = features_alone(self.model, rest)
         old = self.text_store.read([digest for digest, kept in zip(digests, stored, strict=True) if kept])
         order = torch.argsort(torch.cat([is_stored.nonzero()[:, 0], (~is_stored).nonzero()[:, 0]]))
         return {name: torch.cat([old[name], fresh[name].cpu()])[order] for name in old}
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    """The rows of all parts; a shorter second axis is padded with zeros, as the row store does."""
-    if parts[0].ndim < 2:
-        return torch.cat(parts)
-    width = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, 0) * (part.ndim - 2) + (0, width - part.shape[1])) for part in parts])
 
 
 def digests_of(inputs: dict[str, Tensor]) -> list[bytes]:

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from data_provider.loader import Loader
 from exp.config import TrainConfig
-from exp.training.processes import StopRequest
+from exp.training.resume import Resume, write_best
 from exp.training.runtime import Runtime
 from exp.training.state import Progress, TrainingState, load_weights
 from exp.training.step import LossGuard, TrainingStep
 from models.base import Forecaster
-from utils.checkpoint import pack, save_checkpoint
-from utils.files import write_json_lines
+from utils.files import DamagedFile, write_json_lines
 from utils.run_folder import RunFolder
 from utils.schedules import EarlyStopping, Schedule
+from utils.signals import StopRequest
 from utils.terminal import duration, progress_bar
 from utils.tracking import Tracking
 
@@ -96,8 +96,7 @@ class TrainingLoop:
         Raises Interrupted after Ctrl-C, FloatingPointError for losses, errors or weights that are not finite, and
         OSError if a file is damaged or cannot be written.
         """
-        if self.runtime.any_process(self.folder.last.exists()):
-            self._resume()
+        self._resume()
         with StopRequest() as stop:
             while self.progress.epoch < self.num_epochs and not self.state.stopping.should_stop:
                 began = time.perf_counter()
@@ -106,7 +105,7 @@ class TrainingLoop:
                 self._finish_epoch(began)
                 if self.runtime.any_process(stop.requested):
                     raise Interrupted(f"stopped after epoch {self.progress.epoch}; the same command goes on from there")
-        self.runtime.run_on_all_ranks(lambda: load_weights(self.folder.best, self.model))
+        self.runtime.run_on_all_ranks(self._load_best)
         self.runtime.seed_step(self.progress.epoch, 0)
         return self.progress
 
@@ -145,7 +144,7 @@ class TrainingLoop:
             stopping = self._asked_to_stop(stop)
             if stopping or self._checkpoint_is_due():
                 began = self._update_progress(sums, began)
-                self.state.save(self.folder.last, self.runtime, self.header)
+                self._save()
             if stopping:
                 raise Interrupted(
                     f"stopped after step {progress.step} of epoch {progress.epoch + 1}; the same command goes on from "
@@ -190,7 +189,7 @@ class TrainingLoop:
         progress.finish_epoch(record)
         # Log before saving: if interrupted in between, the resumed run logs this step again, and trackers ignore it.
         self.tracking.log(_curves(record, progress), step=progress.total_steps)
-        state.save(self.folder.last, self.runtime, self.header)
+        self._save()
         self.runtime.on_main(self._write_epoch)
         if self.runtime.is_main:
             seconds = time.perf_counter() - began
@@ -202,18 +201,29 @@ class TrainingLoop:
                 progress.rows_per_second, left,
             )  # fmt: skip
 
+    def _save(self) -> None:
+        self.state.save(self.folder.last, self.runtime, self.header, previous=self.folder.previous)
+
     def _write_epoch(self) -> None:
         """Write best.safetensors and history after last.safetensors; resume repeats this if interrupted."""
         if self.state.best_is_now:
-            validation = self.progress.history[-1]["validation"]
-            header = {**self.header, "epoch": self.progress.epoch, "validation": validation}
-            save_checkpoint(self.folder.best, pack("model", self.model.saved_state()), header)
+            write_best(self.folder.best, self.model.saved_state(), self.header, self.progress.history[-1])
         write_json_lines(self.folder.history, self.progress.history)
         write_json_lines(self.folder.timing, self.progress.timing)
 
+    def _load_best(self) -> None:
+        best, epoch = self.folder.best, self.state.stopping.best_epoch
+        header = load_weights(best, self.model, run_id=self.header.get("run_id"))
+        if header.get("epoch") != epoch:
+            raise DamagedFile(f"{best} holds the weights of epoch {header.get('epoch')}, but epoch {epoch} is the best")
+
     def _resume(self) -> None:
-        self.state.restore(self.folder.last, self.runtime)
+        resume = Resume(self.state, self.folder, self.runtime, self.header)
+        if not resume.restore(may_start_anew=self.config.overwrite):
+            return
         self.runtime.on_main(self._write_epoch)
+        # What the last epoch froze stays frozen, also where no epoch is left to train.
+        self.model.start_epoch(max(0, self.progress.epoch - 1))
         logger.info("resuming after epoch %d, step %d", self.progress.epoch, self.progress.step)
 
     def _mean_losses(self) -> dict[str, float]:

@@ -5,49 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
-import time
-from types import FrameType, TracebackType
-from typing import Self, TypeVar
+from types import FrameType
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 from torch import distributed
 
+from utils.signals import INTERRUPTED, ON_INTERRUPT
+
 Item = TypeVar("Item")
 LOST = "another process of this run has ended, so this one cannot go on: its message says why"
-# A launcher forwards Ctrl-C, so that one reaches a process twice.
-SECONDS_OF_ONE_REQUEST = 1.0
 # Time for a rank that gets SIGTERM to print why the run ends.
 SECONDS_TO_REPORT = 5.0
-
-
-class StopRequest:
-    """In the `with` block the first SIGINT or SIGTERM sets `requested`; a later one interrupts at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._when = 0.0
-        self._previous: dict[int, object] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        now = time.monotonic()
-        if self.requested and now - self._when > SECONDS_OF_ONE_REQUEST:
-            raise KeyboardInterrupt
-        if not self.requested:
-            self.requested, self._when = True, now
 
 
 class StoppedElsewhere(Exception):
@@ -97,8 +69,13 @@ def delay_termination(seconds: float) -> None:
     the signal can kill them before they have printed the reason.
     """
 
+    def end() -> None:
+        if is_rank_zero():
+            print(ON_INTERRUPT, file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+
     def end_later(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        timer = threading.Timer(seconds, os._exit, [128 + number])
+        timer = threading.Timer(seconds, end)
         timer.daemon = True
         timer.start()
 

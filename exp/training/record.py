@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from data_provider.loader import Loader
@@ -16,8 +14,8 @@ from data_provider.series import SeriesInfo
 from exp.training.evaluation import forecast_batch, series_of_batch
 from exp.training.runtime import Runtime
 from models.base import Forecaster
+from utils.checkpoint import save_checkpoint
 from utils.conformal import Intervals
-from utils.files import replace_file
 from utils.plotting import plot_forecast, plot_training_curves, shown_interval
 from utils.run_folder import RunFolder
 from utils.tracking import Rows
@@ -56,11 +54,11 @@ def save_forecasts(
         "columns": [series.columns[channel] for channel in channels],
         "first_dates": [windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen],
     }
-    metadata = {**{name: json.dumps(values) for name, values in texts.items()}, "time_step": series.time_step}
-    replace_file(folder.forecasts, save({**tensors, "window": torch.tensor(chosen)}, metadata=metadata))
+    header = {**texts, "time_step": series.time_step, "run_id": folder.path.name}
+    save_checkpoint(folder.forecasts, {**tensors, "window": torch.tensor(chosen)}, header)
     interval = None
     if folder.intervals.is_file():
-        found = Intervals.load(folder.intervals)
+        found = Intervals.load(folder.intervals, run_id=folder.path.name)
         interval = shown_interval(found.levels, found.bounds[:, first:].numpy() * scale[:, None])
     return {**tensors, **texts, "time_step": series.time_step, "interval": interval}
 

@@ -23,7 +23,9 @@ from utils.checkpoint import (
     save_checkpoint,
     unpack,
 )
+from utils.files import keep_previous
 from utils.schedules import EarlyStopping, Schedule
+from utils.schemas import LastHeader, checked
 
 ROWS = "number of rows"
 
@@ -88,17 +90,33 @@ class TrainingState:
         """Whether the epoch just finished is the best so far."""
         return self.is_between_epochs and self.progress.epoch > 0 and self.stopping.best_epoch == self.progress.epoch
 
-    def save(self, path: Path, runtime: Runtime, header: dict[str, Any]) -> None:
-        """Write a checkpoint on rank 0. Raises FloatingPointError before writing if a weight is not finite."""
+    def __post_init__(self) -> None:
+        self._first = optimizer_state(self.optimizer), self.schedule.state()
+
+    def save(self, path: Path, runtime: Runtime, header: dict[str, Any], *, previous: Path | None = None) -> None:
+        """Write a checkpoint on rank 0, after naming the one that lies there `previous`.
+
+        Raises FloatingPointError before writing if a weight is not finite.
+        """
         own = gather({**self.progress.sums, ROWS: float(self.progress.rows)})
         runtime.share_buffers(self.model)
-        runtime.on_main(lambda: self._write(path, header, own))
+        runtime.on_main(lambda: self._write(path, header, own, previous))
 
-    def restore(self, path: Path, runtime: Runtime) -> None:
-        """Restore what `save` wrote, on all ranks. Raises DamagedFile if it does not fit this model and its flags."""
-        runtime.run_on_all_ranks(lambda: self._read(path, runtime))
+    def restore(self, path: Path, runtime: Runtime, *, run_id: str | None = None) -> None:
+        """Restore what `save` wrote, on all ranks.
 
-    def _write(self, path: Path, header: dict[str, Any], own: list[dict[str, float]]) -> None:
+        Raises FileNotFoundError, or DamagedFile if it does not fit this model and its flags or is of another run.
+        """
+        runtime.run_on_all_ranks(lambda: self._read(path, runtime, run_id))
+
+    def reset(self) -> None:
+        """Go back to the start of the training (but for the weights)."""
+        (tensors, groups), schedule = self._first
+        restore_optimizer(self.optimizer, tensors, groups)
+        self.schedule.restore(schedule)
+        self.progress, self.stopping = Progress(), EarlyStopping(self.stopping.patience)
+
+    def _write(self, path: Path, header: dict[str, Any], own: list[dict[str, float]], previous: Path | None) -> None:
         model = self.model.saved_state()
         _check_finite(model)
         tensors, groups = optimizer_state(self.optimizer)
@@ -109,24 +127,36 @@ class TrainingState:
             "schedule": self.schedule.state(),
             "groups": groups,
         }
+        if previous is not None:
+            keep_previous(path, previous)
         save_checkpoint(path, {**pack("model", model), **pack("optimizer", tensors)}, {**header, "state": state})
 
-    def _read(self, path: Path, runtime: Runtime) -> None:
-        tensors, header = load_checkpoint(path)
+    def _read(self, path: Path, runtime: Runtime, run_id: str | None) -> None:
+        tensors, state = read_state(path, run_id=run_id)
         with _errors_naming(path):
-            state = header["state"]
             own = dict(state["own"][runtime.rank])
             progress = Progress(**{**state["progress"], "rows": int(own.pop(ROWS)), "sums": own})
             stopping = EarlyStopping(**state["stopping"])
+            if stopping.best_epoch > progress.epoch:
+                raise ValueError(f"its best epoch is {stopping.best_epoch}, after {progress.epoch} epochs")
+            if len(progress.history) != progress.epoch or len(progress.timing) != progress.epoch:
+                raise ValueError(f"its history has {len(progress.history)} epochs of {progress.epoch}")
             self.model.load_saved_state(unpack("model", tensors))
             restore_optimizer(self.optimizer, unpack("optimizer", tensors), state["groups"])
             self.schedule.restore(state["schedule"])
         self.progress, self.stopping = progress, stopping
 
 
-def load_weights(path: Path, model: Forecaster) -> dict[str, Any]:
+def read_state(path: Path, *, run_id: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and state of a training in the file of `TrainingState.save`. Raises DamagedFile and FileNotFoundError."""
+    tensors, header = load_checkpoint(path, run_id=run_id)
+    state = checked(header, LastHeader, path)["state"]
+    return tensors, state
+
+
+def load_weights(path: Path, model: Forecaster, *, run_id: str | None = None) -> dict[str, Any]:
     """Load a checkpoint's weights into `model` and return its header. Raises DamagedFile if they do not fit."""
-    tensors, header = load_checkpoint(path)
+    tensors, header = load_checkpoint(path, run_id=run_id)
     with _errors_naming(path):
         model.load_saved_state(unpack("model", tensors))
     return header

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from data_provider.loader import Loader
 from exp.training.feature_cache import digests_of
+from exp.training.row_features import features_alone
 from exp.training.text_store import TextStore
 from models.base import Forecaster
 from utils.terminal import progress_bar
@@ -37,7 +38,6 @@ def read_texts(model: Forecaster, loader: Loader, store: TextStore) -> None:
 def _read(model: Forecaster, inputs: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     found = []
     for batch in rows.split(TEXTS_PER_BATCH):
-        with torch.no_grad():
-            texts = {name: values[batch.to(values.device)] for name, values in inputs.items()}
-            found.append(model.cached_features(**texts))
+        texts = {name: values[batch.to(values.device)] for name, values in inputs.items()}
+        found.append(features_alone(model, texts))
     return {name: torch.cat([part[name].cpu() for part in found]) for name in found[0]}

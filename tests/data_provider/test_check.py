@@ -168,3 +168,18 @@ def test_a_million_rows_of_fifty_columns_are_checked_in_seconds(tmp_path: Path):
     start = time.monotonic()
     assert check(tmp_path / "long.csv") == 0
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(("value", "row"), [("1e308", 5), ("1e160", 5), ("-1e39", 58), ("3.4e38", 58)])
+def test_a_value_that_is_not_finite_once_scaled_is_refused_by_check_and_training(tmp_path, capsys, value, row):
+    from data_provider.config import DataConfig
+    from data_provider.data_factory import load_series
+
+    lines = ["date,a,b", *(f"2024-01-{1 + n // 24:02d} {n % 24:02d}:00:00,{n % 5},{n % 7}" for n in range(60))]
+    lines[row] = lines[row].rpartition(",")[0] + f",{value}"
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines))
+    assert main([str(path)]) == 1
+    assert f"in column b at 2024-01-{1 + (row - 1) // 24:02d}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=f"in column b at .* \\(data row {row}\\), which is too large to be scaled"):
+        load_series(DataConfig(data="custom", data_path=str(path), seq_len=8, pred_len=4))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
 
 from layers.user_cache import cache_directory
 from layers.word_components import cached_word_embeddings, principal_word_embeddings
@@ -52,30 +55,47 @@ def test_a_second_run_reads_what_the_first_one_computed(word_table, tmp_path):
     (path,) = tmp_path.iterdir()
     assert "a" * 16 in path.name
     torch.testing.assert_close(load_file(path)["scores"], first)
-    save_file({"scores": first + 1}, path)
-    torch.testing.assert_close(
-        cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path), first + 1
-    )
     other = cached_word_embeddings(word_table, 5, llm_sha256="b" * 64, directory=tmp_path)
     torch.testing.assert_close(other, first)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"not safetensors at all"])
-def test_a_damaged_cache_file_is_named(word_table, tmp_path, damage):
-    cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path)
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(damage)
-    with pytest.raises(ValueError, match=r"word_components_a+_5_\d+.safetensors cannot be read .* delete it"):
-        cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path)
+def foreign(path: Path) -> bytes:
+    """The file of another language model."""
+    generator = torch.Generator().manual_seed(1)
+    folder = path.parent / "other"
+    cached_word_embeddings(torch.randn(60, 12, generator=generator), 5, llm_sha256="b" * 64, directory=folder)
+    (other,) = folder.iterdir()
+    return other.read_bytes()
 
 
-def test_a_cache_file_of_another_shape_is_refused(word_table, tmp_path):
-    cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path)
+def one_bit(path: Path) -> bytes:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"no safetensors", one_bit, foreign])
+def test_a_cache_file_that_is_damaged_or_of_another_model_is_named_and_computed_again(
+    word_table, tmp_path, caplog, damage
+):
+    first = cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path)
     (path,) = tmp_path.iterdir()
-    save_file({"scores": torch.zeros(3, 5)}, path)
-    with pytest.raises(ValueError, match=r"must hold scores of shape \[12, 5\], found \[3, 5\]"):
-        cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path)
+    path.write_bytes(damage(path))
+    again = cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path)
+    assert torch.equal(again, first)
+    assert f"{path} is damaged" in caplog.text
+    caplog.clear()
+    assert torch.equal(cached_word_embeddings(word_table, 5, llm_sha256="a" * 64, directory=tmp_path), first)
+    assert not caplog.text
+
+
+def test_the_number_of_threads_does_not_matter():
+    found, table = [], torch.randn(3000, 96, generator=torch.Generator().manual_seed(0))
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(principal_word_embeddings(table, 9))
+    assert torch.equal(*found)
 
 
 def test_more_components_than_the_word_table_has_is_an_error(word_table):

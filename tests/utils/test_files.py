@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import threading
@@ -40,13 +42,16 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, m
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_write_that_the_kernel_refuses_is_one_line(tmp_path):
     path = tmp_path / "metrics.json"
-    (tmp_path / f".metrics.json.{os.getpid()}.part").symlink_to("/dev/full")
-    with pytest.raises(CannotWrite) as caught:
-        write_json(path, {"mse": 2.0})
-    assert "No space left on device" in str(caught.value)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
+    try:
+        with pytest.raises(CannotWrite) as caught:
+            write_json(path, {"mse": 2.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not path.exists()
 
@@ -202,3 +207,59 @@ def test_the_lock_of_another_machine_is_kept_while_it_is_renewed(tmp_path):
     ):
         pass
     assert "host=elsewhere" in (tmp_path / "lock").read_text()
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path):
+    dead = multiprocessing.get_context("forkserver").Process(target=int)
+    dead.start()
+    dead.join()
+    host = files.owner_mark().partition("-")[0]
+    left = tmp_path / f".file.{host}-{dead.pid}.part"
+    alive = tmp_path / f".file.{host}-{os.getppid()}.part"
+    elsewhere = tmp_path / ".file.00000000-7.part"
+    for path in (left, alive, elsewhere):
+        path.touch()
+    replace_file(tmp_path / "file", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["file", alive.name, elsewhere.name])
+    os.utime(elsewhere, (0, 0))
+    replace_file(tmp_path / "file", b"new")
+    assert not elsewhere.exists()
+
+
+def test_a_link_in_the_place_of_the_half_file_is_not_written_through(tmp_path):
+    (tmp_path / "outside").write_text("kept")
+    (tmp_path / f".file.{files.owner_mark()}.part").symlink_to(tmp_path / "outside")
+    replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "outside").read_text() == "kept" and (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_link_is_replaced_and_never_written_through(tmp_path):
+    (tmp_path / "outside").write_text("kept")
+    (tmp_path / "file").symlink_to(tmp_path / "outside")
+    replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "outside").read_text() == "kept" and not (tmp_path / "file").is_symlink()
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "outside").write_text("kept")
+    (tmp_path / "lock").symlink_to(tmp_path / "outside")
+    with contextlib.suppress(OSError), locked(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "outside").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_the_lock_of_another_machine_with_a_time_in_the_future_is_free_like_any_other(tmp_path):
+    leave_lock(tmp_path / "lock", host="elsewhere")
+    os.utime(tmp_path / "lock", (4e9, 4e9))
+    with locked(tmp_path / "lock"):
+        assert f"pid={os.getpid()}\n" in (tmp_path / "lock").read_text()
+
+
+def test_the_lock_that_a_dead_process_left_in_a_finished_run_is_removed(tmp_path, owner):
+    files.remove_stale_lock(tmp_path / "lock")
+    assert (tmp_path / "lock").exists()
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.join()
+    files.remove_stale_lock(tmp_path / "lock")
+    assert not (tmp_path / "lock").exists()

@@ -125,3 +125,50 @@ def test_models_of_a_hub_bring_no_code_and_no_pickle():
                 assert given["trust_remote_code"] is False, path
                 loads += 1
     assert loads
+
+
+@pytest.mark.parametrize("name", ["plots", "checkpoint"])
+def test_a_linked_folder_inside_a_run_folder_is_refused(tmp_path, name):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(CannotWrite, match="is a link, and links are not followed"):
+        RunFolder(tmp_path / "run").create()
+
+
+def test_a_plot_that_is_a_link_is_replaced_and_what_it_points_to_is_kept(tmp_path):
+    command = flags(tmp_path, "--fast_dev_run")
+    assert run_here(command) == 0
+    (tmp_path / "outside").write_text("kept")
+    plot = run_folder(tmp_path) / "plots" / "training.png"
+    plot.unlink()
+    plot.symlink_to(tmp_path / "outside")
+    assert run_here([*command, "--overwrite"]) == 0
+    assert (tmp_path / "outside").read_text() == "kept" and not plot.is_symlink()
+
+
+def test_a_folder_that_is_removed_while_plots_are_drawn_does_not_come_back_and_is_not_finished(
+    tmp_path, monkeypatch, capsys
+):
+    import shutil
+
+    from exp.training import record
+
+    draw = record.plot_training_curves
+
+    def remove_and_draw(path, **options):
+        shutil.rmtree(run_folder(tmp_path))
+        return draw(path, **options)
+
+    monkeypatch.setattr(record, "plot_training_curves", remove_and_draw)
+    assert run_here(flags(tmp_path, "--fast_dev_run")) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_a_file_that_is_removed_during_the_run_keeps_it_from_counting_as_finished(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    with pytest.raises(CannotWrite, match=r"config\.json was removed while the run was going on"):
+        folder.write_metrics({})
+    assert not folder.is_finished

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from utils import terminal as module
-from utils.terminal import duration, progress_bar
+from utils.terminal import aligned, duration, one_line, printable, progress_bar
 
 
 @pytest.fixture
@@ -53,3 +53,9 @@ def test_quick_passes_leave_no_line(caplog):
 )
 def test_durations_read_as_a_person_says_them(seconds, words):
     assert duration(seconds) == words
+
+
+def test_control_characters_of_names_are_escaped_and_letters_kept():
+    assert printable("a\x1b[31mred\x07\u202eß\ud800 温度\tb\nc") == "a\\x1b[31mred\\x07\\u202eß\\ud800 温度\tb\nc"
+    assert one_line(" a\nb\r ") == "a\\nb"
+    assert "\x1b" not in aligned(["x"], [["\x1b[2J\nforged line"]]) and "\nforged" not in aligned(["x"], [["\nforged"]])

@@ -12,6 +12,7 @@ from utils.report.page import page
 from utils.report.run_data import run_entries
 from utils.report.sample_forecasts import Shown
 from utils.results import Results, collect_or_complain, left_out_lines
+from utils.terminal import one_line
 
 
 def report_page(results: Results, title: str, shown: Shown) -> str:
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if value is not None and value < 1:
                 raise ValueError(f"--{flag} must be at least 1, got {value}")
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
     results = collect_or_complain(root, options.compare)
     if results is None:
@@ -69,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = options.output or root / "report.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode())
+        replace_file(path, text.encode(errors="backslashreplace"))
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
     print(f"{path}: {len(results.runs)} runs, {len(text.encode()) / 2**20:.1f} MiB; open it in a browser")
     return 0

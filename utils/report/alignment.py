@@ -105,6 +105,8 @@ def _units(arrays: dict[str, np.ndarray], name: str) -> Float[np.ndarray, "row w
     if name not in arrays:
         raise UnusableRun(f"alignment.safetensors holds no {name!r}")
     vectors = arrays[name].astype(np.float64)
+    if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
+        raise UnusableRun(f"alignment.safetensors: {name!r} is no table of finite numbers [row, width]")
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

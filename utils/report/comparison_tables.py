@@ -151,9 +151,9 @@ def _significance(
 def _window_errors(run: Run, data: str, measure: str) -> np.ndarray:
     if data != run.data:
         raise UnusableRun("zero-shot runs keep no errors per window")
-    arrays = read_arrays(run.folder.window_errors)[0]
-    if measure not in arrays:
-        raise UnusableRun(f"{run.folder.window_errors} holds no {measure!r}")
+    arrays = read_arrays(run.folder.window_errors, run)[0]
+    if measure not in arrays or arrays[measure].ndim != 1 or not arrays[measure].size:
+        raise UnusableRun(f"{run.folder.window_errors} holds no {measure!r} by window")
     errors = arrays[measure].astype(np.float64)
     if not np.isclose(errors.mean(), run.tests[data][measure], rtol=1e-2):
         raise UnusableRun(f"{run.folder.path.name} was not tested on every window (a trial run?)")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
-from utils.run_folder import Config, Metrics, RunFolder
+from utils.checkpoint import METADATA_KEY, load_checkpoint
+from utils.files import json_value
+from utils.run_folder import RunFolder
+from utils.schemas import Config, Metrics
+
+CUSTOM = "custom"
+NUM_SHOWN = 6
 
 
 class UnusableRun(ValueError):
@@ -25,6 +33,7 @@ class Run:
     metrics: Metrics
     config: Config
     history: list[dict[str, Any]] = field(default_factory=list)
+    data_name: str = ""
 
     @property
     def run_id(self) -> str:
@@ -37,15 +46,16 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data set that it was trained on; for data of one's own the file's name."""
-        return self.metrics["data"]
+        """The data set that it was trained on; for data of one's own the file's name (see `told_apart`)."""
+        return self.data_name or self.metrics["data"]
 
     @property
     def tests(self) -> dict[str, Mapping[str, Any]]:
         """Test errors by data set; zero-shot ones by source and target ("ETTh1->ETTm1")."""
         if self.metrics["task_name"] == "zero_shot_forecast":
             return {f"{self.data}->{name}": test for name, test in self.metrics["tests"].items()}
-        return dict(self.metrics["tests"])
+        tests: dict[str, Any] = dict(self.metrics["tests"])
+        return {self.data if name == self.metrics["data"] else name: test for name, test in tests.items()}
 
 
 def read_runs(root: Path) -> tuple[list[Run], dict[Path, str]]:
@@ -61,34 +71,81 @@ def read_runs(root: Path) -> tuple[list[Run], dict[Path, str]]:
             runs.append(read_run(folder))
         except UnusableRun as error:
             skipped[folder] = str(error)
-    return runs, skipped
+    return told_apart(runs), skipped
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs; tables of one's own carry their fingerprint where another table, or a data set, has the same name."""
+
+    def own(run: Run) -> str:
+        if run.config.get("data_config", {}).get("data") != CUSTOM:
+            return ""
+        return run.config.get("series", {}).get("fingerprint", "")[:NUM_SHOWN]
+
+    tables: dict[str, set[str]] = {}
+    for run in runs:
+        tables.setdefault(run.metrics["data"], set()).add(own(run))
+    return [
+        replace(run, data_name=f"{run.metrics['data']} (own file {own(run)})")
+        if own(run) and (len(tables[run.metrics["data"]]) > 1 or run.metrics["data"] in published_data())
+        else run
+        for run in runs
+    ]
+
+
+@cache
+def published_data() -> frozenset[str]:
+    """Names of the data sets with published figures."""
+    with (Path(__file__).parent / "published" / "accuracy.csv").open(encoding="utf-8", newline="") as file:
+        return frozenset(row["dataset"] for row in csv.DictReader(file))
 
 
 def read_run(path: Path) -> Run:
     """The finished run in `path`. Raises UnusableRun."""
     folder = RunFolder(path)
-    if not any(path.iterdir()):
-        raise UnusableRun("the folder is empty")
     try:
+        if path.is_symlink() or any(file.is_symlink() for file in (*path.iterdir(), *folder.checkpoints.glob("*"))):
+            raise UnusableRun("it is a link or holds one: links are not followed")
+        if not any(path.iterdir()):
+            raise UnusableRun("the folder is empty")
         history = folder.read_history()
         if not folder.is_finished:
             raise UnusableRun(f"the run has not finished: there is no metrics.json ({len(history)} epochs so far)")
         if not folder.config.is_file():
             raise UnusableRun(f"there is no {folder.config.name}")
-        return Run(folder, folder.read_metrics(), folder.read_config(), history)
+        metrics, config = folder.read_metrics(), folder.read_config()
+        owners = [metrics.get("run_id"), config.get("run_id")]
+        if None not in owners and owners[0] != owners[1]:
+            raise UnusableRun(f"metrics.json and config.json are of two runs: {owners[0]}, {owners[1]}")
+        folder.check_history(metrics)
+        return Run(folder, metrics, config, history)
     except OSError as error:
         raise UnusableRun(str(error).replace(f"{path}/", "")) from error
 
 
-def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The arrays of a safetensors file and the texts of its header. Raises UnusableRun if missing or damaged."""
+def read_arrays(path: Path, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays of a file of `run` and its header. Raises UnusableRun if missing, damaged or of another run."""
     if not path.is_file():
         raise UnusableRun(f"{path} is missing")
     try:
         with safe_open(path, framework="numpy") as file:  # pyright: ignore[reportArgumentType]
-            return load_file(path), file.metadata() or {}
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise UnusableRun(f"{path} is damaged ({error})") from error
+            texts = file.metadata() or {}
+        if METADATA_KEY in texts:
+            tensors, header = load_checkpoint(path, run_id=run.metrics.get("run_id"))
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        else:  # before there were hashes, each entry of the header was a text, of JSON for the lists
+            arrays = load_file(path)
+            header = {name: json_value(text, path) if text[:1] == "[" else text for name, text in texts.items()}
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        raise UnusableRun(f"{path} is damaged ({_line(error)})") from error
+    broken = next((name for name, values in arrays.items() if values.dtype.kind not in "fiu"), None)
+    if broken is not None:
+        raise UnusableRun(f"{path} is damaged ({broken} holds no numbers)")
+    return arrays, header
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _run_folders(root: Path) -> list[Path]:
@@ -96,6 +153,10 @@ def _run_folders(root: Path) -> list[Path]:
     if RunFolder(root).has_files:
         return [root]
     found: list[Path] = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        found += _run_folders(folder) or [folder]
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # `read_run` says why
+        return [root]
+    for folder in folders:
+        found += [folder] if folder.is_symlink() else _run_folders(folder) or [folder]
     return found

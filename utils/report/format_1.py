@@ -26,7 +26,7 @@ def upgrade_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
     """metrics.json in format 2 (format 1: `targets` for zero-shot and M4, else `test` with `naive` beside it)."""
     tests = metrics.get("targets")
     if tests is None and isinstance(metrics.get("test"), dict):
-        tests = {metrics.get("data"): {**metrics["test"], "naive": metrics.get("naive") or {}}}
+        tests = {str(metrics.get("data")): {**metrics["test"], "naive": metrics.get("naive") or {}}}
     for test in tests.values() if isinstance(tests, dict) else ():
         if isinstance(test, dict):
             test["measures"] = [name for name in MEASURES if name in test]

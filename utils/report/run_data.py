@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -71,12 +72,14 @@ def _facts(run: Run) -> list[tuple[str, str]]:
             facts.append(("MAE, original units", figures_text(test["mae_original"])))
         naive = test.get("naive", {}).items()
         facts += [(f"MSE of {name}", f"{errors['mse']:.4f}") for name, errors in naive if "mse" in errors]
-    validation, parameters = metrics.get("validation") or {}, metrics.get("parameters") or {}
+    validation: Any = metrics.get("validation") or {}
+    parameters: Any = metrics.get("parameters") or {}
     if validation.get("best_epoch") is not None:
         facts.append(("best epoch", f"{validation['best_epoch']} of {metrics.get('epochs', '?')}"))
     if parameters.get("total"):
-        share = 100 * parameters["trainable"] / parameters["total"]
-        counts = f"{count_text(parameters['trainable'])} of {count_text(parameters['total'])}"
+        trainable = parameters.get("trainable", nan)
+        share = 100 * trainable / parameters["total"]
+        counts = f"{count_text(trainable)} of {count_text(parameters['total'])}"
         facts.append(("parameters trained", f"{counts} ({figures_text(share)} %)"))
     seconds = {"training": (metrics.get("seconds") or {}).get("training"), "step": metrics.get("seconds_per_step")}
     facts += [(title, f"{figures_text(value)} s") for title, value in seconds.items() if value is not None]
@@ -163,7 +166,7 @@ def _errors_by_channel(test: Mapping[str, Any]) -> list[Card]:
 def _alignment(run: Run) -> Section | None:
     if not run.folder.alignment.is_file():
         return None
-    summary = alignment_summary(read_arrays(run.folder.alignment)[0])
+    summary = alignment_summary(read_arrays(run.folder.alignment, run)[0])
     hint = (
         f"Time-series tokens and scaled text tokens of {summary['num_rows']} validation rows, averaged over tokens. "
         "A pair is positive when both come from the same row."

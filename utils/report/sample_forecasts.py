@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +10,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from utils.checkpoint import load_checkpoint
+from utils.conformal import Intervals
 from utils.plotting import shown_interval, window_dates
 from utils.report.charts import BLUE, FAINT, GREY, ORANGE, Figure, Trace, figure, line
-from utils.report.finished_runs import Run, read_arrays
+from utils.report.finished_runs import Run, UnusableRun, read_arrays
+from utils.schemas import ForecastHeader, checked
 
 MAX_CHANNELS = 8
 # Numbers that a run's forecasts may bring into the page where --max_channels does not say how many: about 250 KB.
@@ -35,14 +35,16 @@ Interval = tuple[float, Float[np.ndarray, "channel pred_len"]]
 
 def interval_of(run: Run) -> Interval | None:
     """Level and half widths, in original units, of the interval that is drawn; None where the run kept none."""
-    series = run.config.get("series")
+    series: Any = run.config.get("series")
     if series is None or not run.folder.intervals.is_file():
         return None
-    tensors, header = load_checkpoint(run.folder.intervals)
-    found = shown_interval(header["levels"], tensors["bounds"].numpy())
-    if found is None:
+    intervals = Intervals.load(run.folder.intervals, run_id=run.metrics.get("run_id"))
+    found = shown_interval(intervals.levels, intervals.bounds.numpy())
+    if found is None or not {"scaler", "target_channels"} <= set(series):
         return None
     scale = np.asarray(series["scaler"]["scale"])[series["target_channels"]]
+    if found[1].shape != (len(scale), run.metrics["pred_len"]):
+        raise UnusableRun(f"{run.folder.intervals} has half widths {found[1].shape} of other channels or steps")
     return found[0], found[1] * scale[:, None]
 
 
@@ -50,8 +52,10 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None) -> dict[
     """A figure for each window and channel; None where the run kept no forecasts."""
     if not run.folder.forecasts.is_file():
         return None
-    arrays, header = read_arrays(run.folder.forecasts)
-    columns, dates = json.loads(header["columns"]), json.loads(header["first_dates"])
+    arrays, header = read_arrays(run.folder.forecasts, run)
+    checked(header, ForecastHeader, run.folder.forecasts)
+    columns, dates = header["columns"], header["first_dates"]
+    _check_shapes(arrays, run, windows=len(dates), channels=len(columns))
     windows = np.unique(np.linspace(0, len(dates) - 1, min(shown.max_windows, len(dates))).round().astype(int))
     pred_len = arrays["target"].shape[1]
     num_past = min(arrays["look_back"].shape[1], max(2 * pred_len, 24))
@@ -74,6 +78,16 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None) -> dict[
         "note": f"{len(channels)} of {num_tested} channels are in this page." if len(channels) < num_tested else "",
         "figures": figures,
     }
+
+
+def _check_shapes(arrays: dict[str, np.ndarray], run: Run, *, windows: int, channels: int) -> None:
+    """Check look-backs, truths and forecasts [window, step, channel]. Raises UnusableRun."""
+    lengths = {"look_back": None, "target": run.metrics["pred_len"], "forecast": run.metrics["pred_len"]}
+    for name, length in lengths.items():
+        shape = arrays[name].shape if name in arrays else ()
+        fits = len(shape) == 3 and shape[::2] == (windows, channels) and shape[1] > 0 and length in (None, shape[1])
+        if not fits:
+            raise UnusableRun(f"{run.folder.forecasts}: {name} has shape {shape}, which does not fit the run")
 
 
 def _lines(

@@ -106,7 +106,7 @@ def _rows(runs: Sequence[Run]) -> tuple[Frame, dict[str, np.ndarray]]:
         rows["flags"] = [json.dumps(_flags(run)) for run in found]
         rows = rows.drop(columns=["folder", "name", "variant"])
     errors = {
-        run_id: read_arrays(run.folder.window_errors)[0]["mse"].astype(np.float32) for run_id, run in by_id.items()
+        run_id: read_arrays(run.folder.window_errors, run)[0]["mse"].astype(np.float32) for run_id, run in by_id.items()
     }
     return rows, errors
 

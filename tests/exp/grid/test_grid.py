@@ -194,3 +194,15 @@ def test_every_script_of_the_project_can_be_queued():
     runs = runs_of_scripts(scripts)
     assert len({run.name for run in runs}) == len(runs) > 0
     assert all(asdict(run.settings.train)["seeds"] == [] for run in runs)
+
+
+def test_a_run_that_was_killed_says_so(tmp_path):
+    jobs = jobs_of(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert not run_queue(jobs, num_jobs=1, gpus=[], show=unseen)
+    assert (jobs[0].state, jobs[0].last_line()) == ("failed", "killed by SIGKILL (out of memory?)")
+
+
+def test_a_run_is_told_which_process_it_must_not_outlive(tmp_path):
+    jobs = jobs_of(tmp_path, "import os; print(os.environ['FORECAST_PARENT'])")
+    assert run_queue(jobs, num_jobs=1, gpus=[], show=unseen)
+    assert jobs[0].last_line() == str(os.getpid())

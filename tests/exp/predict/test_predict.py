@@ -9,22 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file
 
 from exp.predict.forecaster import load_forecaster
 from layers.backbone_loading import LLMConfig, load_backbone
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, TINY_LLM, predict, table, train
+from utils.checkpoint import load_checkpoint
 from utils.conformal import conformal_rank
 
 
 def recorded_sample(fit: Path, number: int = 3) -> tuple[dict[str, np.ndarray], str, list[str]]:
     """Look-back, target and forecast of a test window as training wrote them, its first date and the columns."""
-    arrays = load_file(fit / "forecasts.safetensors")
-    with safe_open(fit / "forecasts.safetensors", framework="numpy") as file:
-        metadata = file.metadata()
-    sample = {name: arrays[name][number] for name in ("look_back", "target", "forecast")}
-    return sample, json.loads(metadata["first_dates"])[number], json.loads(metadata["columns"])
+    tensors, header = load_checkpoint(fit / "forecasts.safetensors")
+    sample = {name: tensors[name][number].numpy() for name in ("look_back", "target", "forecast")}
+    return sample, header["first_dates"][number], header["columns"]
 
 
 MODELS = {

@@ -12,6 +12,7 @@ from data_provider.memory_budget import MemoryBudget
 from data_provider.windows import Batch
 from exp.training.feature_cache import FeatureCache
 from models.base import Forecaster
+from tests.models.small_balm import small_balm, walks
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def test_a_row_is_computed_once_and_in_the_order_asked() -> None:
     of = inputs(model)
     assert of(batch([3, 1], [30, 10]))["state"].flatten().tolist() == [60, 20]
     assert of(batch([1, 2, 3], [10, 20, 30]))["state"].flatten().tolist() == [20, 40, 60]
-    assert model.asked == [[30, 10], [20]]
+    assert model.asked == [[30], [10], [20]]
 
 
 def test_equal_rows_share_one_computation_in_a_batch_and_across_batches_of_other_padding() -> None:
@@ -67,7 +68,7 @@ def test_equal_rows_share_one_computation_in_a_batch_and_across_batches_of_other
     of = inputs(model)
     assert of(batch([0, 1, 2], [7, 8, 7]))["state"].flatten().tolist() == [14, 16, 14]
     assert of(batch([5, 6, 4], [8, 9, 7], width=3))["state"].flatten().tolist() == [16, 18, 14]
-    assert [sorted(rows) for rows in model.asked] == [[7, 8], [9]]
+    assert model.asked == [[7], [8], [9]]
 
 
 def test_a_changed_version_forgets_all_and_no_constancy_hands_the_constants_through() -> None:
@@ -86,7 +87,7 @@ def test_rows_beyond_the_budget_are_right_and_computed_again() -> None:
     of = inputs(model, budget=8)
     for _ in range(2):
         assert of(batch([0, 8, 9], [1, 2, 3]))["state"].flatten().tolist() == [2, 4, 6]
-    assert model.asked[0] == [1, 2, 3] and sorted(model.asked[1]) == [2, 3]
+    assert model.asked[:3] == [[1], [2], [3]] and sorted(model.asked[3:]) == [[2], [3]]
 
 
 class Ragged(Doubling):
@@ -105,3 +106,24 @@ def test_new_rows_and_copies_of_kept_ones_may_differ_in_width() -> None:
     assert of(batch([1, 2], [2, 5]))["state"].tolist() == [[1, 1, 0, 0, 0], [1] * 5]
     assert of(batch([3, 4], [5, 1]))["state"].tolist() == [[1] * 5, [1, 0, 0, 0, 0]]
     assert model.asked == [[2], [5], [1]]
+
+
+def test_a_rows_features_are_the_same_to_the_last_digit_whatever_was_asked_before_and_with_it() -> None:
+    model = small_balm(freeze_prompt_after=0)
+    look_back = walks(12) * torch.logspace(-3, 3, 12)[:, None, None]
+    prompts = model.prompt_inputs(look_back)
+
+    def features(*batches: list[int], budget: int) -> dict[int, Tensor]:
+        cache, found = FeatureCache(model, num_rows=12, memory=MemoryBudget(budget)), {}
+        for rows in batches:
+            index = torch.tensor(rows)
+            chosen = {name: value[index] for name, value in prompts.items()}
+            asked = Batch(index, look_back[index], torch.zeros(len(rows), 2, 1), chosen, len(rows))
+            found |= dict(zip(rows, cache(asked)["text_head"], strict=True))
+        return found
+
+    expected = features(list(range(12)), budget=10**7)
+    for batches in ([[3], [0, 3, 7], [11, 1, 2, 4, 5], [6, 8, 9, 10]], [list(range(11, -1, -1))]):
+        for budget in (10**7, 2000):
+            found = features(*batches, budget=budget)
+            assert all(torch.equal(found[row], expected[row]) for row in range(12))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
 import pytest
 
-from exp.training import processes as interrupt
-from exp.training.processes import StopRequest
+from utils import signals as interrupt
+from utils.signals import StopRequest, raise_if_requested
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -31,6 +32,16 @@ def test_a_later_second_signal_interrupts_at_once(monkeypatch):
     with pytest.raises(KeyboardInterrupt), StopRequest():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_at_once_it_interrupts_and_an_interrupt_that_got_lost_is_raised_again():
+    with StopRequest(at_once=True):
+        raise_if_requested()
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            raise_if_requested()
+    raise_if_requested()
 
 
 def test_the_handlers_of_before_come_back():

@@ -166,7 +166,7 @@ def test_a_process_that_dies_ends_the_run_with_a_message(tmp_path):
     assert "Traceback" not in said.split("another process")[0]
 
 
-@pytest.mark.parametrize(("seconds", "code", "said"), [(60, 0, "reason\n"), (0.1, 143, "")])
+@pytest.mark.parametrize(("seconds", "code", "said"), [(60, 0, "reason\n"), (0.1, 130, "")])
 def test_sigterm_leaves_a_rank_the_time_to_say_why_the_run_ends_and_no_more(seconds, code, said):
     lines = [
         "import os, signal, time",

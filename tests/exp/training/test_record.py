@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +27,8 @@ def drawn(monkeypatch):
 def test_the_90_percent_interval_of_a_run_is_in_its_plots_and_its_page_in_original_units(tmp_path, drawn):
     assert run_here(flags(tmp_path)) == 0
     run = read_run(run_folder(tmp_path))
-    scale = run.config.get("series", {})["scaler"]["scale"]
+    series: Any = run.config.get("series")
+    scale = series["scaler"]["scale"]
     bounds = load_file(run.folder.intervals)["bounds"][LEVELS.index(0.9)]
     interval = interval_of(run)
     assert interval and interval[0] == 0.9 and len(drawn) == 3

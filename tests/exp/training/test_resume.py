@@ -13,9 +13,9 @@ from tests.exp.runs import die_at_write, finish, flags, result, run_folder, star
 MANY_KILLS = 40
 
 
-@pytest.fixture(scope="module", params=["DLinear", "BALM"])
+@pytest.fixture(scope="module", params=["DLinear", "BALM", "BALM frozen"])
 def undisturbed(request, tmp_path_factory):
-    """A model's name and folder, with the result of its run that nothing disturbed in `undisturbed`."""
+    """A set-up's name and folder, with the result of its run that nothing disturbed in `undisturbed`."""
     folder = tmp_path_factory.mktemp(request.param)
     assert finish(start(flags(folder, model=request.param, output="undisturbed"), folder / "undisturbed.log")) == 0
     return request.param, folder

@@ -16,6 +16,7 @@ import torch
 import run
 from exp.command_line import parse_command
 from exp.exp_long_term_forecast import LongTermForecast
+from exp.training import processes
 from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
 from tests.exp.runs import flags
@@ -178,7 +179,7 @@ def findings(folder: Path, rank: int) -> dict[str, Any]:
 
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    close, run.close_processes = run.close_processes, lambda: None
+    close, processes.close_processes = processes.close_processes, lambda: None
     found = findings(folder, rank)
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
     close()

@@ -54,7 +54,7 @@ def test_scores_of_m4_in_format_1_are_read_with_their_measures(write_run):
     [
         ({"percent": "1"}, "metrics.json: percent: input should be a valid integer, not '1'"),
         ({"tests": {"ETTh1": {"mse": 1.0, "measures": []}}}, "metrics.json: tests/ETTh1/mae: field required"),
-        ({"tests": [1]}, r"metrics.json: tests: input should be a valid dictionary, not '\[1\]'"),
+        ({"tests": [1]}, r"metrics.json: tests: input should be a valid dictionary, not \[1\]"),
         ({"format": None}, "metrics.json has format None"),
         ({"format": 1, "targets": {"ETTh1": None}}, "metrics.json: tests/ETTh1: input should be a valid dictionary"),
     ],

@@ -271,9 +271,9 @@ def test_every_unusable_folder_is_named_with_its_reason_and_the_others_are_used(
         "empty: the folder is empty",
         "damaged metrics.json: metrics.json is not a readable JSON file",
         "damaged config.json: config.json is damaged",
-        "damaged history.jsonl: history.jsonl is damaged",
+        "damaged history.jsonl: history.jsonl is not a readable JSON file",
         "another version: metrics.json has format 3",
-        "diverged: metrics.json: tests/ETTh1/mse: input should be a finite number, not 'nan'",
+        "diverged: history.jsonl is not a readable JSON file (NaN is not a number of JSON)",
         "unfinished: the run has not finished: there is no metrics.json (3 epochs so far)",
     ):
         assert f"left out: {reason}" in output

@@ -1,0 +1,45 @@
+"""Features of rows, to the last digit the same whatever they are computed with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data_provider.prompt_width import GPU_MULTIPLE, cut_prompts
+from models.base import Forecaster
+
+ROWS_AT_ONCE_ON_GPU = 32
+
+
+@torch.no_grad()
+def features_alone(model: Forecaster, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's `cached_features` of each row, computed with shapes that depend on that row alone.
+
+    Products of other shapes round differently, and which rows are asked for together depends on what is cached, stored
+    or resumed: on a CPU each row is therefore computed alone, on a GPU in groups of a fixed size and one padded width.
+    """
+    device = next(iter(inputs.values())).device
+    size, multiple = (1, 1) if device.type == "cpu" else (ROWS_AT_ONCE_ON_GPU, GPU_MULTIPLE)
+    num_rows = len(next(iter(inputs.values())))
+    rows = [cut_prompts({n: v[i : i + 1] for n, v in inputs.items()}, multiple=multiple) for i in range(num_rows)]
+    by_shape: dict[tuple[torch.Size, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        by_shape.setdefault(tuple(value.shape for value in row.values()), []).append(place)
+    found: dict[int, dict[str, Tensor]] = {}
+    for places in by_shape.values():
+        for first in range(0, len(places), size):
+            group = places[first : first + size]
+            filled = [*group, *[group[0]] * (size - len(group))]
+            features = model.cached_features(**{n: torch.cat([rows[p][n] for p in filled]) for n in inputs})
+            for number, place in enumerate(group):
+                found[place] = {name: value[number : number + 1] for name, value in features.items()}
+    return {name: joined([found[place][name] for place in range(num_rows)]) for name in found[0]}
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """The rows of all parts; a shorter second axis is padded with zeros, as the row store does."""
+    if parts[0].ndim < 2:
+        return torch.cat(parts)
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, 0) * (part.ndim - 2) + (0, width - part.shape[1])) for part in parts])

@@ -1,0 +1,59 @@
+"""Odd run folders: links, records of two runs, names that look like formulas or like another data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from utils.results import collect, write_results
+
+
+def test_links_are_left_out_and_not_followed(write_run, tmp_path):
+    folder = write_run()
+    results = tmp_path / "results"
+    (results / "above").symlink_to(results)
+    (results / "again").symlink_to(folder)
+    other = write_run(seed=1)
+    metrics = (other / "metrics.json").rename(tmp_path / "metrics.json")
+    (other / "metrics.json").symlink_to(metrics)
+    found = collect(results)
+    assert len(found.runs) == 1
+    assert {Path(name).name for name in found.skipped} == {"above", "again", other.name}
+    assert all("links are not followed" in reason for reason in found.skipped.values())
+
+
+def test_records_of_two_runs_are_left_out(write_run, tmp_path):
+    folder = write_run(run_id="one")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "run_id": "another"}))
+    found = collect(tmp_path / "results")
+    assert list(found.skipped.values()) == ["metrics.json and config.json are of two runs: one, another"]
+
+
+def of_custom_table(folder: Path, fingerprint: str) -> None:
+    """The run was trained on a table of one's own."""
+    config = json.loads((folder / "config.json").read_text())
+    config["data_config"]["data"] = "custom"
+    config["series"]["fingerprint"] = fingerprint
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_two_tables_of_one_name_are_two_data_sets(write_run, tmp_path):
+    for seed, fingerprint in enumerate(["a" * 64, "b" * 64]):
+        of_custom_table(write_run(data="mine", seed=seed), fingerprint)
+    assert set(collect(tmp_path / "results").rows["data"]) == {"mine (own file aaaaaa)", "mine (own file bbbbbb)"}
+
+
+def test_one_table_of_a_name_keeps_it_and_one_called_like_a_data_set_does_not(write_run, tmp_path):
+    of_custom_table(write_run(data="mine"), "a" * 64)
+    of_custom_table(write_run(data="ETTh1"), "b" * 64)
+    write_run(data="ETTh1", seed=1)
+    assert set(collect(tmp_path / "results").rows["data"]) == {"mine", "ETTh1", "ETTh1 (own file bbbbbb)"}
+
+
+def test_no_cell_of_the_table_is_a_formula(write_run, tmp_path):
+    write_run(data='=HYPERLINK("http://x")')
+    results = collect(tmp_path / "results")
+    write_results(results, tmp_path / "tables", tmp_path / "results")
+    lines = (tmp_path / "tables" / "results.csv").read_text().splitlines()
+    assert not any(cell.strip('"').startswith("=") for line in lines for cell in line.split(","))

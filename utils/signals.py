@@ -1,0 +1,93 @@
+"""Ctrl-C and SIGTERM: during the imports, the work and the epochs of a command, and the death of a parent process.
+
+Only the standard library is imported, so that a signal is obeyed before anything large is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Self
+
+INTERRUPTED = 130
+ON_INTERRUPT = "interrupted: the same command goes on from the last state that was saved"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A launcher forwards Ctrl-C, so that one reaches a process twice.
+SECONDS_OF_ONE_REQUEST = 1.0
+SECONDS_BETWEEN_LOOKS = 0.5
+# The process that must outlive this one: set by `exp.grid` for its runs.
+PARENT = "FORECAST_PARENT"
+
+
+class StopRequest:
+    """In the `with` block a SIGINT or SIGTERM sets `requested`; `at_once`, it also raises KeyboardInterrupt.
+
+    Otherwise only a later second one raises. Outside the main thread the block changes nothing.
+    """
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once, self.requested = at_once, False
+        self._when = 0.0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self.on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Note the request; raise KeyboardInterrupt if it is for at once, or repeated."""
+        now = time.monotonic()
+        is_again = self.requested and now - self._when > SECONDS_OF_ONE_REQUEST
+        if not self.requested:
+            self.requested, self._when = True, now
+        if self.at_once or is_again:
+            raise KeyboardInterrupt
+
+
+def raise_if_requested() -> None:
+    """Raise KeyboardInterrupt again if one that was raised at once got lost (in a callback that ignores errors)."""
+    request = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    if isinstance(request, StopRequest) and request.at_once and request.requested:
+        raise KeyboardInterrupt
+
+
+def end_at_once_on_signals() -> None:
+    """Until the next handler is set, a SIGINT or SIGTERM ends the process with one line: nothing is written yet."""
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if os.environ.get("RANK", "0") == "0":
+            os.write(2, b"interrupted: nothing was written\n")
+        os._exit(INTERRUPTED)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, end)
+
+
+def stop_with_parent() -> None:
+    """Send this process a SIGTERM when the queue or launcher that started it has died, however it died."""
+    given = os.environ.get(PARENT)
+    # torchrun's workers cannot outlive it usefully either: half of them would wait for ever.
+    parent = int(given) if given and given.isdecimal() else os.getppid() if "LOCAL_RANK" in os.environ else None
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        print(f"process {parent}, which started this run, has ended: stopping", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
