@@ -12,6 +12,8 @@ from utils.files import replace_file
 ROOT = Path(__file__).parent.parent
 SPEED_PAGE = ROOT / "docs" / "speed.md"
 STEP_PAGES = ("step_BALM_96", "step_BALM_720", "step_CALF_256", "step_CALF_32")
+# Models whose savings differ from row to row of their page.
+FURTHER_PAGES = {"Time-LLM": "step_TimeLLM_96"}
 EXACT, BF16 = "ours, float32, exact", "ours, LLM in bfloat16"
 FROZEN = "ours, after --freeze_prompt_after (text states kept)"
 # Row of docs/speed.md: number of the table in a page of benchmarks.step, its row and its column.
@@ -61,6 +63,7 @@ def speed_tables() -> list[Lines]:
     short_training = ["training", "all against plain", "last epoch against plain", "validation MSE"]
     return [
         _step_rows(),
+        _further_rows(),
         _columns(epochs, short_training),
         growth,
         [[model, *row] for model in ("BALM", "CALF") for row in _columns(_results(f"wide_{model}")[0], wide)],
@@ -87,6 +90,17 @@ def _step_rows() -> Lines:
         [label, *(_cell(page[table], row, column) for page in pages)]
         for label, (table, row, column) in STEP_FIGURES.items()
     ]
+
+
+def _further_rows() -> Lines:
+    """Each way of the further models with its ratios of training and inference."""
+    rows = []
+    for model, name in FURTHER_PAGES.items():
+        training, inference = _results(name)[:2]
+        for way in (line[0] for line in training[1:]):
+            ratios = [_cell(table, way, "against plain") for table in (training, inference)]
+            rows.append([model, way, *ratios])
+    return rows
 
 
 def _cell(table: Lines, row: str, column: str) -> str:
