@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -64,7 +64,8 @@ class Settings:
 def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Mapping[str, Any]) -> str:
     """Name of the run folder: readable parts and a hash of everything that determines the result.
 
-    The hash covers all flags but those with the role "place", the `fingerprint` of the series `data`, and
+    The hash covers all flags but those with the role "place" and those of a model's `flags_added_later` that have their
+    default (runs of earlier versions keep their ids), the `fingerprint` of the series `data`, and
     `determinants`. Raises ValueError if the name is too long for a folder.
     """
     record, train, place = settings.record(), settings.train, place_flags(settings.flag_roles())
@@ -73,6 +74,11 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
     record["train"] = record.pop("train_config")
     for part in ("model_config", "train", "task_config"):
         record[part] = {name: value for name, value in record[part].items() if name not in place}
+    added = getattr(type(settings.model), "flags_added_later", ())
+    defaults = {field.name: field.default for field in fields(settings.model) if field.name in added}
+    record["model_config"] = {
+        name: value for name, value in record["model_config"].items() if name not in added or value != defaults[name]
+    }
     text = json.dumps({**record, **determinants}, sort_keys=True, default=str)
     percent, lengths = settings.data.percent, (settings.data.seq_len, settings.data.pred_len)
     parts = [

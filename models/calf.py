@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class CALFConfig(LLMConfig):
     """Settings of CALF; the defaults are the published ones."""
 
+    flags_added_later: ClassVar[tuple[str, ...]] = ("backbone", "full_fine_tuning", "match_module")
+
     lora: bool = HfArg(default=True, help="tune the temporal branch's attention with LoRA; --no_lora keeps it frozen")
     lora_rank: int = HfArg(default=8, help="rank of the LoRA matrices")
     lora_alpha: int = HfArg(default=32, help="LoRA scaling: the output is multiplied by lora_alpha / lora_rank")
@@ -53,6 +56,19 @@ class CALFConfig(LLMConfig):
     projection_learning_rate: float = HfArg(
         default=1e-4, help="constant learning rate of the feature projections and the match module's attentions"
     )
+    backbone: Literal["llm", "random_llm"] = HfArg(
+        default="llm",
+        help="random_llm: both branches have random weights in the LLM's architecture, and the principal words are "
+        "those of a random word table (--llm_seed; the control experiment)",
+    )
+    full_fine_tuning: bool = HfArg(
+        default=False, help="train all weights of the temporal branch instead of LoRA (the control experiment)"
+    )
+    match_module: bool = HfArg(
+        default=True,
+        help="--no_match_module: a linear layer alone makes the tokens, which both branches read (no attention over "
+        "channels, no principal words; the control experiment)",
+    )
     compat_official: bool = HfArg(
         default=False, help="behave as the published code: the temporal branch's dropout stays active in evaluation"
     )
@@ -72,10 +88,18 @@ class CALFConfig(LLMConfig):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name} must be above 0, got {getattr(self, name)}")
 
+        if self.full_fine_tuning and not self.lora:
+            raise ValueError("--full_fine_tuning trains what --no_lora keeps frozen: give one of them")
+
     @property
     def has_textual_branch(self) -> bool:
         """Whether the textual branch is built: only if a loss uses it."""
         return self.textual_branch == "llm" and (self.feature_weight > 0 or self.output_weight > 0)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the textual branch reads principal words."""
+        return self.has_textual_branch and self.match_module
 
     @property
     def has_projections(self) -> bool:
@@ -130,11 +154,12 @@ class CALF(Forecaster):
             num_heads=num_heads or math.gcd(self.width, backbone.num_heads),
             feed_forward=feed_forward,
             dropout=dropout,
-            with_text=with_text,
+            with_text=config.reads_words,
+            with_attention=config.match_module,
         )
         self.temporal = _temporal_branch(backbone, config)
         self.textual = _textual_branch(backbone) if with_text else None
-        if with_text:
+        if config.reads_words:
             assert words is not None, "the textual branch needs principal words"
             self.register_buffer("words", words)
         for branch in (self.temporal, self.textual):
@@ -150,9 +175,9 @@ class CALF(Forecaster):
     @classmethod
     def build(cls, config: CALFConfig, spec: ForecastSpec) -> Self:
         """Build CALF: load its LLM, and compute the principal words or read them from the user's cache."""
-        backbone = load_backbone(config, reads_text=False)
+        backbone = load_backbone(config, reads_text=False, random_weights=config.backbone == "random_llm")
         words = None
-        if config.has_textual_branch:
+        if config.reads_words:
             words = cached_word_embeddings(
                 backbone.word_table(),
                 config.num_components,
@@ -170,7 +195,8 @@ class CALF(Forecaster):
         forecast = self.forecast(temporal[-1], statistics)
         if not self.training or self.textual is None:
             return Forecast(forecast)
-        textual = branch_features(self.textual, self.match.text_tokens(time_tokens, self.words))
+        text_tokens = self.match.text_tokens(time_tokens, self.words) if self.config.reads_words else time_tokens
+        textual = branch_features(self.textual, text_tokens)
         losses = {}
         if self.config.output_weight > 0:
             consistency = self._output_loss(forecast, self.forecast(textual[-1], statistics), look_back=look_back)
@@ -210,7 +236,8 @@ class CALF(Forecaster):
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Projections and match attentions (`_proj` in the published code) at a constant rate, the rest scheduled."""
-        attentions = [self.match.encoder.self_attn, self.match.cross_attention]
+        encoder = self.match.encoder
+        attentions = [None if encoder is None else encoder.self_attn, self.match.cross_attention]
         projections = [*self.temporal_projections.parameters(), *self.textual_projections.parameters()]
         for attention in attentions:
             projections += [] if attention is None else list(attention.parameters())
@@ -224,7 +251,7 @@ class CALF(Forecaster):
     def inference_parameters(self) -> int:
         """Parameters of the temporal branch, its input layers and the head."""
         read = [self.match.linear, self.match.encoder, self.temporal, self.head]
-        return sum(p.numel() for module in read for p in module.parameters())
+        return sum(p.numel() for module in read if module is not None for p in module.parameters())
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, number of blocks and hashes of the LLM."""
@@ -255,8 +282,11 @@ def branch_features(llm: PreTrainedModel, tokens: Float[Tensor, "row channel wid
 
 
 def _temporal_branch(backbone: Backbone, config: CALFConfig) -> nn.Module:
-    """Frozen copy of the LLM with LoRA in its attention and trainable norms and position embeddings."""
+    """Copy of the LLM: frozen but for LoRA, norms and position embeddings, or trained in full."""
     branch: nn.Module = frozen_twin(backbone.model)
+    if config.full_fine_tuning:
+        # Its large matrices are those of the textual branch, which stays frozen.
+        return copy.deepcopy(branch).float().requires_grad_(True)
     if config.lora:
         adapter = LoraConfig(
             r=config.lora_rank,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.hf_argparser import HfArg
 
-from layers.backbone_loading import LLMConfig, load_backbone
+from layers.backbone_loading import LLMConfig, llm_width, load_backbone
 from layers.backbones import Backbone
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.heads import FlattenHead
@@ -23,6 +24,14 @@ from models.base import Forecast, Forecaster, ForecastSpec
 class GPT4TSConfig(PatchConfig, LLMConfig):
     """Settings of GPT4TS; the defaults are the published ones."""
 
+    flags_added_later: ClassVar[tuple[str, ...]] = ("backbone",)
+
+    backbone: Literal["llm", "random_llm", "none"] = HfArg(
+        default="llm",
+        help="random_llm: the LLM's architecture with random weights (--llm_seed); none: no transformer between "
+        "embedding and head, which are as wide as the LLM (the control experiments)",
+    )
+
     def __post_init__(self) -> None:
         PatchConfig.__post_init__(self)
         LLMConfig.__post_init__(self)
@@ -35,42 +44,53 @@ class GPT4TS(Forecaster):
     section 3: self-attention and feed-forward blocks stay frozen; norms and learnt position embeddings are trained (an
     LLM with rotary positions trains its norms alone), and the LLM's own dropout is active in training, as published.
     Published training: Adam at 1e-4, batches of 256 single channels (hence `channel_independent = True`), at most 10
-    epochs. The token embedding matrix is unused and dropped.
+    epochs. The token embedding matrix is unused and dropped. Without `backbone` the head reads the embedded patches.
     """
 
     Config = GPT4TSConfig
     channel_independent = True
     renamed_parameters: ClassVar = {"gpt2.": "llm."}
 
-    def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, backbone: Backbone) -> None:
+    def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, backbone: Backbone | None) -> None:
         super().__init__()
         self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, spec.dtype
         patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
-        if patches > backbone.num_positions:
-            raise ValueError(
-                f"--seq_len {spec.seq_len} gives {patches} patches but the LLM has {backbone.num_positions} "
-                "positions: raise --stride"
-            )
-        self.backbone, self.llm = backbone, backbone.model
-        self.llm.set_input_embeddings(nn.Identity())
-        for module in (*norms(self.llm), *position_embeddings(self.llm)):
-            module.float().requires_grad_(True)
-        width = backbone.width
+        self.backbone = backbone
+        if backbone is not None:
+            self._take_llm(backbone, patches, seq_len=spec.seq_len)
+        width = backbone.width if backbone is not None else llm_width(config)
         self.embedding = nn.Linear(config.patch_len, width)
         self.head = FlattenHead(patches, width, spec.pred_len, dropout=0.0)
 
     @classmethod
     def build(cls, config: GPT4TSConfig, spec: ForecastSpec) -> Self:
-        return cls(config, spec, load_backbone(config, dtype=spec.dtype, reads_text=False))
+        if config.backbone == "none":
+            return cls(config, spec, None)
+        is_random = config.backbone == "random_llm"
+        return cls(config, spec, load_backbone(config, dtype=spec.dtype, reads_text=False, random_weights=is_random))
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         statistics = InstanceStatistics.of(look_back)
         rows = channels_as_rows(statistics.normalise(look_back))
         patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
         with torch.autocast(rows.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            states = self.backbone.states(self.embedding(patches))
+            states = self.embedding(patches)
+            if self.backbone is not None:
+                states = self.backbone.states(states)
             forecast = self.head(states).float()
         return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
 
     def fingerprint(self) -> dict[str, Any]:
-        return self.backbone.fingerprint
+        return {} if self.backbone is None else self.backbone.fingerprint
+
+    def _take_llm(self, backbone: Backbone, patches: int, *, seq_len: int) -> None:
+        """Take the LLM's blocks; their norms and learnt positions train."""
+        if patches > backbone.num_positions:
+            raise ValueError(
+                f"--seq_len {seq_len} gives {patches} patches but the LLM has {backbone.num_positions} "
+                "positions: raise --stride"
+            )
+        self.llm = backbone.model
+        self.llm.set_input_embeddings(nn.Identity())
+        for module in (*norms(self.llm), *position_embeddings(self.llm)):
+            module.float().requires_grad_(True)

@@ -11,17 +11,28 @@ class CrossModalMatch(nn.Module):
     """Maps each channel's look-back window to the inputs of the temporal and the textual branch (CALF 3.1)."""
 
     def __init__(
-        self, seq_len: int, width: int, *, num_heads: int, feed_forward: int, dropout: float, with_text: bool = True
+        self,
+        seq_len: int,
+        width: int,
+        *,
+        num_heads: int,
+        feed_forward: int,
+        dropout: float,
+        with_text: bool = True,
+        with_attention: bool = True,
     ):
         super().__init__()
         self.linear = nn.Linear(seq_len, width)
-        self.encoder = nn.TransformerEncoderLayer(width, num_heads, feed_forward, dropout, batch_first=True)
+        self.encoder = None
+        if with_attention:
+            self.encoder = nn.TransformerEncoderLayer(width, num_heads, feed_forward, dropout, batch_first=True)
         # Holds the parameters only; its forward would project the words again for every row.
         self.cross_attention = nn.MultiheadAttention(width, num_heads) if with_text else None
 
     def time_tokens(self, channels: Float[Tensor, "row channel seq_len"]) -> Float[Tensor, "row channel width"]:
-        """One token per channel, after self-attention over the channels of a window."""
-        return self.encoder(self.linear(channels))
+        """One token per channel, after self-attention over the channels of a window (if it is built with that)."""
+        tokens = self.linear(channels)
+        return tokens if self.encoder is None else self.encoder(tokens)
 
     def text_tokens(
         self, time_tokens: Float[Tensor, "row channel width"], words: Float[Tensor, "word width"]

@@ -41,7 +41,7 @@ def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothi
         "train_epochs": 3, "patience": 3, "loss": "l1", "seed": 3, "precision": "bf16", "deterministic": True,
         "compile": True, "fast_dev_run": True, "model_id": "x", "des": "x",
         "is_training": 0, "seeds": [1], "itr": 2, "device": "cpu", "output_dir": "x", "overwrite": True,
-        "checkpoint_steps": 3, "row_memory_mb": 3, "eval_batch_size": 3,
+        "checkpoint_steps": 3, "row_memory_mb": 3, "eval_batch_size": 3, "text_store": "x", "text_store_gb": 3.0,
     }  # fmt: skip
     assert set(changes) == {field.name for field in dataclasses.fields(TrainConfig)}
     for name, value in changes.items():
@@ -71,7 +71,7 @@ def test_config_json_says_the_role_of_each_flag_that_has_one(tmp_path):
     assert names == {
         "place": {
             "is_training", "seeds", "itr", "device", "output_dir", "overwrite", "checkpoint_steps", "row_memory_mb",
-            "eval_batch_size", "root_path", "track", "track_project",
+            "eval_batch_size", "root_path", "track", "track_project", "text_store", "text_store_gb",
         },
         "label": {"model_id", "des", "seed", "fast_dev_run"},
         "numerics": {"deterministic", "compile"},
