@@ -34,7 +34,7 @@ def write_model(path: Path, *, architecture: str = "llama") -> dict[str, np.ndar
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list([token for token, _ in vocabulary])
     writer.add_token_types([1] * len(vocabulary))
-    writer.add_token_merges(["0 1"])
+    writer.add_token_merges(["0 1", "1 2", "2 3"])
     writer.add_eos_token_id(0)
     writer.add_bos_token_id(0)
     kind, rounded = gguf.GGMLQuantizationType.Q4_1, {}
