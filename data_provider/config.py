@@ -16,7 +16,8 @@ class DataConfig:
 
     data: str = HfArg(
         default="demo",
-        help=f"name of the data set: {', '.join(DATASETS)}, {M4}, or `custom` for the table at --data_path",
+        help=f"name of the data set: {', '.join(DATASETS)}, {M4}, or `custom` for the table at --data_path; several "
+        "benchmark sets, separated by commas, train one UniTime",
         metadata={"role": "cell"},
     )
     root_path: str = HfArg(default="dataset", help="folder of the data sets", metadata={"role": "place"})
@@ -53,8 +54,12 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.data not in (CUSTOM, M4) and self.data not in DATASETS:
-            raise ValueError(unknown_name_message(self.data))
+        names = self.data.split(",")
+        for name in names:
+            if name not in DATASETS and (len(names) > 1 or name not in (CUSTOM, M4)):
+                raise ValueError(unknown_name_message(name))
+        if len(set(names)) < len(names):
+            raise ValueError(f"--data {self.data} names a data set twice")
         for name in ("seq_len", "pred_len"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1 time step, got {getattr(self, name)}")

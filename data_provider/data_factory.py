@@ -26,6 +26,10 @@ def load_series(config: DataConfig) -> Series:
 
     Raises FileNotFoundError for a missing file and ValueError for an invalid one.
     """
+    if "," in config.data:
+        raise ValueError(
+            f"--data {config.data} names several data sets: only --task_name joint_forecast trains on more than one"
+        )
     if config.data == M4:
         raise ValueError(f"--data {M4} is a set of many short series: forecast it with --task_name short_term_forecast")
     path = file_of(config)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, str] = {
     "long_term_forecast": "exp.exp_long_term_forecast:LongTermForecast",
+    "joint_forecast": "exp.exp_joint_forecast:JointForecast",
     "zero_shot_forecast": "exp.exp_zero_shot_forecast:ZeroShotForecast",
     "short_term_forecast": "exp.exp_short_term_forecast:ShortTermForecast",
     "predict": "exp.exp_predict:Predict",

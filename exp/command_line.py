@@ -20,6 +20,7 @@ from models import MODELS, model_class
 from utils.flags import flag_names, parse_flags
 
 logger = logging.getLogger(__name__)
+JOINT_TASK = "joint_forecast"
 COMMON = (DataConfig, TrainConfig, TrackConfig)
 
 
@@ -97,16 +98,19 @@ def _parse_checkpoint_task(task: type[CheckpointTask], arguments: Sequence[str])
 
 
 def _select(arguments: Sequence[str]) -> Selection:
-    """Parse --task_name and --model only. Raises ValueError if one has no value."""
+    """Task and model: --task_name and --model, and --data, of which several make the task a joint one."""
     defaults = Selection()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--task_name", "--task-name", nargs="?", default=defaults.task_name)
     parser.add_argument("--model", nargs="?", default=defaults.model)
+    parser.add_argument("--data", nargs="?", default="")
     chosen, _ = parser.parse_known_args(arguments)
     for name, choices in (("task_name", TASKS), ("model", MODELS)):
         if not getattr(chosen, name):
             raise ValueError(f"--{name} needs a value: {', '.join(choices)}")
-    return Selection(**vars(chosen))
+    if chosen.task_name == defaults.task_name and "," in (chosen.data or ""):
+        chosen.task_name = JOINT_TASK
+    return Selection(task_name=chosen.task_name, model=chosen.model)
 
 
 def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:

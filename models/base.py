@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -88,6 +88,14 @@ class Forecaster(nn.Module):
         """File -> SHA-256 of the code outside this library that the model runs; empty if there is none."""
         return {}
 
+    @classmethod
+    def build_joint(cls, config: Any, tasks: Sequence[ForecastSpec], strides: Sequence[int] | None = None) -> Self:
+        """Build one model for several data sets; only defined by models for which that has a meaning.
+
+        `forward` then also gets `task=`, the data set's number, and `horizon=`, both on the CPU.
+        """
+        raise NotImplementedError
+
     def prompt_inputs(self, look_back: Float[Tensor, "row seq_len channel"]) -> dict[str, Tensor]:  # noqa: ARG002
         """Inputs that depend only on a row's data: computed once per row and passed to `forward` as keyword arguments.
 
@@ -144,7 +152,8 @@ class Forecaster(nn.Module):
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Parameter groups for Adam; `scheduled=False` keeps a group's learning rate constant.
 
-        A group may have options of its own: `weight_decay` with `decoupled_weight_decay=True` makes it AdamW.
+        A group may have options of its own: `weight_decay` with `decoupled_weight_decay=True` makes it AdamW,
+        `cosine_floor` is the lowest rate of its cosine.
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": learning_rate, "scheduled": True}]
 

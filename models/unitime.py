@@ -23,6 +23,7 @@ from layers.unitime.instructed_llm import InstructedLLM
 from layers.unitime.masking import count_patches, cut_padded_patches, draw_mask, masked_statistics
 from models.base import Forecast, Forecaster, ForecastSpec
 
+COSINE_FLOOR = 1e-6
 # The published code's ways, turned on by --compat_official.
 PUBLISHED: dict[str, Any] = {"pad_tokens": True, "uncovered_values": True}
 
@@ -207,6 +208,10 @@ class UniTime(Forecaster):
         flat = tokens.transpose(1, 2).flatten(1)
         outputs = self.head_dropout(F.linear(flat, self.head.weight[places], self.head.bias[places]))
         return statistics.denormalise(outputs.float()[:, :, None])
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """One group, whose cosine ends at the published 1e-6."""
+        return [group | {"cosine_floor": COSINE_FLOOR} for group in super().parameter_groups(learning_rate)]
 
     @property
     def max_gradient_norm(self) -> float:

@@ -31,6 +31,8 @@ def test_every_command_of_a_script_parses_and_gets_the_extra_flags(script: Path)
 def test_a_long_term_script_covers_the_four_horizons(script: Path) -> None:
     if script.parent.name not in ("scripts_long_term", "scripts_few_shot", "scripts_zero_shot"):
         return
+    if script.stem == "UniTime_all":
+        return  # one model, tested at every horizon of each data set
     commands = commands_of_script(script)
     horizons = [24, 36, 48, 60] if "_ILI" in script.name else [96, 192, 336, 720]
     assert sorted(parse_command(command[1:]).data.pred_len for command in commands) == horizons

@@ -32,8 +32,9 @@ def cosine(epoch: int, *, half_period: float, floor: float) -> float:
 class Schedule:
     """A torch learning-rate scheduler, stepped after each optimiser step (`one_cycle`) or after each epoch (others).
 
-    Parameter groups with `scheduled=False` keep their rate. `one_cycle` is torch's OneCycleLR over all steps: 20 %
-    warm-up from 1/25 of the peak, while Adam's beta1 goes from 0.95 to 0.85 and back.
+    Parameter groups with `scheduled=False` keep their rate; `cosine_floor` is the lowest rate of a group's cosine.
+    `one_cycle` is torch's OneCycleLR over all steps: 20 % warm-up from 1/25 of the peak, while Adam's beta1 goes from
+    0.95 to 0.85 and back.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Schedule:
             )
         else:
             factors = [
-                _factor(name, group["lr"], cosine_epochs) if group["scheduled"] else _constant
+                _factor(name, group["lr"], cosine_epochs, group.get("cosine_floor", COSINE_FLOOR))
+                if group["scheduled"]
+                else _constant
                 for group in optimizer.param_groups
             ]
             self.scheduler = LambdaLR(optimizer, factors)
@@ -93,11 +96,11 @@ def _constant(epoch: int) -> float:  # noqa: ARG001
     return 1.0
 
 
-def _factor(name: str, peak: float, cosine_epochs: float) -> Callable[[int], float]:
+def _factor(name: str, peak: float, cosine_epochs: float, cosine_floor: float) -> Callable[[int], float]:
     factors: dict[str, Callable[[int], float]] = {
         "constant": _constant,
         "halving": halving,
-        "cosine": partial(cosine, half_period=cosine_epochs, floor=COSINE_FLOOR / peak if peak else 0.0),
+        "cosine": partial(cosine, half_period=cosine_epochs, floor=cosine_floor / peak if peak else 0.0),
     }
     return factors[name]
 

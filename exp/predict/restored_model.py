@@ -41,6 +41,11 @@ def restore_model(
     if header.get("format") not in READABLE_FORMATS:
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
     checked(header, ModelHeader, path)
+    if "," in header["data_config"]["data"]:
+        raise ValueError(
+            f"{path} was trained on several data sets ({header['data_config']['data']}), from which there is no "
+            "prediction: train on one of them"
+        )
     if header["precision"] not in DTYPES:
         raise ValueError(f"{path} was trained with --precision {header['precision']}, which this version does not know")
     weights = unpack("model", tensors)

@@ -27,6 +27,8 @@ MODELS = {
     "CALF": [*TINY_LLM, "--num_components", "8"],
     "TimeLLM": [*TINY_LLM, "--d_ff", "8", "--d_model", "8", "--n_heads", "2", "--num_prototypes", "10"],
     "TimeCMA": [*TINY_LLM, "--d_model", "8", "--n_heads", "2", "--feed_forward", "16", "--prompt_len", "8"],
+    "TimesNet": ["--d_model", "4", "--d_ff", "4"],
+    "UniTime": [*TINY_LLM, "--decoder_layers", "1"],
 }
 # The learnable prompt is frozen after an epoch, and the memory holds the states of some rows only.
 MODELS["BALM frozen"] = [*MODELS["BALM"], "--freeze_prompt_after", "1", "--row_memory_mb", "1"]

@@ -118,3 +118,10 @@ def test_it_stops_when_patience_has_run_out_and_not_before():
 
 def test_an_improvement_renews_patience():
     assert not after(3.0, 4.0, 2.0, 4.0)[0].should_stop
+
+
+def test_a_group_may_have_a_cosine_floor_of_its_own():
+    group = {"params": [torch.nn.Parameter(torch.ones(1))], "lr": 1e-4, "scheduled": True, "cosine_floor": 1e-6}
+    optimizer = torch.optim.Adam([group])
+    plan = Schedule("cosine", optimizer, steps_per_epoch=STEPS, num_epochs=EPOCHS, cosine_epochs=4)
+    assert rates(optimizer, plan, range(5))[4] == pytest.approx(1e-6)

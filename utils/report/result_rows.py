@@ -48,7 +48,7 @@ def naive_rows(runs: Sequence[Run]) -> Frame:
     """The naive forecasts that the runs were measured against, once per test set and method."""
     columns = [*CELL, "model", "seed", "trainable", *measures_of(runs)]
     rows = [
-        {**_cell(run, data), "name": name, "model": name, "seed": NO_SEED, "trainable": 0, **errors}
+        {**_cell(run, data, test), "name": name, "model": name, "seed": NO_SEED, "trainable": 0, **errors}
         for run in runs
         for data, test in run.tests.items()
         for name, errors in test.get("naive", {}).items()
@@ -98,7 +98,7 @@ def _rows_of(run: Run, variant: str) -> list[dict[str, Any]]:
         "run_id": run.run_id,
         "folder": str(run.folder.path),
     }
-    return [{**_cell(run, data), **_errors(test), **common} for data, test in run.tests.items()]
+    return [{**_cell(run, data, test), **_errors(test), **common} for data, test in run.tests.items()]
 
 
 def _errors(test: Any) -> dict[str, Any]:
@@ -106,7 +106,8 @@ def _errors(test: Any) -> dict[str, Any]:
     return {name: test[name] for name in names if name in test}
 
 
-def _cell(run: Run, data: str) -> dict[str, Any]:
+def _cell(run: Run, data: str, test: Any) -> dict[str, Any]:
+    """What a row is a result of; a model tested at several horizons says for each test which it is."""
     metrics = run.metrics
     return {
         "task_name": metrics["task_name"],
@@ -116,6 +117,7 @@ def _cell(run: Run, data: str) -> dict[str, Any]:
         "percent": metrics["percent"],
         "pred_len": metrics["pred_len"],
         "labels": ", ".join(run.labels),
+        **test.get("cell", {}),
     }
 
 
