@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.hf_argparser import HfArg
 
-from benchmarks import plain_time_cma, plain_time_llm, plain_timesnet
+from benchmarks import plain_time_cma, plain_time_llm, plain_timesnet, plain_unitime
 from benchmarks.plain_balm import PlainBALM
 from benchmarks.plain_calf import PlainCALF
 from benchmarks.timing import Work
@@ -47,7 +47,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class CaseConfig:
     """Model, data and sizes of a benchmark."""
 
-    model: Literal["BALM", "CALF", "TimesNet", "TimeLLM", "TimeCMA"] = HfArg(default="BALM", help="Model to measure")
+    model: Literal["BALM", "CALF", "TimesNet", "UniTime", "TimeLLM", "TimeCMA"] = HfArg(
+        default="BALM", help="Model to measure"
+    )
     data: str = HfArg(default="demo", help="Data set whose training split is used")
     root_path: str = HfArg(default="dataset", help="Folder of the data files")
     seq_len: int = HfArg(default=512, help="Look-back window, in time steps")
@@ -116,6 +118,7 @@ def build(config: CaseConfig, way: str) -> Forecaster:
         "BALM": _build_balm,
         "CALF": _build_calf,
         "TimesNet": plain_timesnet.build,
+        "UniTime": plain_unitime.build,
         "TimeLLM": plain_time_llm.build,
         "TimeCMA": plain_time_cma.build,
     }

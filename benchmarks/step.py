@@ -30,6 +30,7 @@ TRAINING = {
     "BALM": ["plain", "plain_without_dropout", "fp32", "bf16", "frozen_prompt"],
     "CALF": ["plain", "fp32", "bf16"],
     "TimesNet": ["plain", "merged", "cropped", "batch_periods", "fp32"],
+    "UniTime": ["plain", "fp32", "bf16"],
     "TimeLLM": ["plain", "plain_without_dropout", "fp32", "kept", "bf16"],
     "TimeCMA": ["plain", "fp32", "kept"],
 }
@@ -37,6 +38,7 @@ INFERENCE = {
     "BALM": ["plain", "fp32", "bf16"],
     "CALF": ["plain", "fp32", "bf16"],
     "TimesNet": ["plain", "batch_periods", "fp32"],
+    "UniTime": ["plain", "fp32", "bf16"],
     "TimeLLM": ["plain", "fp32", "kept"],
     "TimeCMA": ["plain", "fp32", "kept"],
 }

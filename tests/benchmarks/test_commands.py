@@ -58,7 +58,7 @@ def table_of(page: str, first_cell: str) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("model", ["BALM", "CALF", "TimesNet", "TimeLLM", "TimeCMA"])
+@pytest.mark.parametrize("model", ["BALM", "CALF", "TimesNet", "UniTime", "TimeLLM", "TimeCMA"])
 def test_step_prints_every_way_beside_the_plain_one(model, capsys, tmp_path):
     output = tmp_path / "tables" / "step.md"
     more = ["--model", model, "--rounds", "1", "--warmup", "0", "--output", str(output), "--trained_steps", "1"]
@@ -171,6 +171,19 @@ def test_every_way_of_timesnet_with_the_periods_of_the_batch_makes_the_same_fore
     ]
     for forecast in forecasts[1:]:
         torch.testing.assert_close(forecast, forecasts[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_plain_unitime_and_ours_without_pads_to_read_make_the_same_forecast():
+    config = CaseConfig(
+        model="UniTime", llm_layers=1, llm_width=32, llm_heads=2, seq_len=48, pred_len=24, root_path=DEMO[1]
+    )
+    plain, ours = (build(config, way).eval() for way in ("plain", "fp32"))
+    ours.load_state_dict(
+        {name: value for name, value in plain.state_dict().items() if name not in ("reader.words", "pad_token")},
+        strict=False,
+    )
+    (batch,) = batches_of(config, ours)[:1]
+    torch.testing.assert_close(ours(batch.look_back).values, plain(batch.look_back).values, atol=1e-4, rtol=1e-4)
 
 
 def test_plain_and_ours_read_the_same_rows():
