@@ -41,8 +41,12 @@ def build(config: CaseConfig, way: str, spec: ForecastSpec) -> UniTime:
     """UniTime of a way, with the published sizes of the head: "plain" as published, or ours."""
     from benchmarks.cases import llm_settings
 
-    sizes = {"max_backcast_len": max(96, spec.seq_len), "max_forecast_len": max(720, spec.pred_len)}
-    settings = UniTimeConfig(**llm_settings(config), **sizes, compat_official=way == "plain")
+    settings = UniTimeConfig(
+        **llm_settings(config),
+        max_backcast_len=max(96, spec.seq_len),
+        max_forecast_len=max(720, spec.pred_len),
+        compat_official=way == "plain",
+    )
     backbone = load_backbone(settings)
     table, ids = backbone.word_table().detach().clone(), token_ids(backbone.tokenizer, [spec.instruction])
     model = (PlainUniTime if way == "plain" else UniTime)(settings, [spec], backbone, instructions=ids)

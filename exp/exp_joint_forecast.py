@@ -59,8 +59,8 @@ class JointForecast(LongTermForecast):
         self.all_series = [load_series(part.data) for part in self.parts]
         self.series = _together(self.all_series)
         specs = [self._spec(part, series) for part, series in zip(self.parts, self.all_series, strict=True)]
-        strides = None if not joint.strides else [part.stride for part in self.parts]
-        self.model = settings.model_class.build_joint(settings.model, specs, strides)
+        strides = [part.stride for part in self.parts if part.stride is not None]
+        self.model = settings.model_class.build_joint(settings.model, specs, strides or None)
         self.model.to(self.runtime.device)
         self.train = JointLoader(self._training_loaders(), seed=settings.train.seed)
         self.validations = [self._loader(task, "validation") for task in range(len(self.parts))]

@@ -68,6 +68,23 @@ def test_baselines_are_means_and_deviations_of_the_committed_runs(model):
         assert row["DLinear, published"] == reported
 
 
+def test_the_runs_of_timesnet_and_unitime_are_those_committed():
+    shown = table_about("docs/baselines.md", "run", length=7)
+    runs = rows_of("docs/baselines/timesnet_unitime.csv")
+    assert len(shown) == len(runs)
+    for row in shown:
+        names = ("seq_len", "percent", "epochs", "mse", "mae")
+        percent = row["training rows"].removesuffix(" %").replace("all", "100")
+        wanted = (row["look-back"], percent, row["epochs"], row["MSE"], row["MAE"])
+        found = [
+            (*(run[name] for name in names[:3]), f"{float(run['mse']):.3f}", f"{float(run['mae']):.3f}") for run in runs
+        ]
+        assert wanted in found
+    assert shown[1]["BALM-TSF paper, Table 1"] == published(
+        dataset="ETTh1", model="TimesNet", seq_len="512", pred_len="96"
+    )
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_readmes_averages_are_those_of_the_committed_runs(model):
     rows = table_about("README.md", "data", length=6)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_provider.joint_loader import JointLoader
 from data_provider.loader import Loader
 from exp.config import TrainConfig
 from exp.training.resume import Resume, write_best
@@ -47,7 +48,7 @@ class TrainingLoop:
         model: Forecaster,
         config: TrainConfig,
         *,
-        loader: Loader,
+        loader: Loader | JointLoader,
         validate: Callable[[], dict[str, float]],
         folder: RunFolder,
         tracking: Tracking,

@@ -11,15 +11,23 @@ from data_provider.loader import Loader
 from data_provider.series import Series
 
 
-def loader_of(series: Series, config: DataConfig, batch_size: int, **rank: int) -> Loader:
+def loader_of(series: Series, config: DataConfig, batch_size: int, *, rank: int = 0, num_processes: int = 1) -> Loader:
     _, loader = data_provider(
-        series, "train", config=config, channel_independent=True, batch_size=batch_size, seed=1, **rank
+        series,
+        "train",
+        config=config,
+        channel_independent=True,
+        batch_size=batch_size,
+        seed=1,
+        rank=rank,
+        num_processes=num_processes,
     )
     return loader
 
 
-def joint(series: Series, config: DataConfig, **rank: int) -> JointLoader:
-    return JointLoader([loader_of(series, config, size, **rank) for size in (32, 90)], seed=5)
+def joint(series: Series, config: DataConfig, *, rank: int = 0, num_processes: int = 1) -> JointLoader:
+    loaders = [loader_of(series, config, size, rank=rank, num_processes=num_processes) for size in (32, 90)]
+    return JointLoader(loaders, seed=5)
 
 
 def test_an_epoch_has_every_row_of_every_loader_once(series: Series, config: DataConfig):
