@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data_provider.data_factory import load_series
+from data_provider.datasets import is_published
 from data_provider.joint_loader import JointLoader
 from data_provider.loader import Loader
 from data_provider.series import Series, SeriesInfo
@@ -85,6 +86,10 @@ class JointForecast(LongTermForecast):
                 cell = {"data": series.name, "seq_len": part.data.seq_len, "pred_len": horizon}
                 tests[name] = {**self.summary_of(metrics, series), "naive": naive, "cell": cell}
         return {"tests": tests}
+
+    def files_are_published(self) -> bool:
+        """Whether the data are the registry's own files."""
+        return all(is_published(series.name, series.fingerprint) for series in self.all_series)
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         loop.fit()

@@ -58,6 +58,10 @@ class LongTermForecast(Experiment):
         """The name of the run folder, which every file in it carries."""
         return self.folder.path.name
 
+    def files_are_published(self) -> bool:
+        """Whether the data are the registry's own file."""
+        return is_published(self.settings.data.data, self.series.fingerprint)
+
     def load(self) -> WindowSource:
         """The series that the flags name."""
         return load_series(self.settings.data)
@@ -153,7 +157,7 @@ class LongTermForecast(Experiment):
             # The published runs read GPT-2.
             description: "description" in llm,
             "fast_dev_run": self.settings.train.fast_dev_run,
-            "not the published file": not is_published(self.settings.data.data, self.series.fingerprint),
+            "not the published file": not self.files_are_published(),
         }
         return [label for label, holds in facts.items() if holds]
 
