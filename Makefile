@@ -22,9 +22,12 @@ test-long: .venv/tests
 
 # What the committed runs still lack, then the page (docs/verdict). Data files: make verdict DATA=FOLDER.
 DATA ?= dataset
+# In the order of the plan.
+VERDICT := $(patsubst %,scripts_verdict/%.sh,BALM_core BALM_without_alignment BALM_whole BALM_MiniLM CALF_ETTh1_ILI \
+	GPT4TS_ETTh1_ILI Simple_models)
 verdict: .venv/tests
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-llm.txt
-	$(BIN)/python -m exp.grid --scripts scripts_verdict/*.sh --finished docs/verdict/results.csv \
+	$(BIN)/python -m exp.grid --scripts $(VERDICT) --finished docs/verdict/results.csv \
 		-- --root_path $(DATA) --output_dir results/verdict --text_store results/texts
 	$(BIN)/python -m utils.verdict --collect results/verdict
 

@@ -83,7 +83,9 @@ def cell_of(run: Run) -> str:
 def arm_of(run: Run) -> str:
     """An arm's name: the model unless it is BALM, its text branch, and what else it departs in from the plan."""
     metrics, model = run.metrics, run.config.get("model_config", {})
-    branch = str(model.get("text_branch", ""))
+    branch = str(model.get("text_branch", model.get("backbone", "")))
+    if model.get("textual_branch") == "none":
+        branch = "none"
     arm = {"llm": "pretrained", "random_llm": f"random ({model.get('llm_seed')})"}.get(branch, branch)
     if metrics["model"] != "BALM":
         arm = f"{metrics['model']} {arm}".strip()

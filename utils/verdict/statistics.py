@@ -13,6 +13,8 @@ from jaxtyping import Float
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from utils.report.significance import MIN_BLOCKS
+
 NUM_DRAWS = 2000
 # Equivalent: the difference is below this share of the reference's error.
 MARGIN = 0.01
@@ -53,11 +55,20 @@ def difference(
     """Compare the window errors of two arms on the same windows, in order of time.
 
     Windows are drawn in circular blocks of two horizons (Politis and Romano 1992) and seeds with replacement, both at
-    once; the same windows for both arms, and the same seeds where both arms have as many.
+    once; the same windows for both arms, and the same seeds where both arms have as many. Both scatters are widened for
+    known biases: blocks of two horizons capture 5/6 of the variance of overlapping windows, and n things drawn with
+    replacement show (n - 1)/n of theirs. With fewer than `MIN_BLOCKS` blocks or two seeds nothing is tested (p = 1).
     """
     errors = [np.asarray(values, dtype=np.float64) for values in (arm, reference)]
     mean, level = float(errors[0].mean() - errors[1].mean()), float(errors[1].mean())
-    draws = _drawn_differences(*errors, block=min(2 * horizon, errors[0].shape[1]), num_draws=num_draws, seed=seed)
+    num_seeds, num_windows = errors[0].shape
+    block = min(2 * horizon, num_windows)
+    num_blocks = num_windows // block
+    over_windows, over_both = _drawn_differences(*errors, block=block, num_draws=num_draws, seed=seed)
+    window_part = math.sqrt(6 / 5 * num_blocks / max(1, num_blocks - 1)) * (over_windows - mean)
+    seed_part = math.sqrt(num_seeds / max(1, num_seeds - 1)) * (over_both - over_windows)
+    draws = mean + window_part + seed_part
+    is_tested = num_blocks >= MIN_BLOCKS and num_seeds > 1
     low, high = np.quantile(draws, [0.025, 0.975])
     margin = MARGIN * level
     # Around the true difference the estimate scatters as the draws do around the estimate.
@@ -67,10 +78,14 @@ def difference(
         reference=level,
         low=float(low),
         high=float(high),
-        p_difference=_share(np.abs(scatter) >= abs(mean)),
-        p_equivalence=max(_share(scatter <= mean - margin), _share(scatter >= mean + margin)),
-        num_seeds=len(errors[0]),
-        seeds_needed=_seeds_needed(errors[0].mean(axis=1), errors[1].mean(axis=1), mean=mean, margin=margin),
+        p_difference=_share(np.abs(scatter) >= abs(mean)) if is_tested else 1.0,
+        p_equivalence=max(_share(scatter <= mean - margin), _share(scatter >= mean + margin)) if is_tested else 1.0,
+        num_seeds=num_seeds,
+        seeds_needed=_seeds_needed(
+            mean, margin, of_windows=float(window_part.var()), of_one_seed=num_seeds * float(seed_part.var())
+        )
+        if is_tested
+        else None,
     )
 
 
@@ -97,32 +112,44 @@ def across_cells(differences: Sequence[Difference]) -> float | None:
     return float(np.asarray(stats.wilcoxon(percents))[1]) if len(percents) > 1 else None
 
 
-def _drawn_differences(arm: np.ndarray, reference: np.ndarray, *, block: int, num_draws: int, seed: int) -> np.ndarray:
+def _drawn_differences(
+    arm: Float[np.ndarray, "seed window"],
+    reference: Float[np.ndarray, "other_seed window"],
+    *,
+    block: int,
+    num_draws: int,
+    seed: int,
+) -> tuple[Float[np.ndarray, "draw"], Float[np.ndarray, "draw"]]:
+    """Mean differences over drawn windows with all seeds, and with drawn seeds."""
     windows = np.arange(arm.shape[1])
     bootstrap: Any = CircularBlockBootstrap(block, windows, seed=np.random.default_rng(seed))
     generator = np.random.default_rng(seed + 1)
-    draws = np.empty(num_draws)
+    over_windows, over_both = np.empty(num_draws), np.empty(num_draws)
     resamples: Any = bootstrap.bootstrap(num_draws)
     for number, (positions, _) in enumerate(resamples):
         seeds = generator.integers(len(arm), size=len(arm))
         others = seeds if len(reference) == len(arm) else generator.integers(len(reference), size=len(reference))
         counts = np.bincount(positions[0], minlength=len(windows)) / len(windows)
-        draws[number] = (arm[seeds] @ counts).mean() - (reference[others] @ counts).mean()
-    return draws
+        means, other_means = arm @ counts, reference @ counts
+        over_windows[number] = means.mean() - other_means.mean()
+        over_both[number] = means[seeds].mean() - other_means[others].mean()
+    return over_windows, over_both
 
 
 def _share(happened: np.ndarray) -> float:
     return (int(happened.sum()) + 1) / (len(happened) + 1)
 
 
-def _seeds_needed(arm: np.ndarray, reference: np.ndarray, *, mean: float, margin: float) -> int | None:
-    """Seeds after which the spread over seeds alone would allow a verdict; None if more than `MOST_SEEDS`.
+def _seeds_needed(mean: float, margin: float, *, of_windows: float, of_one_seed: float) -> int | None:
+    """Seeds after which there would be a verdict if difference and variances stay; None: more than `MOST_SEEDS`.
 
-    A difference is decided when its interval leaves 0 or lies within the margin, whichever needs fewer seeds.
+    A difference is decided when its interval leaves 0 or lies within the margin, whichever needs fewer seeds. More
+    seeds do not lessen the variance that comes from the test windows.
     """
-    if min(len(arm), len(reference)) < 2:
-        return None
-    variance = float(arm.var(ddof=1) + reference.var(ddof=1))
-    distance = max(abs(mean), margin - abs(mean))
-    needed = math.ceil(variance * (1.96 / distance) ** 2) if distance else MOST_SEEDS + 1
-    return max(2, needed) if needed <= MOST_SEEDS else None
+    found = []
+    for distance, quantile in ((abs(mean), 1.96), (margin - abs(mean), 1.645)):
+        allowed = (distance / quantile) ** 2 - of_windows
+        if distance > 0 and allowed > 0:
+            found.append(max(2, math.ceil(of_one_seed / allowed)))
+    needed = min(found, default=MOST_SEEDS + 1)
+    return needed if needed <= MOST_SEEDS else None

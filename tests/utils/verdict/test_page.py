@@ -15,7 +15,7 @@ from utils.verdict.page import build
 
 def collected(effects: dict[str, float], cells: int = 1, seeds: int = 5) -> Collected:
     """Made runs: the error of each arm is that of the same windows times its effect."""
-    windows = np.random.default_rng(0).gamma(2.0, 0.2, 900)
+    windows = np.random.default_rng(0).gamma(2.0, 0.2, 1400)
     rows, errors = [], {}
     for cell in CELLS[:cells]:
         for arm in ARMS:

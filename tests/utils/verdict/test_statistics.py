@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.verdict.statistics import Difference, across_cells, difference, holm, word
+from utils.verdict.statistics import Difference, _seeds_needed, across_cells, difference, holm, word
 
 NUM_WINDOWS, HORIZON = 2000, 24
 
@@ -45,8 +45,36 @@ def test_a_true_null_is_called_a_difference_about_as_often_as_the_level_says():
     for number in range(40):
         arm, reference = (errors(8, spread=0.05, seed=2 * number + part) for part in (0, 1))
         calls += judged(difference(arm, reference, horizon=HORIZON, num_draws=200)) in ("better", "worse")
-    # 5 % of 40 are 2; five seeds or so make the bootstrap a little bold.
-    assert calls <= 8
+    # 5 % of 40 are 2; a few seeds make the bootstrap a little bold.
+    assert calls <= 5
+
+
+def test_too_few_blocks_of_windows_decide_nothing_however_large_the_difference():
+    # 5 blocks of 48 windows.
+    found = difference(errors(5, factor=2.0)[:, :240], errors(5, seed=2)[:, :240], horizon=HORIZON)
+    assert (judged(found), found.p_difference, found.seeds_needed) == ("undecided", 1.0, None)
+
+
+def test_differences_that_change_from_window_to_window_are_found_as_rarely_as_the_level_says():
+    """Overlapping windows share their steps, so that whole stretches of time favour one arm."""
+    calls = 0
+    for number in range(40):
+        steps = np.random.default_rng(number).normal(0, 0.3, NUM_WINDOWS // 4 + HORIZON)
+        favour = np.convolve(steps, np.ones(HORIZON) / HORIZON, mode="valid")[: NUM_WINDOWS // 4]
+        reference = errors(5, spread=0)[:, : NUM_WINDOWS // 4]
+        calls += judged(difference(reference + favour, reference, horizon=HORIZON, num_draws=200)) in (
+            "better",
+            "worse",
+        )
+    assert calls <= 6
+
+
+def test_seeds_needed_follow_from_the_spread_and_the_windows_limit_them():
+    # The standard error of one seed is 0.01: 0.002 is 1.96 standard errors of 97 seeds.
+    assert _seeds_needed(0.002, 0.0, of_windows=0.0, of_one_seed=0.01**2) == 97
+    assert _seeds_needed(0.002, 0.0, of_windows=0.01**2, of_one_seed=0.01**2) is None
+    # Equivalence within 0.01 needs fewer than a difference of 0.001 does.
+    assert _seeds_needed(0.001, 0.01, of_windows=0.0, of_one_seed=0.01**2) == 4
 
 
 def test_arms_with_different_numbers_of_seeds_can_be_compared():
