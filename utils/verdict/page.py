@@ -22,6 +22,7 @@ from utils.verdict.comparisons import (
     complete_cells,
 )
 from utils.verdict.statistics import MARGIN, MOST_SEEDS, across_cells
+from utils.verdict.store_savings import savings
 
 LLM = "SmolLM2-135M-Instruct, rounded to 4 bits, instruction-tuned, first six blocks"
 WHOLE = "ETTh1_512_96_rate0.0004"
@@ -52,8 +53,8 @@ def build(collected: Collected, place: Path = PLACE) -> str:
     ]
     if cells:
         parts.append(f"## pretrained against each arm\n\n{_reference_table(found, cells)}")
-    parts += [_how_to_read(), _claims(place), _not_run(collected)]
-    return "\n\n".join(parts) + "\n"
+    parts += [_how_to_read(), _claims(place), savings(collected), _not_run(collected)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def answer(found: Sequence[Comparison], cells: Sequence[str]) -> list[str]:

@@ -25,7 +25,9 @@ def collected(effects: dict[str, float], cells: int = 1, seeds: int = 5) -> Coll
                 errors[run_id] = (windows * effects.get(arm, 1.0) * noise).astype(np.float32)
                 mse = float(errors[run_id].mean())
                 row = {"cell": cell, "arm": arm, "seed": seed, "run_id": run_id, "mse": mse, "mae": mse}
-                rows.append({**row, "best_epoch": 3, "seconds_total": 60.0})
+                rows.append(
+                    {**row, "best_epoch": 3, "seconds_total": 60.0, "seconds_test": 50.0 if seed == 0 else 10.0}
+                )
     return Collected(pd.DataFrame(rows), errors)
 
 
@@ -63,3 +65,9 @@ def test_finished_runs_are_collected_once_with_the_errors_of_every_window(tmp_pa
     assert (row["arm"], row["seed"]) == ("numbers", 2021)
     assert found.errors[row["run_id"]].mean() == pytest.approx(row["mse"], rel=1e-5)
     assert "--output_dir" not in row["flags"] and "--text_branch" in row["flags"]
+
+
+def test_the_page_says_what_the_store_of_text_states_saves(tmp_path):
+    page = build(collected({}), tmp_path)
+    assert page.count("| 50 | 10 | 5.0x | 5 |") == 3
+    assert "store of text states saves" not in build(collected({}, seeds=1), tmp_path)
