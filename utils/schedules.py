@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import cos, pi
+from math import cos, isfinite, pi
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
@@ -87,9 +88,24 @@ class Schedule:
     def restore(self, state: dict) -> None:
         """Restore what `state` returned. Raises ValueError if that was another schedule."""
         own = self.state()
-        if set(state) != set(own) or len(state["base_lrs"]) != len(own["base_lrs"]):
+        if set(state) != set(own) or not _is_alike(state["base_lrs"], own["base_lrs"]):
             raise ValueError("the schedule's state is that of another --lradj or of other parameter groups")
+        wrong = next((name for name, value in own.items() if not _is_alike(state[name], value)), None)
+        if wrong is not None:
+            raise ValueError(f"the schedule's state has {wrong} {str(state[wrong])[:60]}, which is of another kind")
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state})
+
+
+def _is_alike(found: Any, own: Any) -> bool:
+    """Whether a value of a saved state is of the kind of our own: a number, a list as long, the same entries."""
+    if isinstance(own, dict):
+        return isinstance(found, dict) and set(found) == set(own) and all(_is_alike(found[k], own[k]) for k in own)
+    if isinstance(own, list | tuple):
+        is_list = isinstance(found, list | tuple) and len(found) == len(own)
+        return is_list and all(map(_is_alike, found, own))
+    if isinstance(own, float):
+        return type(found) in (int, float) and isfinite(found)
+    return type(found) is type(own)
 
 
 def _constant(epoch: int) -> float:  # noqa: ARG001

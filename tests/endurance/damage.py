@@ -48,7 +48,8 @@ def put_foreign(path: Path, foreign: Path, chance: random.Random) -> None:  # no
 
 
 def link(path: Path, foreign: Path, chance: random.Random) -> None:  # noqa: ARG001
-    outside = path.parents[2] / f"outside-{path.name}"
+    copy = next(parent for parent in path.parents if parent.name == "copy")
+    outside = copy.with_name(f"outside-{path.name}")
     shutil.copy(foreign, outside)
     path.unlink()
     path.symlink_to(outside)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import random
 import threading
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from data_provider.datasets import DATASETS, Benchmark
 from tests.endurance.counts import Counts
 
-CONTENT = b"date,OT\n" + b"".join(b"2016-07-01 %05d,%d\n" % (number, number) for number in range(40_000))
+START = datetime(2016, 7, 1)
+CONTENT = "".join(["date,OT\n", *(f"{START + timedelta(hours=n)},{n}\n" for n in range(40_000))]).encode()
 CHUNK = 1 << 15
-MAX_STARTS = 200
+KILLS_OF_ONE_DOWNLOAD = 10
 
 
 class Server(ThreadingHTTPServer):
@@ -34,9 +37,10 @@ class Slow(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.send_header("Content-Length", str(len(CONTENT) - first))
         self.end_headers()
-        for start in range(first, len(CONTENT), CHUNK):
-            self.wfile.write(CONTENT[start : min(start + CHUNK, len(CONTENT))])
-            time.sleep(0.02)
+        with contextlib.suppress(ConnectionError):  # a client that was killed
+            for start in range(first, len(CONTENT), CHUNK):
+                self.wfile.write(CONTENT[start : min(start + CHUNK, len(CONTENT))])
+                time.sleep(0.02)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -59,10 +63,10 @@ def kill_downloads(folder: Path, num_kills: int) -> Counts:
     context, number = multiprocessing.get_context("fork"), 0
     while counts.tried["kills"] < num_kills:
         root, number = folder / f"root-{number}", number + 1
-        for _ in range(MAX_STARTS):
+        for attempt in range(KILLS_OF_ONE_DOWNLOAD + 1):
             process = context.Process(target=_fetch, args=(benchmark, root))
             process.start()
-            process.join(chance.uniform(0.02, 0.6))
+            process.join(chance.uniform(0.05, 2.0) if attempt < KILLS_OF_ONE_DOWNLOAD else 120)
             if process.is_alive():
                 process.kill()
                 counts.tried["kills"] += 1

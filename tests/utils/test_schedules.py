@@ -125,3 +125,15 @@ def test_a_group_may_have_a_cosine_floor_of_its_own():
     optimizer = torch.optim.Adam([group])
     plan = Schedule("cosine", optimizer, steps_per_epoch=STEPS, num_epochs=EPOCHS, cosine_epochs=4)
     assert rates(optimizer, plan, range(5))[4] == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("value", ["x", None, True, float("nan"), ["x"], {}])
+def test_a_state_with_values_of_another_kind_is_refused(value):
+    for name in ("halving", "one_cycle"):
+        (group,) = ({"params": [torch.zeros(1)], "lr": 0.1, "scheduled": True},)
+        schedule = Schedule(name, torch.optim.Adam([group]), steps_per_epoch=2, num_epochs=2, cosine_epochs=2)
+        with pytest.raises(ValueError, match="the schedule's state"):
+            schedule.restore({**schedule.state(), "last_epoch": value})
+        with pytest.raises(ValueError, match="the schedule's state"):
+            schedule.restore({**schedule.state(), "base_lrs": value})
+        schedule.restore(json.loads(json.dumps(schedule.state())))
