@@ -85,6 +85,14 @@ def test_the_runs_of_timesnet_and_unitime_are_those_committed():
     )
 
 
+def test_trial_runs_of_the_llm_forecasters_are_the_committed_ones():
+    runs = rows_of("docs/baselines/trial_runs.csv")
+    for row in table_about("docs/baselines.md", "trial run", length=5):
+        (run,) = [run for run in runs if run["name"] == row["trial run"]]
+        assert (row["look-back"], row["label"]) == (run["seq_len"], run["labels"])
+        assert [row[measure.upper()] for measure in ("mse", "mae")] == [f"{float(run[m]):.3f}" for m in ("mse", "mae")]
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_readmes_averages_are_those_of_the_committed_runs(model):
     rows = table_about("README.md", "data", length=6)
