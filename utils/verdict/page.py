@@ -53,7 +53,7 @@ def build(collected: Collected, place: Path = PLACE) -> str:
     ]
     if cells:
         parts.append(f"## pretrained against each arm\n\n{_reference_table(found, cells)}")
-    parts += [_how_to_read(), _claims(place), savings(collected), _not_run(collected)]
+    parts += [_how_to_read(), _claims(place), savings(collected), _probe(place), _not_run(collected)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -152,6 +152,20 @@ def _claims(place: Path) -> str:
     claims = pd.read_csv(file, keep_default_na=False)
     return "## Published claims\n\n" + markdown(
         list(claims.columns), claims.astype(str).to_numpy().tolist(), num_heads=4
+    )
+
+
+def _probe(place: Path) -> str:
+    file = place / "probe.csv"
+    if not file.is_file():
+        return "## Linear probe\n\nNot run: `python -m exp.probe` writes probe.csv."
+    table = pd.read_csv(file)
+    arms = list(table.columns[3:])
+    rows = [[row["statistic"], *(f"{row[arm]:.2f}" for arm in arms)] for _, row in table.iterrows()]
+    return (
+        f"## Linear probe\n\nR2 with which each statistic is read back from the mean text state by ridge regression "
+        f"(`python -m exp.probe`, ETTh1, {table['windows'][0]} training windows, {table['llm_model'][0]}); 1 is all, "
+        "0 or less is nothing.\n\n" + markdown(["statistic", *arms], rows)
     )
 
 
