@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,15 +14,19 @@ import pandas as pd
 
 from data_provider.scaling import Standardizer
 from data_provider.splits import parse_split
-from data_provider.tables.dates import fixed_step, gaps, infer_time_step, season_of_step
+from data_provider.tables.calendars import infer_time_step, irregularity
+from data_provider.tables.formats import KINDS, output_path
 from data_provider.tables.own_table import unscalable
-from data_provider.tables.repair import METHODS, repair, write_table
-from data_provider.tables.table import Table, read_table
+from data_provider.tables.repair import METHODS, check_share, repair, write_table
+from data_provider.tables.table import Reading, Table, column_names, read_table
 from utils.terminal import one_line
+from utils.time_steps import fixed_step, gaps, in_words, season_of_step
 
 _LOOK_BACKS = (36, 96, 336, 512)
 _MISSING_CODES = (-9999.0, -999.0, 9999.0)
 _FAR_OUT = 5.0
+# Of more channels than these, what is worth knowing is summed up.
+_MAX_REMARKED = 20
 
 
 def problems_of(table: Table, *, split: str | None = None) -> list[str]:
@@ -37,6 +42,10 @@ def problems_of(table: Table, *, split: str | None = None) -> list[str]:
     if repeated.any():
         first = table.dates.dropna()[repeated][0]
         found.append(f"repeated dates: {int(repeated.sum())}, the first {first}")
+    ordered = pd.DatetimeIndex(table.dates.dropna().unique().sort_values())
+    if len(ordered) >= 3:
+        reason = irregularity(ordered, infer_time_step(ordered))
+        found += [f"no regular step: {reason}"] if reason is not None else []
     found += _missing_cells(table)
     return found or _unscalable_cells(table, split)
 
@@ -44,7 +53,7 @@ def problems_of(table: Table, *, split: str | None = None) -> list[str]:
 def _unscalable_cells(table: Table, split: str | None) -> list[str]:
     """The first value that is not finite once it is scaled as in training, if there is one."""
     try:
-        train = parse_split(split, table.dates).train
+        train = parse_split(split, table.dates, zone=table.zone).train
     except ValueError:
         return []
     place = Standardizer.fit(table.values[:train]).first_unscalable(table.values) if train else None
@@ -53,7 +62,7 @@ def _unscalable_cells(table: Table, split: str | None) -> list[str]:
 
 def _missing_cells(table: Table) -> Iterator[str]:
     for name, column in zip(table.columns, table.values.T, strict=True):
-        missing = ~np.isfinite(column)
+        missing = ~np.isfinite(column) & ~table.unread[:, table.columns.index(name)]
         if missing.any():
             share, where = 100 * missing.mean(), table.dates[int(missing.argmax())]
             count = int(missing.sum())
@@ -75,8 +84,19 @@ def remarks_on(table: Table) -> list[str]:
             )
         elif fixed_step(time_step) is not None and len(np.unique(np.diff(dates.asi8))) > 1:
             found.append(f"steps differ: {time_step} is only the most frequent one")
+    return found + _remarks_on_columns(table)
+
+
+def _remarks_on_columns(table: Table) -> list[str]:
+    """A line for each remark on a column; of one kind on many columns, a line in all."""
+    by_kind: dict[str, list[str]] = {}
     for name, column in zip(table.columns, table.values.T, strict=True):
-        found += [f"column {name}: {remark}" for remark in _column_remarks(column[np.isfinite(column)])]
+        for remark in _column_remarks(column[np.isfinite(column)]):
+            by_kind.setdefault(remark.split()[0].rstrip(":"), []).append(f"column {name}: {remark}")
+    found = []
+    for kind, lines in by_kind.items():
+        is_many = len(lines) > _MAX_REMARKED
+        found += [*lines[:3], f"{kind}: {len(lines)} columns in all, the first three above"] if is_many else lines
     return found
 
 
@@ -102,9 +122,9 @@ def _column_remarks(column: np.ndarray) -> Iterator[str]:
         )
 
 
-def allowed_horizons(table: Table, split: str | None) -> list[str]:
+def allowed_horizons(table: Table, split: str | None, date_format: str | None = None) -> list[str]:
     """Rows per split, then the longest possible horizon for each usual look-back: every split needs one window."""
-    borders = parse_split(split, table.dates)
+    borders = parse_split(split, table.dates, zone=table.zone, date_format=date_format)
     sizes = (borders.train, borders.validation - borders.train, borders.test - borders.validation)
     lines = [f"training {sizes[0]} rows, validation {sizes[1]}, test {sizes[2]}"]
     for look_back in _LOOK_BACKS:
@@ -124,7 +144,7 @@ def overview(table: Table) -> list[str]:
     ]
     if len(dates.unique()) >= 3:
         time_step = infer_time_step(pd.DatetimeIndex(dates.unique().sort_values()))
-        lines.append(f"step {time_step}, season {season_of_step(time_step)} steps")
+        lines.append(f"step {in_words(time_step)}, season {season_of_step(time_step)} steps")
     return lines
 
 
@@ -134,25 +154,41 @@ def _print_block(title: str, lines: list[str]) -> None:
         print(f"  {one_line(line)}")
 
 
-def report(table: Table, *, split: str | None) -> bool:
+def report(table: Table, *, split: str | None, date_format: str | None = None) -> bool:
     """Print overview, problems and remarks. Returns whether training accepts the table."""
     problems = problems_of(table, split=split)
     _print_block(f"{table.path}", overview(table))
     _print_block("Problems (training refuses them; --fix interpolate|ffill|drop repairs)", problems)
     _print_block("Worth knowing", [*table.notes, *remarks_on(table)])
     if not problems:
-        _print_block(f"Splits ({split or '0.7,0.1,0.2'})", allowed_horizons(table, split))
+        _print_block(f"Splits ({split or '0.7,0.1,0.2'})", allowed_horizons(table, split, date_format))
     return not problems
+
+
+def _remove_codes(table: Table, codes: tuple[str, ...]) -> None:
+    """Turn cells that hold a code for missing into missing ones, however the number is written."""
+    for code in codes:
+        try:
+            table.values[table.values == float(code)] = np.nan
+        except ValueError:
+            continue
 
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m data_provider.check", description=__doc__)
-    parser.add_argument("file", type=Path, help="CSV or Parquet file")
-    parser.add_argument("--date_column", help="column with the dates (default: found by name or content)")
-    parser.add_argument("--columns", help="channels, separated by commas (default: all columns)")
+    parser.add_argument("file", type=Path, help=KINDS)
+    parser.add_argument("--date_column", help="column with the dates, or two as date,time (default: found)")
+    parser.add_argument("--columns", help='channels, separated by commas, as in a,"b, c" (default: all columns)')
+    parser.add_argument("--date_format", help="how dates are written, such as %%d.%%m.%%Y, or s, ms, us, ns since 1970")
+    parser.add_argument("--decimal", help="decimal mark, . or , (default: found where it is certain)")
+    parser.add_argument("--thousands", help="mark between thousands: . , space or none (default: found)")
+    parser.add_argument("--series_column", help="long format: which series a row belongs to (default: unique_id)")
+    parser.add_argument("--value_column", help="long format: the column of values (default: y, value or the only one)")
+    parser.add_argument("--encoding", help="encoding of a text file, such as gbk or cp1251")
     parser.add_argument("--split", help="0.7,0.1,0.2 (default) or two dates at which validation and test begin")
-    parser.add_argument("--missing_code", type=float, help="a number that means a missing cell, such as -9999")
+    parser.add_argument("--missing_code", help="what means a missing cell, such as -9999 or -9999,broken")
     parser.add_argument("--fix", choices=METHODS, help="write a repaired copy and list the changes")
+    parser.add_argument("--force", action="store_true", help="let --fix change more than a tenth of the table")
     parser.add_argument(
         "--output", type=Path, help="path of the repaired copy (default: FILE.fixed.csv beside the file)"
     )
@@ -162,20 +198,36 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. Exit code: 0 if the table (or its repaired copy) can be trained on, 1 if not, 2 on an error."""
     asked = _parse_arguments(arguments)
-    columns = [name.strip() for name in asked.columns.split(",")] if asked.columns else None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without Chinese letters shows them as escapes.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        table = read_table(asked.file, date_column=asked.date_column, columns=columns, lenient=True)
-        if asked.missing_code is not None:
-            table.values[table.values == asked.missing_code] = np.nan
-        usable = report(table, split=asked.split)
+        codes = tuple(code.strip() for code in (asked.missing_code or "").split(",") if code.strip())
+        reading = Reading(
+            date_column=asked.date_column,
+            columns=column_names(asked.columns),
+            date_format=asked.date_format,
+            decimal=asked.decimal,
+            thousands=asked.thousands,
+            encoding=asked.encoding,
+            series_column=asked.series_column,
+            value_column=asked.value_column,
+            missing=codes,
+        )
+        table = read_table(asked.file, reading, lenient=True)
+        _remove_codes(table, codes)
+        usable = report(table, split=asked.split, date_format=asked.date_format)
         if asked.fix is None:
             return 0 if usable else 1
-        output = asked.output or asked.file.with_suffix(f".fixed{asked.file.suffix}")
+        output = asked.output or output_path(asked.file, ".fixed")
         if output.resolve() == asked.file.resolve():
             raise ValueError(f"--output {output} is the file itself: a repaired copy needs another name")
         repaired, changes = repair(table, asked.fix)
+        _print_block(f"--fix {asked.fix} changes", changes.lines)
+        check_share(changes, path=table.path, force=asked.force)
         write_table(repaired, output)
-        _print_block(f"Wrote {output}", changes)
+        print(one_line(f"Wrote {output}"))
         return 0 if report(replace(repaired, path=output), split=asked.split) else 1
     except (ValueError, OSError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)

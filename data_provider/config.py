@@ -9,6 +9,17 @@ from transformers.hf_argparser import HfArg
 
 from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
 
+READING_FLAGS = (
+    "date_column",
+    "columns",
+    "date_format",
+    "decimal",
+    "thousands",
+    "series_column",
+    "value_column",
+    "encoding",
+)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -23,7 +34,8 @@ class DataConfig:
     root_path: str = HfArg(default="dataset", help="folder of the data sets", metadata={"role": "place"})
     data_path: str | None = HfArg(
         default=None,
-        help="CSV or Parquet file, as given or under --root_path (default: the data set's own file)",
+        help="table (CSV, Parquet, Feather, .xlsx, also .gz or .zip), as given or under --root_path (default: the data "
+        "set's own file)",
         metadata={"role": "cell"},
     )
     features: Literal["M", "S", "MS"] = HfArg(
@@ -42,15 +54,50 @@ class DataConfig:
         metadata={"role": "cell"},
     )
     date_column: str | None = HfArg(
-        default=None, help="column with the dates (custom data; default: found by name or content)"
+        default=None,
+        help="column with the dates, or two with date and time, such as date,time (custom data; default: found)",
     )
     columns: str | None = HfArg(
-        default=None, help="channels to read, separated by commas (custom data; default: all columns)"
+        default=None,
+        help='channels to read, separated by commas, one with a comma in its name in quotes: a,"b, c" (custom data; '
+        "default: all columns)",
     )
     split: str | None = HfArg(
         default=None,
         help="custom data: fractions of training, validation and test such as 0.7,0.1,0.2 (the default), or "
         "the two dates at which validation and test begin, such as 2024-01-01,2024-06-01",
+    )
+    date_format: str | None = HfArg(
+        default=None,
+        help="how dates are written, in the file and in --split, such as %%d.%%m.%%Y, or s, ms, us, ns since 1970 "
+        "(custom data; default: found, and refused where two readings are possible)",
+        metadata={"role": "reading"},
+    )
+    decimal: str | None = HfArg(
+        default=None,
+        help="decimal mark, . or , (custom data; default: found where it is certain)",
+        metadata={"role": "reading"},
+    )
+    thousands: str | None = HfArg(
+        default=None,
+        help="mark between thousands: . , space or none (custom data; default: found where it is certain)",
+        metadata={"role": "reading"},
+    )
+    series_column: str | None = HfArg(
+        default=None,
+        help="long format: the column that says to which series a row belongs; each series is a channel (custom data; "
+        "default: unique_id, if there is one)",
+        metadata={"role": "reading"},
+    )
+    value_column: str | None = HfArg(
+        default=None,
+        help="long format: the column of values (custom data; default: y, value or the only one)",
+        metadata={"role": "reading"},
+    )
+    encoding: str | None = HfArg(
+        default=None,
+        help="encoding of a text file, such as gbk or cp1251 (custom data; default: UTF-8, UTF-16 or Latin-1)",
+        metadata={"role": "reading"},
     )
 
     def __post_init__(self) -> None:
@@ -67,7 +114,7 @@ class DataConfig:
             raise ValueError(f"--percent must be in 1..100, got {self.percent}")
         if self.data == CUSTOM and self.data_path is None:
             raise ValueError("--data custom needs --data_path FILE (a CSV or Parquet table)")
-        given = [name for name in ("date_column", "columns", "split") if getattr(self, name) is not None]
+        given = [name for name in (*READING_FLAGS, "split") if getattr(self, name) is not None]
         if self.data != CUSTOM and given:
             raise ValueError(
                 f"{', '.join('--' + name for name in given)} only has a meaning with --data custom: the registry says "

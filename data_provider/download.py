@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from data_provider.datasets import DATASETS, HUB_REPOSITORY, Benchmark, sha256_of, unknown_name_message
 from data_provider.tables.own_table import check_shape, check_table
-from data_provider.tables.table import read_table
+from data_provider.tables.table import Reading, read_table
 
 _CHUNK_BYTES = 1 << 16
 _ATTEMPTS = 4
@@ -159,7 +159,7 @@ def _verify(path: Path, benchmark: Benchmark, name: str) -> None:
             f"{path} has SHA-256 {found[:12]}..., the published file {benchmark.sha256[:12]}... (--force refetches)"
         )
     try:
-        table = read_table(path, date_column="date")
+        table = read_table(path, Reading(date_column="date"))
         check_shape(table, benchmark, name=name)
         if benchmark.sha256 is None:
             check_table(table)

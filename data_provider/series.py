@@ -186,10 +186,22 @@ def build_series(
         time_step=time_step,
         season_length=season_length,
         fingerprint="",
-        notes=notes,
+        notes=[*notes, *_constant_notes(values, columns, borders)],
         is_demo=is_demo,
         description=_description(config, path, columns, time_step),
     )
+
+
+def _constant_notes(values: np.ndarray, columns: list[str], borders: Borders) -> list[str]:
+    """A remark for each channel that is constant in training and varies later, which its scale cannot know."""
+    train, later = values[: borders.train], values[borders.train : borders.test]
+    is_constant = (train.min(axis=0) == train.max(axis=0)) & (later != train[0]).any(axis=0)
+    return [
+        f"column {columns[channel]} is constant ({train[0, channel]:g}) in the training rows and varies later: it "
+        "cannot be scaled, its errors are in its own units and can outweigh all others: leave it out with "
+        "--columns, or move --split"
+        for channel in np.flatnonzero(is_constant)
+    ]
 
 
 def _description(config: DataConfig, path: Path, columns: list[str], time_step: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+
+from data_provider.tables.dates import Zone, parse_flag_dates
 
 Split = Literal["train", "validation", "test"]
 
@@ -32,8 +35,13 @@ def borders_by_date(dates: pd.DatetimeIndex, validation: pd.Timestamp, test: pd.
     return Borders(int(first_validation), int(first_test), len(dates))
 
 
-def parse_split(text: str | None, dates: pd.DatetimeIndex) -> Borders:
-    """Borders from `--split`: three fractions that add up to 1, or two dates. Raises ValueError."""
+def parse_split(
+    text: str | None, dates: pd.DatetimeIndex, *, zone: Zone | None = None, date_format: str | None = None
+) -> Borders:
+    """Borders from `--split`: three fractions that add up to 1, or two dates. Raises ValueError.
+
+    Dates are read as those of the table: by `date_format`, if given, and in its time zone.
+    """
     if text is None:
         return borders_by_fraction(len(dates))
     parts = [part.strip() for part in text.split(",")]
@@ -48,11 +56,11 @@ def parse_split(text: str | None, dates: pd.DatetimeIndex) -> Borders:
         return borders_by_fraction(len(dates), train=train, test=test)
     if len(parts) != 2:
         raise ValueError(f"--split {text} has {len(parts)} parts: {advice}")
-    try:
-        validation_date, test_date = pd.DatetimeIndex([pd.Timestamp(part) for part in parts])
-    except (ValueError, TypeError):
-        raise ValueError(f"--split {text} does not consist of dates: {advice}") from None
-    first, last = dates.min(), dates.max()
+    if not all(re.search(r"\d{4}|\d[-/.]\d+[-/.]\d", part) for part in parts):
+        raise ValueError(f"--split {text} does not consist of dates: {advice}")
+    validation_date, test_date = parse_flag_dates(parts, flag="--split", date_format=date_format, zone=zone)
+    first: Any = dates.min()
+    last: Any = dates.max()
     if not first < validation_date < test_date <= last:
         raise ValueError(f"--split {text} must be two dates in order within {first} .. {last}")
     return borders_by_date(dates, validation_date, test_date)

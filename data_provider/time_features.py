@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from data_provider.tables.dates import fixed_step
+from utils.time_steps import fixed_step
 
 _Feature = Callable[[pd.DatetimeIndex], np.ndarray]
 

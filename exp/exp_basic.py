@@ -72,6 +72,12 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
     # The hash depends on the content of the data file, not on its path.
     record["data_config"] |= {"root_path": "", "data_path": "", "fingerprint": fingerprint}
     record["train"] = record.pop("train_config")
+    roles = settings.flag_roles()
+    for part in ("data_config", "task_config"):
+        # Flags of reading came later than the first runs, whose ids they must not change.
+        record[part] = {
+            name: value for name, value in record[part].items() if roles.get(name) != "reading" or value is not None
+        }
     for part in ("model_config", "train", "task_config"):
         record[part] = {name: value for name, value in record[part].items() if name not in place}
     added = getattr(type(settings.model), "flags_added_later", ())

@@ -83,7 +83,7 @@ class LongTermForecast(Experiment):
             save_checkpoint(
                 self.folder.window_errors, metrics.window_values(), {"split": "test", "run_id": self.run_id}
             )
-            intervals.save(self.folder.intervals, run_id=self.run_id)
+            coverage.measured_intervals().save(self.folder.intervals, run_id=self.run_id)
         naive = naive_values(self.runtime, self.test, self.spec_of(self.series))
         return {"tests": {self.series.name: {**self.summary_of(metrics, self.series), "naive": naive}}}
 

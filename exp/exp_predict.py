@@ -12,10 +12,13 @@ from typing import Any, Literal
 import pandas as pd
 from transformers.hf_argparser import HfArg
 
+from data_provider.config import READING_FLAGS
+from data_provider.tables.table import Reading
 from exp.exp_basic import CheckpointTask
-from exp.predict.forecaster import WindowForecasts, restore_forecaster
+from exp.predict.adaptive import WindowForecasts, adaptive_forecast
+from exp.predict.forecaster import restore_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file
-from exp.predict.output import SUFFIXES, uncertainty_note, write_tables
+from exp.predict.output import SUFFIXES, decimals_of, held_in_words, uncertainty_note, write_tables
 from utils.files import is_abandoned, owner_mark
 from utils.plotting import plot_forecast
 
@@ -28,16 +31,32 @@ class PredictConfig:
     """Flags of the checkpoint, the input table and the output files."""
 
     checkpoint: str = HfArg(help="run folder of a finished training, or a checkpoint file in one")
-    data_path: str = HfArg(help="CSV or Parquet file whose last rows are the look-back; columns are matched by name")
+    data_path: str = HfArg(
+        help="table (CSV, Parquet, Feather, .xlsx, also .gz or .zip) whose last rows are the look-back; "
+        "columns are matched by name"
+    )
     output: str = HfArg(
         help="file for the forecast, .csv or .parquet; a plot (.png) and a note on uncertainty (.txt) of the "
         "same name are written next to it"
     )
     rolling: bool = HfArg(default=False, help="forecast from every window of the file instead of the last one only")
     interval: float | None = HfArg(default=None, help="also write prediction intervals of this level, such as 0.9")
+    interval_method: Literal["conformal", "adaptive"] = HfArg(
+        default="conformal",
+        help="conformal: widths from the validation errors of training, the same at all times; adaptive: they follow "
+        "the errors of the last windows of the file whose outcome is known",
+    )
     date_column: str | None = HfArg(
         default=None, help="column with the dates (default: as in training, or found by name)"
     )
+    date_format: str | None = HfArg(
+        default=None, help="how dates are written, such as %%d.%%m.%%Y (default: as in training)"
+    )
+    decimal: str | None = HfArg(default=None, help="decimal mark, . or , (default: as in training)")
+    thousands: str | None = HfArg(default=None, help="mark between thousands: . , space none (default: as in training)")
+    series_column: str | None = HfArg(default=None, help="long format: which series a row belongs to")
+    value_column: str | None = HfArg(default=None, help="long format: the column of values")
+    encoding: str | None = HfArg(default=None, help="encoding of a text file (default: as in training)")
     llm_model: str | None = HfArg(default=None, help="the frozen LLM, if it has moved since training")
     llm_tokenizer: str | None = HfArg(default=None, help="the LLM's tokenizer, if it has moved since training")
     tslib_path: str | None = HfArg(
@@ -70,7 +89,10 @@ class Predict(CheckpointTask):
         self.forecaster = restore_forecaster(config.checkpoint, device=config.device, elsewhere=moved)
         self.half_width = self.forecaster.half_width(config.interval) if config.interval is not None else None
         self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)
-        self.input_table = self.forecaster.checked(self._read(Path(config.data_path)), rolling=config.rolling)
+        self.is_adaptive = config.interval is not None and config.interval_method == "adaptive"
+        self.input_table = self.forecaster.checked(
+            self._read(Path(config.data_path)), rolling=config.rolling, with_past=self.is_adaptive
+        )
         self.note = uncertainty_note(self.forecaster, level=config.interval, remarks=self.input_table.notes)
 
     def run(self) -> dict[str, Any]:
@@ -81,7 +103,9 @@ class Predict(CheckpointTask):
         prefix = f"{HIDDEN}{owner_mark()}."
         with tempfile.TemporaryDirectory(prefix=prefix, dir=self.output.parent) as folder:
             table = Path(folder) / self.output.name
-            num_rows = write_tables(table, self._tables(last))
+            num_rows = write_tables(
+                table, self._tables(last), decimals=decimals_of(self.forecaster, long=self.input_table.long)
+            )
             self._plot(table.with_suffix(".png"), last[0])
             table.with_suffix(".txt").write_text(self.note + "\n", encoding="utf-8")
             for path in sorted(Path(folder).iterdir()):
@@ -110,20 +134,31 @@ class Predict(CheckpointTask):
         return "\n".join(f"  {line}".rstrip() for line in [*shown, "", *places])
 
     def _read(self, path: Path) -> InputTable:
-        date_column = self.config.date_column or self.forecaster.data.date_column
-        return input_table_of_file(path, self.forecaster.columns, date_column=date_column)
+        trained, flags = self.forecaster.data, READING_FLAGS
+        reading = {name: getattr(self.config, name, None) or getattr(trained, name) for name in flags}
+        return input_table_of_file(path, self.forecaster.columns, Reading(**{**reading, "columns": None}))
 
     def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
         """The forecasts as tables; `last` receives the last windows, for the plot."""
-        forecaster, rolling = self.forecaster, self.config.rolling
+        forecaster, rolling, level = self.forecaster, self.config.rolling, self.config.interval
+        if self.is_adaptive:
+            assert level is not None and self.half_width is not None
+            found = adaptive_forecast(forecaster, self.input_table, self.half_width, level=level, rolling=rolling)
+            last[:] = [found.forecasts]
+            self.half_width = found.half_widths[-1]
+            where = f"the values of {found.num_past} past windows of the file, whose errors they followed"
+            self.note += "\n" + held_in_words(level, found.held.tolist(), forecaster.target_columns, where=where)
+            yield forecaster.table(found.forecasts, found.half_widths, rolling=rolling, long=self.input_table.long)
+            return
         for part in forecaster.forecasts(self.input_table):
             last[:] = [part]
-            yield forecaster.table(part, self.half_width, rolling=rolling)
+            yield forecaster.table(part, self.half_width, rolling=rolling, long=self.input_table.long)
 
     def _plot(self, path: Path, last: WindowForecasts) -> None:
         forecaster = self.forecaster
         header, seq_len = forecaster.header, forecaster.data.seq_len
         channels = forecaster.target_channels
+        first_date: Any = last.dates[-1].tz_localize(None)[0]
         plot_forecast(
             path,
             look_back=self.input_table.values[-seq_len:, channels],
@@ -132,7 +167,7 @@ class Predict(CheckpointTask):
             columns=forecaster.target_columns,
             half_width=self.half_width,
             half_width_label=f"{self.config.interval:g} interval" if self.config.interval else "",
-            first_date=str(last.dates[-1][0]),
+            first_date=first_date,
             time_step=forecaster.series.time_step,
             title=f"{header['model']} trained on {forecaster.series.name}: after {last.made_at[-1]}",
             label=", ".join(header.get("labels", [])) or None,

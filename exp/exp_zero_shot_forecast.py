@@ -9,7 +9,9 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
+from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.data_factory import load_series
+from data_provider.datasets import CUSTOM
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo
 from exp.exp_basic import Settings
@@ -26,6 +28,15 @@ from utils.terminal import error_table
 logger = logging.getLogger(__name__)
 
 
+OF_CUSTOM_TARGET = (
+    "target_data_path",
+    "target_columns",
+    "target_split",
+    "target_date_column",
+    "target_date_format",
+)
+
+
 @dataclass(frozen=True)
 class ZeroShotConfig:
     """Flags of the target data sets and of a finished source run."""
@@ -35,9 +46,38 @@ class ZeroShotConfig:
         default="", help="Run folder of a finished run of the same model to test, instead of training on --data"
     )
 
+    target_data_path: str | None = HfArg(
+        default=None, help="table of --target_data custom, as --data_path", metadata={"role": "reading"}
+    )
+    target_columns: str | None = HfArg(
+        default=None, help="channels of --target_data custom, as --columns", metadata={"role": "reading"}
+    )
+    target_split: str | None = HfArg(
+        default=None, help="split of --target_data custom, as --split", metadata={"role": "reading"}
+    )
+    target_date_column: str | None = HfArg(
+        default=None, help="dates of --target_data custom, as --date_column", metadata={"role": "reading"}
+    )
+    target_date_format: str | None = HfArg(
+        default=None, help="layout of the dates of --target_data custom, as --date_format", metadata={"role": "reading"}
+    )
+
     def __post_init__(self) -> None:
         if not self.target_data:
             raise ValueError("--task_name zero_shot_forecast needs --target_data NAME ..., for example ETTm1 ETTm2")
+        is_custom = CUSTOM in self.target_data
+        if is_custom and self.target_data_path is None:
+            raise ValueError("--target_data custom needs --target_data_path FILE (a table of your own)")
+        given = [name for name in OF_CUSTOM_TARGET if getattr(self, name) is not None]
+        if given and not is_custom:
+            raise ValueError(f"{', '.join('--' + name for name in given)} only has a meaning with --target_data custom")
+
+    def target(self, name: str, source: DataConfig) -> DataConfig:
+        """The data flags of a target; those of reading are its own."""
+        own = dict.fromkeys(("data_path", "split", *READING_FLAGS), None)
+        if name == CUSTOM:
+            own |= {flag.removeprefix("target_"): getattr(self, flag) for flag in OF_CUSTOM_TARGET}
+        return replace(source, data=name, **own)
 
 
 class ZeroShotForecast(LongTermForecast):
@@ -52,9 +92,8 @@ class ZeroShotForecast(LongTermForecast):
     def __init__(self, settings: Settings):
         super().__init__(settings)
         self.config: ZeroShotConfig = next(c for c in settings.task if isinstance(c, ZeroShotConfig))
-        self.targets = {
-            name: load_series(replace(settings.data, data=name, data_path=None)) for name in self.config.target_data
-        }
+        found = [load_series(self.config.target(name, settings.data)) for name in self.config.target_data]
+        self.targets = {series.name: series for series in found}
         for name, series in self.targets.items():
             if series.num_channels != self.series.num_channels:
                 self._allow_other_channels(name, series.num_channels)

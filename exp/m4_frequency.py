@@ -40,6 +40,8 @@ class FrequencyForecast(LongTermForecast):
                 train=replace(settings.train, loss=loss),
             )
         )
+        for split in ("validation", "test"):
+            self._m4_scores(split)
 
     def load(self) -> M4Data:
         """The data of the frequency."""

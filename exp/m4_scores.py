@@ -32,11 +32,18 @@ class M4Reference:
         """Validation targets are the last horizon of the training series, test targets the test series."""
         horizon, season = data.frequency.horizon, data.frequency.season_length
         known = data.train if split == "test" else [series[:-horizon] for series in data.train]
-        return cls(
+        reference = cls(
             target=data.test if split == "test" else np.stack([series[-horizon:] for series in data.train]),
             naive2=np.stack([m4_metrics.naive2(series, horizon=horizon, season_length=season) for series in known]),
             naive_error=np.array([m4_metrics.seasonal_naive_error(series, season) for series in known]),
         )
+        scores = reference._averages(reference.naive2, np.ones(len(known), bool))
+        if min(scores.values()) <= 0:
+            raise ValueError(
+                f"{data.name}: Naive2 makes no error on the {split} of any series, as on constant ones, and "
+                "scores relative to it are not defined: give series that vary"
+            )
+        return reference
 
     def scores(self, forecast: Float[ndarray, "series horizon"], chosen: ndarray) -> dict[str, float]:
         """Mean SMAPE and MASE of the chosen series, and OWA; a series with naive error 0 does not count in MASE."""
@@ -51,7 +58,7 @@ class M4Reference:
         absolute = np.abs(forecast - self.target).mean(axis=1)
         return {
             "smape": float(m4_metrics.smape(forecast[chosen], self.target[chosen]).mean()),
-            "mase": float((absolute[scaled] / self.naive_error[scaled]).mean()),
+            "mase": float((absolute[scaled] / self.naive_error[scaled]).mean()) if scaled.any() else 0.0,
         }
 
 
@@ -102,7 +109,7 @@ def overall(targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
     ours = averages(list(targets.values()))
     naive = averages([target["naive"]["Naive2"] for target in targets.values()])
-    owa = 0.5 * (ours["smape"] / naive["smape"] + ours["mase"] / naive["mase"])
+    owa = m4_metrics.owa(smape=ours["smape"], mase=ours["mase"], naive2_smape=naive["smape"], naive2_mase=naive["mase"])
     return {**ours, "owa": owa, "num_rows": sum(weights), "naive": {"Naive2": {**naive, "owa": 1.0}}}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
@@ -48,12 +48,14 @@ def kept_levels(num_channels: int, pred_len: int) -> tuple[float, ...]:
 class Intervals:
     """Half widths of prediction intervals in scaled units; infinite if there were too few errors for a level.
 
-    `num_errors` is the number of validation errors behind each bound (the smallest over the channels).
+    `num_errors` is the number of validation errors behind each bound (the smallest over the channels). `coverage` is
+    the share of the values of the test split inside, if it was counted.
     """
 
     levels: tuple[float, ...]
     bounds: Float[Tensor, "level channel pred_len"]
     num_errors: int
+    coverage: Float[Tensor, "level channel"] | None = None
 
     def at(self, level: float) -> Float[Tensor, "channel pred_len"]:
         """The half widths of `level`. Raises ValueError for a level that was not saved or had too few errors."""
@@ -74,7 +76,8 @@ class Intervals:
     def save(self, path: Path, *, run_id: str) -> None:
         """Write the intervals to a safetensors file that belongs to the run `run_id`."""
         header = {"levels": self.levels, "num_errors": self.num_errors, "unit": "scaled units", "run_id": run_id}
-        save_checkpoint(path, {"bounds": self.bounds}, header)
+        coverage = {} if self.coverage is None else {"coverage": self.coverage}
+        save_checkpoint(path, {"bounds": self.bounds, **coverage}, header)
 
     @classmethod
     def load(cls, path: Path, *, run_id: str | None = None) -> Self:
@@ -89,7 +92,7 @@ class Intervals:
         bounds = tensors.get("bounds")
         if bounds is None or bounds.ndim != 3 or len(bounds) != len(header["levels"]) or not bool((bounds >= 0).all()):
             raise DamagedFile(f"{path} holds no half widths [level, channel, step] for its levels: it is not used")
-        return cls(tuple(header["levels"]), bounds, header["num_errors"])
+        return cls(tuple(header["levels"]), bounds, header["num_errors"], tensors.get("coverage"))
 
 
 class AbsoluteErrors(Metric):
@@ -144,16 +147,18 @@ class AbsoluteErrors(Metric):
 
 
 class Coverage(Metric):
-    """The share of targets inside prediction intervals, by level."""
+    """The share of targets inside prediction intervals, by level; `levels` are those of the summary."""
 
     def __init__(
         self, intervals: Intervals, *, levels: Sequence[float] = REPORTED_LEVELS, device: torch.device | str = "cpu"
     ):
-        of_level = {level: intervals.bounds[intervals.levels.index(level)] for level in levels}
-        # A dictionary, because `reduce` sums tensor attributes over ranks.
-        self.bounds = {level: bounds.to(device) for level, bounds in of_level.items() if not bounds.isinf().any()}
-        # A row per level with the number of covered values, then one with the number of all values.
-        shape = len(self.bounds) + 1, intervals.bounds.shape[1]
+        is_known = ~intervals.bounds.isinf().flatten(1).any(1)
+        self.intervals, self.num_known = intervals, int(is_known.sum())
+        self.levels = [level for level in levels if level in intervals.levels[: self.num_known]]
+        # A list, because `reduce` sums tensor attributes over ranks.
+        self.bounds = [bounds.to(device) for bounds in intervals.bounds[: self.num_known].permute(1, 2, 0).contiguous()]
+        # Channel -> number of values whose error lies between the bounds of a level and of the one below; beyond all.
+        shape = intervals.bounds.shape[1], self.num_known + 1
         self.counts = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def update(
@@ -166,17 +171,29 @@ class Coverage(Metric):
     ) -> None:
         errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
         channels = channel.flatten()
-        for number, bounds in enumerate(self.bounds.values()):
-            self.counts[number].index_add_(0, channels, (errors <= bounds[channels]).double().sum(1))
-        self.counts[-1].index_add_(0, channels, torch.full_like(channels, errors.shape[1], dtype=torch.float64))
+        for number in channels.unique().tolist():
+            places = torch.searchsorted(self.bounds[number], errors[channels == number].T.contiguous())
+            self.counts[number] += torch.bincount(places.flatten(), minlength=self.num_known + 1)
 
     def shares(self) -> dict[str, Any]:
         """Level ("0.9") -> covered share, over everything and per channel; levels with too few errors are left out."""
-        inside, count = self.counts[:-1], self.counts[-1]
-        total = (inside.sum(1) / count.sum()).tolist()
-        per_channel = (inside / count.clamp(min=1)).tolist()
-        names = [f"{level:g}" for level in self.bounds]
+        inside, count = self._inside()
+        chosen = [self.intervals.levels.index(level) for level in self.levels]
+        total = (inside[chosen].sum(1) / count.sum()).tolist()
+        per_channel = (inside[chosen] / count.clamp(min=1)).tolist()
+        names = [f"{level:g}" for level in self.levels]
         return {**dict(zip(names, total, strict=True)), "per_channel": dict(zip(names, per_channel, strict=True))}
+
+    def measured_intervals(self) -> Intervals:
+        """The intervals with their coverage at every level; 0 for levels with too few errors."""
+        inside, count = self._inside()
+        coverage = torch.zeros(len(self.intervals.levels), len(count))
+        coverage[: self.num_known] = (inside / count.clamp(min=1)).float().cpu()
+        return replace(self.intervals, coverage=coverage)
 
     def summary(self, *, columns: Sequence[str], scale: Sequence[float]) -> dict[str, Any]:  # noqa: ARG002
         return {"coverage": self.shares()}
+
+    def _inside(self) -> tuple[Float[Tensor, "level channel"], Float[Tensor, "channel"]]:
+        """The number of covered values by level, and that of all values."""
+        return self.counts[:, :-1].cumsum(1).T, self.counts.sum(1)

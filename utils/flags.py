@@ -76,9 +76,10 @@ def flag_names(config_types: Sequence[type]) -> set[str]:
 def flag_roles(config_types: Iterable[type]) -> dict[str, str]:
     """Flag -> role, for the flags of `config_types` that have one: `HfArg(..., metadata={"role": "place"})`.
 
-    "place" flags only affect where or how fast a run computes, and are not part of the run id. The others are: "label"
-    flags name a run, "numerics" flags may change the last digits of its results, and "cell" flags have their own column
-    in every table. When runs are compared, only flags without a role make variants of a model.
+    "place" flags only affect where or how fast a run computes, and are not part of the run id; "reading"
+    flags say how a file is read, and are not part of the run id where they are None; "label" flags name a run,
+    "numerics" flags may change the last digits of its results, and "cell" flags have their own column in every
+    table. When runs are compared, only flags without a role make variants of a model.
     """
     declared = [field for config_type in config_types for field in fields(config_type)]
     return {field.name: field.metadata["role"] for field in declared if "role" in field.metadata}

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 CRITICAL_VALUE = 1.645
+# Naive2 makes no error on a few constant series: the average over them still has to be a number.
+TINY = 1e-12
 
 
 def smape(
@@ -34,7 +36,7 @@ def mase(forecast: Float[ndarray, "step"], target: Float[ndarray, "step"], *, na
 
 def owa(*, smape: float, mase: float, naive2_smape: float, naive2_mase: float) -> float:
     """Overall weighted average: the mean of SMAPE and MASE, each (averaged over series) relative to that of Naive2."""
-    return 0.5 * (smape / naive2_smape + mase / naive2_mase)
+    return 0.5 * (smape / max(naive2_smape, TINY) + mase / max(naive2_mase, TINY))
 
 
 def naive2(series: Float[ndarray, "time"], *, horizon: int, season_length: int) -> Float[ndarray, "{horizon}"]:
@@ -42,6 +44,9 @@ def naive2(series: Float[ndarray, "time"], *, horizon: int, season_length: int) 
     if not is_seasonal(series, season_length):
         return np.full(horizon, series[-1], dtype=np.float64)
     indices = seasonal_indices(series, season_length)
+    if not (np.isfinite(indices) & (indices > 0)).all():
+        # A trend of zeros has no multiplicative season.
+        return np.full(horizon, series[-1], dtype=np.float64)
     positions = np.arange(len(series), len(series) + horizon) % season_length
     return series[-1] / indices[(len(series) - 1) % season_length] * indices[positions]
 
@@ -64,7 +69,8 @@ def is_seasonal(series: Float[ndarray, "time"], season_length: int) -> bool:
 def seasonal_indices(series: Float[ndarray, "time"], season_length: int) -> Float[ndarray, "{season_length}"]:
     """Multiplicative indices of the classical decomposition, mean 1; index 0 belongs to the first value.
 
-    The trend is a centred moving average over a season; the ends that it does not reach are ignored.
+    The trend is a centred moving average over a season; the ends that it does not reach, and places where it is 0,
+    are ignored. NaN if nothing is left of a step of the season.
     """
     window = np.ones(season_length)
     if season_length % 2 == 0:
@@ -72,6 +78,8 @@ def seasonal_indices(series: Float[ndarray, "time"], season_length: int) -> Floa
     trend = np.convolve(series, window / season_length, mode="valid")
     first = len(window) // 2
     ratios = np.full(len(series), np.nan)
-    ratios[first : first + len(trend)] = series[first : first + len(trend)] / trend
-    indices = np.array([np.nanmean(ratios[position::season_length]) for position in range(season_length)])
+    middle = series[first : first + len(trend)]
+    ratios[first : first + len(trend)] = np.divide(middle, trend, out=np.full(len(trend), np.nan), where=trend != 0)
+    found = [ratios[position::season_length] for position in range(season_length)]
+    indices = np.array([np.nanmean(part) if not np.isnan(part).all() else np.nan for part in found])
     return indices / indices.mean()

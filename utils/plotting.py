@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.files import replace_file
+from utils.fonts import drawable
 from utils.terminal import printable
+from utils.time_steps import dates_after, dates_before
 
 # The Okabe-Ito palette is safe for colour-blind readers; line styles differ too, for print in grey.
 INK, MUTED, GRID = "#1b1f24", "#6b7280", "#e5e7eb"
@@ -144,11 +146,10 @@ def shown_interval(
 
 
 def window_dates(first_date: str | pd.Timestamp, time_step: str, *, num_past: int, num_future: int) -> pd.DatetimeIndex:
-    """The dates of a window; `first_date` is that of the first forecast step, `time_step` a pandas offset."""
-    first, offset = pd.Timestamp(first_date), pd.tseries.frequencies.to_offset(time_step)
-    # date_range and not first + n * step: calendar offsets such as month starts have no fixed length.
-    past = pd.date_range(end=first, periods=num_past + 1, freq=offset)[:-1]
-    return pd.DatetimeIndex(past.append(pd.date_range(start=first, periods=num_future, freq=offset)))
+    """The dates of a window; `first_date` is that of the first forecast step, `time_step` one of `time_steps`."""
+    first: Any = pd.Timestamp(first_date)
+    past = dates_before(first, time_step, num_past) if num_past else pd.DatetimeIndex([])
+    return pd.DatetimeIndex([*past, first, *dates_after(first, time_step, num_future - 1)])
 
 
 def _label_moments(axis: Axes, *, dated: bool) -> None:
@@ -189,7 +190,8 @@ def _panels(num_panels: int, num_columns: int, *, panel_size: tuple[float, float
 
 def _panel_title(axis: Axes, text: str) -> None:
     # Column names come from files: a dollar sign in one must not start a formula.
-    axis.set_title(text, loc="left", fontsize=9.5, color=INK, parse_math=False)
+    shown, font = drawable(text)
+    axis.set_title(shown, loc="left", fontsize=9.5, color=INK, parse_math=False, **font)
 
 
 def _finish(
@@ -198,7 +200,8 @@ def _finish(
     """Add title, note, label and legend, and save the figure."""
     width, height = figure.get_size_inches()
     left = 0.2 / width
-    figure.text(left, 1 - 0.32 / height, title, fontsize=12.5, fontweight="bold", color=INK, parse_math=False)
+    shown, font = drawable(title)
+    figure.text(left, 1 - 0.32 / height, shown, fontsize=12.5, fontweight="bold", color=INK, parse_math=False, **font)
     figure.text(left, 1 - 0.56 / height, note, fontsize=8.5, color=MUTED, parse_math=False)
     if label:
         figure.text(

@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_provider.config import DataConfig
+from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, Benchmark
 from data_provider.series import Series, benchmark_series, build_series
 from data_provider.splits import Borders, parse_split
-from data_provider.tables.dates import gaps, infer_time_step, season_of_step
-from data_provider.tables.table import Table, read_table
+from data_provider.tables.calendars import infer_time_step, irregularity
+from data_provider.tables.table import Reading, Table, column_names, read_table
+from utils.time_steps import gaps, in_words, season_of_step
+
+# The square of a larger value, and the square of the inverse of a smaller spread, is not far from what float64 holds.
+LARGEST = 1e150
 
 
 def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
@@ -21,6 +25,7 @@ def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
     place = series.scaler.first_unscalable(series.values)
     if place is not None:
         raise ValueError(f"{path} {unscalable(series.dates, series.columns, series.values, place)}")
+    _check_sizes(series.values, series.columns, path)
     return series
 
 
@@ -33,15 +38,31 @@ def unscalable(dates: pd.DatetimeIndex, columns: list[str], values: np.ndarray, 
     )
 
 
+def _check_sizes(values: np.ndarray, columns: list[str], path: Path) -> None:
+    """Check that squares of the values are numbers, too. Raises ValueError."""
+    highest, lowest = values.max(axis=0), values.min(axis=0)
+    largest = np.maximum(np.abs(highest), np.abs(lowest))
+    with np.errstate(over="ignore"):
+        span = highest - lowest
+    for name, size, spread in zip(columns, largest, span, strict=True):
+        if size > LARGEST or 0 < spread < 1 / LARGEST:
+            wrong = f"up to {size:.3g}" if size > LARGEST else f"that differ by {spread:.3g} only"
+            raise ValueError(
+                f"{path}: column {name} holds values {wrong}, whose squared errors are no numbers any more: write "
+                "it in another unit, or leave it out with --columns"
+            )
+
+
 def _custom(config: DataConfig, path: Path) -> Series:
-    wanted = [name.strip() for name in config.columns.split(",")] if config.columns else None
-    table = read_table(path, date_column=config.date_column, columns=wanted)
+    table = read_table(path, reading_of(config))
     check_table(table)
     if len(table.dates) < 3:
         raise ValueError(
             f"{path} has too few rows: {len(table.dates)}, and at least 3 are needed to infer its time step"
         )
-    time_step, borders = infer_time_step(table.dates), parse_split(config.split, table.dates)
+    time_step = infer_time_step(table.dates)
+    check_regular(table, time_step, seq_len=config.seq_len)
+    borders = parse_split(config.split, table.dates, zone=table.zone, date_format=config.date_format)
     return build_series(
         config,
         path,
@@ -55,9 +76,15 @@ def _custom(config: DataConfig, path: Path) -> Series:
     )
 
 
+def reading_of(config: DataConfig) -> Reading:
+    """How the flags say that the file is to be read."""
+    flags = {name: getattr(config, name) for name in READING_FLAGS}
+    return Reading(**{**flags, "columns": column_names(config.columns)})
+
+
 def _benchmark(config: DataConfig, path: Path, fingerprint: str) -> Series:
     benchmark = DATASETS[config.data]
-    table = read_table(path, date_column="date")
+    table = read_table(path, Reading(date_column="date"))
     check_shape(table, benchmark, name=config.data)
     check_table(table)
     notes = list(table.notes)
@@ -85,6 +112,10 @@ def check_table(table: Table) -> None:
     """Check for missing cells and for unsorted or repeated dates. Raises ValueError; nothing is repaired."""
     way_out = f"`python -m data_provider.check {table.path} --fix interpolate` writes a repaired copy"
     wrong = ~np.isfinite(table.values)
+    if table.long is not None:
+        way_out = (
+            f"series of a long table must cover the same dates, and {way_out.replace('interpolate', 'drop')} of these"
+        )
     if wrong.any():
         row, channel = (int(index) for index in np.argwhere(wrong)[0])
         raise ValueError(
@@ -101,13 +132,24 @@ def check_table(table: Table) -> None:
             )
 
 
+def check_regular(table: Table, time_step: str, *, seq_len: int) -> None:
+    """Check that the rows, and the last `seq_len` that a forecast would read, follow the step. Raises ValueError."""
+    for dates, which in ((table.dates, "its dates"), (table.dates[-seq_len:], "its last dates")):
+        reason = irregularity(dates, time_step)
+        if reason is not None:
+            raise ValueError(
+                f"{table.path}: {which} have no regular step: {reason}: bring the table to one step first, for example "
+                "by pandas.DataFrame.resample"
+            )
+
+
 def _shape_note(config: DataConfig, table: Table, borders: Borders, time_step: str) -> str:
     columns = [config.target] if config.features == "S" else table.columns
     names = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
     return (
-        f"{len(table.values)} rows x {len(columns)} channels ({names}), step {time_step}, {table.dates[0]} .. "
-        f"{table.dates[-1]}; training ends at row {borders.train}, validation at {borders.validation}, test at "
-        f"{borders.test}"
+        f"{len(table.values)} rows x {len(columns)} channels ({names}), step {in_words(time_step)}, "
+        f"{table.dates[0]} .. {table.dates[-1]}; training ends at row {borders.train}, validation at "
+        f"{borders.validation}, test at {borders.test}"
     )
 
 

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.frequencies import to_offset
 
-from data_provider.tables.dates import gaps, infer_time_step
-from data_provider.tables.table import PARQUET_SUFFIXES, Table
+from data_provider.tables.calendars import infer_time_step, irregularity
+from data_provider.tables.formats import PARQUET_SUFFIXES
+from data_provider.tables.table import Table
+from utils.time_steps import gaps, missing_dates
 
 Method = Literal["interpolate", "ffill", "drop"]
 METHODS: tuple[str, ...] = get_args(Method)
+MAX_SHARE = 0.1
 
 
-def repair(table: Table, method: Method) -> tuple[Table, list[str]]:
-    """The repaired table, and a sentence for each kind of change.
+@dataclass
+class Changes:
+    """What a repair changes: a sentence for each kind, and the largest share of rows or cells that one kind touches."""
+
+    lines: list[str] = field(default_factory=list)
+    share: float = 0.0
+
+    def add(self, line: str, count: int = 0, of: int = 1) -> None:
+        """Note a change of `count` rows or cells `of` all."""
+        self.lines.append(line)
+        self.share = max(self.share, count / of)
+
+
+def check_share(changes: Changes, *, path: Path, force: bool) -> None:
+    """Check that a repair leaves most of the table as it is. Raises ValueError."""
+    if changes.share > MAX_SHARE and not force:
+        raise ValueError(
+            f"{path}: --fix would change {100 * changes.share:.0f} % of the rows or cells, more than "
+            f"{100 * MAX_SHARE:.0f} %, and nothing is written: correct the file, choose --columns, or give --force"
+        )
+
+
+def repair(table: Table, method: Method) -> tuple[Table, Changes]:
+    """The repaired table, and its changes.
 
     `interpolate` and `ffill` insert missing dates and fill missing cells, linearly in time or with the previous value;
     at both ends of a column the nearest value is used. `drop` removes rows with a missing cell and leaves gaps as they
-    are. Of rows with the same date the first is kept.
+    are. Of rows with the same date the first is kept. Raises ValueError for cells that hold something other than a
+    number, which are never filled, and for dates without a regular step.
     """
+    _check_cells(table)
     frame = pd.DataFrame(np.where(np.isfinite(table.values), table.values, np.nan), table.dates, table.columns)
-    changes = [*table.notes, *table.complaints]
+    changes = Changes([*table.notes, *table.complaints])
     frame = _with_sorted_dates(frame, changes)
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
         frame = frame.drop(columns=empty)
-        changes.append(f"left out the columns without any number: {', '.join(empty)}")
+        changes.add(f"left out the columns without any number: {', '.join(empty)}")
     if method != "drop":
         frame = _with_missing_dates(frame, table, changes)
     frame = _without_missing_cells(frame, method, changes)
@@ -43,6 +69,7 @@ def repair(table: Table, method: Method) -> tuple[Table, list[str]]:
         values=frame.to_numpy(),
         notes=[],
         complaints=[],
+        unread=np.zeros(frame.shape, bool),
     )
     return repaired, changes
 
@@ -50,7 +77,8 @@ def repair(table: Table, method: Method) -> tuple[Table, list[str]]:
 def write_table(table: Table, path: Path) -> None:
     """Write the table as CSV or Parquet, by the suffix of `path`; an interrupted write leaves no partial file there."""
     frame = pd.DataFrame(table.values, columns=table.columns)
-    frame.insert(0, table.date_column, table.dates)
+    dates = table.dates if table.zone is None else table.zone.restored(table.dates)
+    frame.insert(0, "date" if table.date_column.startswith("Unnamed: ") else table.date_column, dates)
     temporary = path.with_name(f".{path.name}.partial")
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
@@ -62,51 +90,75 @@ def write_table(table: Table, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _with_sorted_dates(frame: pd.DataFrame, changes: list[str]) -> pd.DataFrame:
-    undated = frame.index.isna()
+def _check_cells(table: Table) -> None:
+    if not table.unread.any():
+        return
+    channels = np.flatnonzero(table.unread.any(axis=0))
+    what = table.complaints[-1] if table.complaints else f"column {table.columns[int(channels[0])]} holds text"
+    raise ValueError(
+        f"{table.path}: {int(table.unread.sum())} cells in {len(channels)} column(s) hold something that is no number, "
+        f"and what a cell holds is never replaced: {what}; correct it, name what means missing by --missing_code, or "
+        "choose --columns"
+    )
+
+
+def _with_sorted_dates(frame: pd.DataFrame, changes: Changes) -> pd.DataFrame:
+    num_rows, undated = len(frame), frame.index.isna()
     if undated.any():
         frame = frame.loc[~undated]
-        changes.append(f"rows removed because their date is not readable: {int(undated.sum())}")
+        count = int(undated.sum())
+        changes.add(f"rows removed because their date is not readable: {count}", count, num_rows)
     if not frame.index.is_monotonic_increasing:
         frame = frame.sort_index(kind="stable")
-        changes.append("sorted the rows by date")
+        changes.add("sorted the rows by date")
     repeated = frame.index.duplicated(keep="first")
     if repeated.any():
         frame = frame.loc[~repeated]
-        changes.append(f"rows removed because their date was there already (the first is kept): {int(repeated.sum())}")
+        count = int(repeated.sum())
+        changes.add(f"rows removed because their date was there already (the first is kept): {count}", count, num_rows)
     return frame
 
 
-def _with_missing_dates(frame: pd.DataFrame, table: Table, changes: list[str]) -> pd.DataFrame:
+def _with_missing_dates(frame: pd.DataFrame, table: Table, changes: Changes) -> pd.DataFrame:
     time_step = infer_time_step(pd.DatetimeIndex(frame.index))
-    step = to_offset(time_step)
+    reason = irregularity(pd.DatetimeIndex(frame.index), time_step)
+    if reason is not None:
+        raise ValueError(
+            f"{table.path}: the dates have no regular step: {reason}: bring the table to one step first, for example "
+            "by pandas.DataFrame.resample"
+        )
     missing: list[pd.DatetimeIndex] = []
     room = 2 * len(frame)
     for before, after in gaps(pd.DatetimeIndex(frame.index), time_step):
-        room -= round((after - before) / ((before + step) - before))
-        if room < 0:
+        dates = missing_dates(before, after, time_step, limit=room)
+        if dates is None:
             raise ValueError(
                 f"{table.path}: the gap {before} .. {after} holds more steps of {time_step} than the file has rows: "
                 "correct the date, or repair with --fix drop"
             )
-        dates = pd.date_range(before, after, freq=step)
-        missing.append(dates[(dates > before) & (dates < after)])
+        room -= len(dates)
+        missing.append(dates)
     added = pd.DatetimeIndex(np.concatenate([dates.to_numpy() for dates in missing])) if missing else []
     if len(added) == 0:
         return frame
-    changes.append(f"missing dates inserted: {len(added)} in {len(missing)} gap(s), step {time_step}")
+    changes.add(
+        f"missing dates inserted: {len(added)} in {len(missing)} gap(s), step {time_step}", len(added), len(frame)
+    )
     return frame.reindex(frame.index.append(pd.DatetimeIndex(added)).sort_values())
 
 
-def _without_missing_cells(frame: pd.DataFrame, method: Method, changes: list[str]) -> pd.DataFrame:
+def _without_missing_cells(frame: pd.DataFrame, method: Method, changes: Changes) -> pd.DataFrame:
     num_missing = int(frame.isna().to_numpy().sum())
     if num_missing == 0:
         return frame
     if method == "drop":
         kept = frame.dropna()
-        changes.append(f"rows removed because a cell is missing (gaps now): {len(frame) - len(kept)}")
+        count = len(frame) - len(kept)
+        changes.add(f"rows removed because a cell is missing (gaps now): {count}", count, len(frame))
         return kept
     filled = frame.interpolate(method="time") if method == "interpolate" else frame.ffill()
     how = "linearly in time" if method == "interpolate" else "with the value before"
-    changes.append(f"missing cells filled {how} (at the edges with the nearest value): {num_missing}")
+    changes.add(
+        f"missing cells filled {how} (at the edges with the nearest value): {num_missing}", num_missing, frame.size
+    )
     return filled.ffill().bfill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from data_provider.config import DataConfig
+from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.loader import Loader
 from data_provider.memory_budget import MemoryBudget
 from data_provider.series import SeriesInfo
-from data_provider.tables.dates import continue_dates
+from data_provider.tables.long_format import LongNames
+from data_provider.tables.table import Reading
 from data_provider.time_features import time_features
 from data_provider.windows import Windows
+from exp.predict.adaptive import WindowForecasts, adaptive_forecast, rows_with_past
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
 from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import dtype_of
@@ -32,18 +34,10 @@ from utils.python_errors import DATA_FRAME, python_errors
 from utils.run_folder import RunFolder
 from utils.schemas import Metrics
 from utils.terminal import progress_bar
+from utils.time_steps import dates_after, pandas_step
 
 logger = logging.getLogger(__name__)
 ROWS_PER_BATCH = 256
-
-
-@dataclass(frozen=True, eq=False)
-class WindowForecasts:
-    """Forecasts of some windows in original units; `made_at` is the last date of a look-back, `dates` its horizon."""
-
-    made_at: pd.Index
-    dates: list[pd.DatetimeIndex]
-    values: Float[ndarray, "window pred_len channel"]
 
 
 class FittedForecaster:
@@ -78,26 +72,43 @@ class FittedForecaster:
         *,
         interval: float | None = None,
         rolling: bool = False,
+        interval_method: str = "conformal",
         date_column: str | None = None,
     ) -> pd.DataFrame:
         """Forecast the `pred_len` rows after the last `seq_len` rows of `frame`, in original units.
 
-        Columns are matched by name; dates are a column or the index (those with a time zone become UTC). `interval`
-        (such as 0.9) adds `<column>_lower` and `<column>_upper`. `rolling` forecasts from every window of `frame` and
-        adds `made_at`, the last date of each look-back. `date_column` is, by default, that of training or found by
-        name. Raises ValueError for an invalid frame.
+        Columns are matched by name; dates are a column or the index; those of the forecast are in their time zone.
+        `interval` (such as 0.9) adds `<column>_lower` and `<column>_upper`. `rolling` forecasts from every window of
+        `frame` and adds `made_at`, the last date of each look-back. `interval_method` is that of the command.
+        `date_column` is, by default, that of training or found by name. Raises ValueError for an invalid frame.
         """
         with python_errors(frame=DATA_FRAME):
-            table = input_table_of_frame(frame, self.columns, date_column=date_column or self.data.date_column)
-            input_table = self.checked(table, rolling=rolling)
+            table = input_table_of_frame(
+                frame,
+                self.columns,
+                date_column=date_column or self.data.date_column,
+                reading=Reading(**{name: getattr(self.data, name) for name in (*READING_FLAGS[2:],)}),
+            )
+            is_adaptive = interval is not None and interval_method == "adaptive"
+            input_table = self.checked(table, rolling=rolling, with_past=is_adaptive)
             half_width = self.half_width(interval) if interval is not None else None
             self.check_names(has_interval=interval is not None, rolling=rolling)
-        tables = [self.table(part, half_width, rolling=rolling) for part in self.forecasts(input_table)]
+        if is_adaptive:
+            assert interval is not None and half_width is not None
+            found = adaptive_forecast(self, input_table, half_width, level=interval, rolling=rolling)
+            return self.table(found.forecasts, found.half_widths, rolling=rolling, long=input_table.long)
+        parts = self.forecasts(input_table)
+        tables = [self.table(part, half_width, rolling=rolling, long=input_table.long) for part in parts]
         return pd.concat(tables, ignore_index=True)
 
-    def checked(self, input_table: InputTable, *, rolling: bool) -> InputTable:
-        """The last `seq_len` rows (all if rolling) after validation, which logs notes and raises ValueError."""
+    def checked(self, input_table: InputTable, *, rolling: bool, with_past: bool = False) -> InputTable:
+        """The last `seq_len` rows (all if rolling) after validation, which logs notes and raises ValueError.
+
+        `with_past` adds the rows of the windows that adaptive intervals learn from.
+        """
         read = last_rows(input_table, self.data.seq_len)
+        if with_past:
+            read = rows_with_past(input_table, seq_len=self.data.seq_len, pred_len=self.data.pred_len)
         read = input_table if rolling else read
         notes = [*read.notes, *check_input_table(read, self.columns, time_step=self.series.time_step)]
         for note in notes:
@@ -131,6 +142,7 @@ class FittedForecaster:
         rows_per_window = len(windows) // windows.num_windows
         at_once = max(1, ROWS_PER_BATCH // rows_per_window)
         mean, scale = self.scaler.mean[self.target_channels], self.scaler.scale[self.target_channels]
+        given = input_table.zone.restored if input_table.zone else pd.DatetimeIndex
         steps = range(0, windows.num_windows, at_once)
         for first in progress_bar(steps, total=len(steps), label="forecast", shown=len(steps) > 1):
             numbers = range(first, min(first + at_once, windows.num_windows))
@@ -139,15 +151,20 @@ class FittedForecaster:
             if self.model.channel_independent:
                 values = values.reshape(len(numbers), rows_per_window, -1).transpose(1, 2)
             yield WindowForecasts(
-                input_table.dates[[number + self.data.seq_len - 1 for number in numbers]],
-                [windows.target_dates(number) for number in numbers],
+                given(input_table.dates[[number + self.data.seq_len - 1 for number in numbers]]),
+                [given(windows.target_dates(number)) for number in numbers],
                 values.double().cpu().numpy() * scale + mean,
             )
 
     def table(
-        self, part: WindowForecasts, half_width: Float[ndarray, "pred_len channel"] | None, *, rolling: bool
+        self,
+        part: WindowForecasts,
+        half_width: Float[ndarray, "*window pred_len channel"] | None,
+        *,
+        rolling: bool,
+        long: LongNames | None = None,
     ) -> pd.DataFrame:
-        """Forecasts as a table: `date` and the target columns, and first `made_at` if rolling."""
+        """Forecasts as a table: `date` and the target columns, and first `made_at` if rolling; or in long format."""
         table: dict[str, Any] = {}
         if rolling:
             table["made_at"] = part.made_at.repeat(self.data.pred_len)
@@ -156,9 +173,10 @@ class FittedForecaster:
             values = part.values[:, :, position]
             table[name] = values.ravel()
             if half_width is not None:
-                table[f"{name}_lower"] = (values - half_width[:, position]).ravel()
-                table[f"{name}_upper"] = (values + half_width[:, position]).ravel()
-        return pd.DataFrame(table)
+                table[f"{name}_lower"] = (values - half_width[..., position]).ravel()
+                table[f"{name}_upper"] = (values + half_width[..., position]).ravel()
+        wide = pd.DataFrame(table)
+        return wide if long is None else long.melted(wide, self.target_columns, bounds=half_width is not None)
 
     @torch.no_grad()
     def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
@@ -171,7 +189,7 @@ class FittedForecaster:
         """Loader over the table, extended by NaN rows for the last horizon, with windows and scaling as in training."""
         time_step, pred_len = self.series.time_step, self.data.pred_len
         last_date: Any = input_table.dates[-1]
-        dates = pd.DatetimeIndex(input_table.dates.append(continue_dates(last_date, time_step, pred_len)))
+        dates = pd.DatetimeIndex(input_table.dates.append(dates_after(last_date, time_step, pred_len)))
         unknown = np.full((pred_len, self.series.num_channels), np.nan)
         original = np.concatenate([input_table.values, unknown])
         windows = Windows(
@@ -182,7 +200,7 @@ class FittedForecaster:
             target_channels=self.target_channels,
             row_channels=self.target_channels,
             dates=dates,
-            time_features=time_features(dates, self.model.time_feature_step(time_step))
+            time_features=time_features(dates, self.model.time_feature_step(pandas_step(time_step)))
             if self.model.needs_time_features
             else None,
             original=original,

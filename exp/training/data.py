@@ -12,6 +12,7 @@ from data_provider.splits import Split
 from exp.config import TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
+from utils.time_steps import pandas_step
 
 if TYPE_CHECKING:
     from exp.training.feature_cache import FeatureCache
@@ -38,7 +39,7 @@ def split_loader(
         permutes_prompts=model.permutes_prompts,
         memory=runtime.row_memory,
         needs_time_features=model.needs_time_features,
-        time_feature_step=model.time_feature_step(series.time_step),
+        time_feature_step=model.time_feature_step(pandas_step(series.time_step)),
     )
     if model.has_prompt_inputs:
         from exp.training.feature_cache import FeatureCache

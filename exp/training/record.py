@@ -16,7 +16,7 @@ from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.checkpoint import save_checkpoint
 from utils.conformal import Intervals
-from utils.plotting import plot_forecast, plot_training_curves, shown_interval
+from utils.plotting import plot_forecast, plot_training_curves, shown_interval, window_dates
 from utils.run_folder import RunFolder
 from utils.tracking import Rows
 
@@ -49,10 +49,10 @@ def save_forecasts(
         for name, rows in (("look_back", look_back), ("target", batch.target), ("forecast", values)):
             by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
             arrays[name].append(by_channel * scale + mean)
-    tensors = {name: torch.from_numpy(np.stack(value)).float().contiguous() for name, value in arrays.items()}
+    tensors = {name: torch.from_numpy(np.stack(value)).contiguous() for name, value in arrays.items()}
     texts = {
         "columns": [series.columns[channel] for channel in channels],
-        "first_dates": [windows.target_dates(window).strftime("%Y-%m-%dT%H:%M:%S")[0] for window in chosen],
+        "first_dates": [pd.Timestamp(windows.target_dates(window).to_numpy()[0]).isoformat() for window in chosen],
     }
     header = {**texts, "time_step": series.time_step, "run_id": folder.path.name}
     save_checkpoint(folder.forecasts, {**tensors, "window": torch.tensor(chosen)}, header)
@@ -111,7 +111,7 @@ def tables_of(samples: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Row
         by_step += [{"data": name, "step": step, **errors} for step, errors in enumerate(steps, start=1)]
     number = len(samples["first_dates"]) // 2
     target, forecast = (samples[name][number].tolist() for name in ("target", "forecast"))
-    dates = pd.date_range(samples["first_dates"][number], periods=len(target), freq=samples["time_step"])
+    dates = window_dates(samples["first_dates"][number], samples["time_step"], num_past=0, num_future=len(target))
     forecasts = [
         {"date": date.isoformat(), "channel": column, "target": target[step][index], "forecast": forecast[step][index]}
         for index, column in enumerate(samples["columns"])

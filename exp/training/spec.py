@@ -8,6 +8,7 @@ from data_provider.datasets import DATASETS, PUBLISHED_DESCRIPTION
 from data_provider.series import SeriesInfo
 from data_provider.time_features import feature_names
 from models.base import ForecastSpec
+from utils.time_steps import pandas_step
 
 
 def forecast_spec(series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype) -> ForecastSpec:
@@ -18,8 +19,8 @@ def forecast_spec(series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: tor
         pred_len=pred_len,
         num_channels=series.num_channels,
         season_length=series.season_length,
-        time_step=series.time_step,
-        num_time_features=len(feature_names(series.time_step)),
+        time_step=pandas_step(series.time_step),
+        num_time_features=len(feature_names(pandas_step(series.time_step))),
         dtype=dtype,
         data=series.name,
         description=series.description,

@@ -76,7 +76,7 @@ def test_a_repaired_copy_can_be_trained_on_and_says_what_was_changed(
 ):
     spoil(table).to_csv(csv, index=False)
     before = csv.read_bytes()
-    assert check(csv, "--fix", method, "--missing_code", "-9999") == 0
+    assert check(csv, "--fix", method, "--missing_code=-9999,broken") == 0
     assert csv.read_bytes() == before
     said = capsys.readouterr().out
     assert "sorted the rows by date" in said
@@ -183,3 +183,74 @@ def test_a_value_that_is_not_finite_once_scaled_is_refused_by_check_and_training
     assert f"in column b at 2024-01-{1 + (row - 1) // 24:02d}" in capsys.readouterr().out
     with pytest.raises(ValueError, match=f"in column b at .* \\(data row {row}\\), which is too large to be scaled"):
         load_series(DataConfig(data="custom", data_path=str(path), seq_len=8, pred_len=4))
+
+
+def test_a_cell_that_holds_something_is_never_filled(csv: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture):
+    table.astype({"b": object}).assign(b=[*table["b"][:-1], "broken"]).to_csv(csv, index=False)
+    assert check(csv, "--fix", "interpolate") == 2
+    assert "what a cell holds is never replaced: column b holds 'broken' in data row 120" in capsys.readouterr().err
+    assert list(csv.parent.iterdir()) == [csv]
+
+
+@pytest.mark.parametrize("thousands", [True, False])
+def test_decimal_commas_and_thousands_are_read_and_kept_by_a_repair(csv: Path, table: pd.DataFrame, thousands: bool):
+    mark = "," if thousands else ""
+    text = [f"{1000 * value:{mark}.3f}".translate(str.maketrans(",.", ".,")) for value in table["b"]]
+    table.assign(b=text, a=[f"{value:.6f}".replace(".", ",") for value in table["a"]]).drop(index=50).to_csv(
+        csv, index=False, sep=";", decimal=","
+    )
+    assert check(csv, "--fix", "interpolate") == 0
+    repaired = load_series(config_of(csv.with_name("my.fixed.csv")))
+    np.testing.assert_allclose(repaired.values[:50, 1], (1000 * table["b"][:50]).round(3))
+
+
+def test_a_repair_of_most_of_a_table_needs_force(csv: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture):
+    table.loc[:50, "a"] = np.nan
+    table.to_csv(csv, index=False)
+    assert check(csv, "--fix", "drop") == 2
+    printed = capsys.readouterr()
+    assert "rows removed because a cell is missing (gaps now): 51" in printed.out
+    assert "--fix would change 42 % of the rows or cells, more than 10 %" in printed.err
+    assert list(csv.parent.iterdir()) == [csv]
+    assert check(csv, "--fix", "drop", "--force") == 0
+
+
+@pytest.mark.parametrize(("freq", "num_missing"), [("B", 1), ("MS", 1), ("YE", 1), ("ME", 2)])
+def test_a_repair_invents_no_date_that_the_calendar_lacks(tmp_path: Path, freq: str, num_missing: int):
+    dates = pd.date_range("1950-01-01", periods=120, freq=freq)
+    table = pd.DataFrame({"date": dates, "y": np.arange(120.0)})
+    table.drop(index=range(17, 17 + num_missing)).to_csv(tmp_path / "my.csv", index=False)
+    assert check(tmp_path / "my.csv", "--fix", "interpolate") == 0
+    assert list(pd.read_csv(tmp_path / "my.fixed.csv", parse_dates=["date"])["date"]) == list(dates)
+
+
+def test_rows_seconds_apart_are_not_doubled(tmp_path: Path, capsys: pytest.CaptureFixture):
+    seconds = np.arange(120) * 600 + np.random.default_rng(0).integers(0, 8, 120)
+    dates = pd.Timestamp("2024-01-01") + pd.to_timedelta(seconds, unit="s")
+    pd.DataFrame({"date": dates, "y": np.arange(120.0)}).to_csv(tmp_path / "my.csv", index=False)
+    assert check(tmp_path / "my.csv") == 1
+    assert check(tmp_path / "my.csv", "--fix", "interpolate") == 2
+    assert "have no regular step" in capsys.readouterr().err
+
+
+def test_outliers_of_very_many_channels_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture):
+    values = np.random.default_rng(0).normal(size=(60, 50))
+    values[7] = 1e3
+    frame = pd.DataFrame(values, columns=[f"x{number}" for number in range(50)])
+    frame.insert(0, "date", pd.date_range("2024-01-01", periods=60, freq="h"))
+    frame.to_csv(tmp_path / "wide.csv", index=False)
+    assert check(tmp_path / "wide.csv") == 0
+    said = capsys.readouterr().out
+    assert "outliers: 50 columns in all, the first three above" in said and said.count("outliers: 1,") == 3
+
+
+def test_a_terminal_without_the_letters_of_a_name_gets_escapes(csv: Path, table: pd.DataFrame, monkeypatch):
+    import io
+    import sys
+
+    table.rename(columns={"a": "负荷"}).to_csv(csv, index=False)
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert check(csv) == 0
+    screen.flush()
+    assert rb"\u8d1f\u8377" in screen.buffer.getvalue()

@@ -10,7 +10,7 @@ from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider, load_series
 from data_provider.datasets import DATASETS
 from data_provider.tables.own_table import check_shape
-from data_provider.tables.table import read_table
+from data_provider.tables.table import Reading, read_table
 
 pytestmark = pytest.mark.shared
 
@@ -44,7 +44,7 @@ def test_each_file_is_the_published_one_and_gives_the_window_counts_of_the_field
 def test_a_published_file_read_directly_holds_what_a_careful_reading_finds(shared: Path, name: str):
     config = DataConfig(data=name, root_path=str(shared / "dataset"), seq_len=36, pred_len=24)
     series = load_series(config)
-    table = read_table(shared / "dataset" / DATASETS[name].file, date_column="date")
+    table = read_table(shared / "dataset" / DATASETS[name].file, Reading(date_column="date"))
     assert (series.columns, series.values.tolist()) == (table.columns, table.values.tolist())
     assert (series.dates == table.dates).all()
     check_shape(table, DATASETS[name], name=name)

@@ -11,6 +11,7 @@ from data_provider.demo import DEMO_PATH
 from exp.command_line import WrongInput, run_command
 from models.nlinear import NLinear
 from tests.exp.runs import flags, run_folder
+from tests.exp.small_runs import table
 from utils.checkpoint import load_checkpoint
 
 DEMO = ["--root_path", str(DEMO_PATH.resolve().parents[1])]
@@ -100,3 +101,18 @@ def test_calf_takes_a_target_with_other_columns(tmp_path, monkeypatch):
     llm = "--llm_model random --llm_layers 1 --llm_width 16 --llm_heads 2 --num_components 4".split()
     list(run_command(flags(tmp_path, "--model", "CALF", *llm, *SHORT, *ON_DEMO)))
     assert len(metrics(tmp_path)["tests"]["demo"]["per_channel"]["mse"]) == 7
+
+
+def test_a_target_may_be_a_table_of_ones_own_with_flags_of_its_own(tmp_path):
+    table(400, channels=3).rename(columns={"date": "when"}).to_csv(tmp_path / "own.csv", index=False)
+    target = ["--task_name", "zero_shot_forecast", "--target_data", "custom", "--target_data_path"]
+    target += [str(tmp_path / "own.csv"), "--target_columns", "a,c", "--target_date_column", "when"]
+    list(run_command(flags(tmp_path, *SHORT, *target, "--target_split", "0.3,0.1,0.6")))
+    found = metrics(tmp_path)["tests"]["own"]
+    assert found["per_channel"]["columns"] == ["a", "c"]
+    assert found["num_windows"] == 240 - 24 + 1
+
+
+def test_flags_of_a_custom_target_without_one_are_refused(tmp_path):
+    with pytest.raises(WrongInput, match="--target_split only has a meaning with --target_data custom"):
+        list(run_command(flags(tmp_path, *ON_DEMO, "--target_split", "0.3,0.1,0.6")))

@@ -91,3 +91,14 @@ def test_naive2_continues_a_seasonal_series_exactly():
 
 def test_naive2_of_a_series_without_a_season_is_its_last_value():
     np.testing.assert_array_equal(naive2(np.array([4.0, 9.0, 7.0]), horizon=2, season_length=12), [7.0, 7.0])
+
+
+def test_zeros_with_spikes_have_a_naive2_forecast_of_numbers():
+    spikes = np.zeros(60)
+    spikes[::12] = 5.0
+    for series in (spikes, np.where(np.arange(60) == 30, 5.0, 0.0), np.zeros(60)):
+        assert np.isfinite(naive2(series, horizon=18, season_length=12)).all()
+
+
+def test_an_average_over_a_few_constant_series_is_a_number():
+    assert np.isfinite(owa(smape=1.0, mase=0.0, naive2_smape=0.0, naive2_mase=0.0))

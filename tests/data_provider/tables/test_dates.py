@@ -3,14 +3,16 @@
 import pandas as pd
 import pytest
 
-from data_provider.tables.dates import continue_dates, gaps, infer_time_step, parse_dates, season_of_step
+from data_provider.tables.calendars import infer_time_step
+from data_provider.tables.dates import parse_dates, parse_flag_dates
 from data_provider.time_features import feature_names, time_features
+from utils.time_steps import dates_after, gaps, season_of_step
 
 FIRST = pd.Timestamp("2024-02-03 04:00")
 
 
 def parsed(*cells: str) -> list[pd.Timestamp]:
-    return list(parse_dates(pd.Series(cells), name="date")[0])
+    return list(parse_dates(pd.Series(cells), name="date").dates)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +37,94 @@ def test_dates_alone_years_and_days_without_separator_are_read():
     assert parsed("1999", "2000")[1] == pd.Timestamp("2000-01-01")
 
 
-def test_the_regular_reading_of_two_possible_ones_is_taken():
-    assert parsed("01/02/2024", "02/02/2024", "03/02/2024")[1] == pd.Timestamp("2024-02-02")
+def texts(freq: str, periods: int, layout: str) -> list[str]:
+    return list(pd.date_range("2000-01-01", periods=periods, freq=freq).strftime(layout))
 
 
-def test_a_column_that_can_be_read_two_ways_is_refused():
-    with pytest.raises(ValueError, match="does not say which of day and month comes first"):
-        parsed("01/02/2024", "02/02/2024", "04/03/2024")
+@pytest.mark.parametrize(
+    ("freq", "periods", "layout"),
+    [
+        ("MS", 36, "%d.%m.%y"),
+        ("MS", 36, "%d.%m.%Y"),
+        ("h", 48, "%d/%m/%y %H:%M"),
+        ("h", 48, "%m/%d/%y %H:%M"),
+        ("h", 400, "%d/%m/%Y %I:%M %p"),
+        ("D", 100, "%y-%m-%d"),
+        ("D", 14, "%d/%m/%Y"),
+    ],
+)
+def test_the_only_reading_that_goes_on_in_even_steps_is_taken(freq: str, periods: int, layout: str):
+    expected = list(pd.date_range("2000-01-01", periods=periods, freq=freq))
+    assert parsed(*texts(freq, periods, layout)) == expected
+
+
+def test_a_reading_by_even_steps_is_said():
+    notes = parse_dates(pd.Series(texts("MS", 36, "%d.%m.%y")), name="date").notes
+    assert "day first" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("01/02/2024", "02/02/2024", "04/03/2024"),
+        ("01/02/2024", "02/02/2024", "03/02/2024"),
+        tuple(texts("MS", 12, "%d.%m.%y")),
+    ],
+)
+def test_a_column_that_can_be_read_two_ways_is_refused_with_both_and_decided_by_a_format(cells: tuple[str, ...]):
+    with pytest.raises(
+        ValueError, match=r"which of day and month comes first: .* can be .*\(day first\) or .*--date_f"
+    ):
+        parsed(*cells)
+    year = "%y" if len(cells[0]) == 8 else "%Y"
+    layout = f"%d{cells[0][2]}%m{cells[0][2]}{year}"
+    by_format = parse_dates(pd.Series(cells), name="date", date_format=layout).dates
+    assert list(by_format)[1] == pd.to_datetime(cells[1], format=layout)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_counts_since_1970_are_read_and_said(unit: str):
+    hours = pd.date_range("2020-01-01", periods=3, freq="h")
+    counts = pd.Series(hours.astype(f"datetime64[{unit}]").astype("int64"))
+    found = parse_dates(counts, name="ts")
+    assert list(found.dates) == list(hours)
+    assert f"in {unit}" in found.notes[0]
+
+
+def test_half_seconds_and_half_microseconds_survive():
+    assert parsed("2020-01-01 00:00:00.5", "2020-01-01 00:00:01")[0].microsecond == 500_000
+    assert parsed("2020-01-01 00:00:00.0000005", "2020-01-01 00:00:00.000001")[0].nanosecond == 500
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (("13:00", "14:00"), "holds times of day"),
+        (("Jan-20", "Feb-20"), "does not say its year with four digits"),
+        (("200101", "200102"), r"can be 2001-01-01 \(%Y%m\) or 2020-01-01"),
+        (("13.01.2020", "32.01.2020"), "'32.01.2020' in data row 2, which is not a date"),
+    ],
+)
+def test_what_is_no_date_or_only_half_of_one_is_refused(cells: tuple[str, ...], message: str):
+    with pytest.raises(ValueError, match=message):
+        parsed(*cells)
+
+
+def test_dates_of_a_flag_are_read_by_the_same_rules():
+    def read(*dates: str, **options) -> list[pd.Timestamp]:
+        return parse_flag_dates(dates, flag="--split", **{"date_format": None, "zone": None, **options})
+
+    assert read("03.09.2020", "2020-12-09", date_format="%d.%m.%Y") == [
+        pd.Timestamp("2020-09-03"),
+        pd.Timestamp("2020-12-09"),
+    ]
+    assert read("13.09.2020") == [pd.Timestamp("2020-09-13")]
+    with pytest.raises(ValueError, match=r"--split .*03.09.2020 can be 2020-09-03 .* or 2020-03-09"):
+        read("03.09.2020", "09.12.2020")
+    with pytest.raises(ValueError, match="has a time zone, but the dates of the file have none"):
+        read("2020-09-03T00:00:00Z")
+    zone = parse_dates(pd.Series(["2020-09-01T00:00:00+02:00", "2020-09-01T01:00:00+02:00"]), name="date").zone
+    assert read("2020-09-03 00:00+02:00", "2020-09-03", zone=zone) == [pd.Timestamp("2020-09-02 22:00")] * 2
 
 
 def test_numbers_are_no_dates():
@@ -49,21 +132,28 @@ def test_numbers_are_no_dates():
         parsed("5.827", "6.1")
 
 
-def test_a_conversion_to_utc_is_noted():
-    _, note = parse_dates(pd.Series(["2024-02-03T05:00:00+01:00"] * 2), name="date")
-    assert note is not None
-    assert "+01:00 and are converted to UTC" in note
-    zoned = pd.Series(pd.date_range("2024-06-01", periods=2, freq="h", tz="Europe/Berlin"))
-    dates, note = parse_dates(zoned, name="date")
-    assert next(iter(dates)) == pd.Timestamp("2024-05-31 22:00")
-    assert note is not None
+def test_hours_with_a_zone_become_utc_and_come_back():
+    found = parse_dates(pd.Series(["2024-02-03T05:00:00+01:00", "2024-02-03T06:00:00+01:00"]), name="date")
+    assert next(iter(found.dates)) == FIRST
+    assert "UTC+01:00 and are converted to UTC" in found.notes[-1]
+    zoned = pd.date_range("2024-06-01", periods=3, freq="h", tz="Europe/Berlin")
+    found = parse_dates(pd.Series(zoned), name="date")
+    assert next(iter(found.dates)) == pd.Timestamp("2024-05-31 22:00")
+    assert found.zone is not None and list(found.zone.restored(found.dates)) == list(zoned)
+
+
+def test_days_of_a_zone_stay_its_days_through_the_change_of_summer_time():
+    days = pd.date_range("2024-03-25", periods=20, freq="D", tz="Europe/Berlin")
+    found = parse_dates(pd.Series(days), name="date")
+    assert next(iter(found.dates)) == pd.Timestamp("2024-03-25") and infer_time_step(found.dates) == "D"
+    assert found.zone is not None and list(found.zone.restored(found.dates)) == list(days)
 
 
 @pytest.mark.parametrize("freq", ["10s", "min", "15min", "h", "D", "7D", "MS", "3MS", "ME", "B"])
 def test_the_step_of_regular_dates_is_found_and_continues_them(freq: str):
     dates = list(pd.date_range("2020-01-01", periods=60, freq=freq))
     step = infer_time_step(pd.DatetimeIndex(dates[:50]))
-    assert list(continue_dates(dates[49], step, 10)) == dates[50:]
+    assert list(dates_after(dates[49], step, 10)) == dates[50:]
 
 
 def test_the_step_of_dates_with_gaps_is_the_usual_one():

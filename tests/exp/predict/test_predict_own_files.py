@@ -25,11 +25,11 @@ def quarter_hours_with_a_gap(path: Path) -> tuple[Path, list[str], pd.DatetimeIn
 
 
 def dates_with_a_zone(path: Path) -> tuple[Path, list[str], pd.DatetimeIndex]:
-    """Hours of Tokyo, which are UTC in the forecast."""
+    """Hours of Tokyo, which come back in the forecast."""
     frame = table()
     frame["date"] = frame["date"].dt.tz_localize("Asia/Tokyo")
     frame.to_csv(path, index=False)
-    return path, [], pd.date_range("2024-01-13 03:00", periods=PRED_LEN, freq="h")
+    return path, [], pd.date_range("2024-01-13 12:00", periods=PRED_LEN, freq="h", tz="UTC+09:00")
 
 
 def one_channel(path: Path) -> tuple[Path, list[str], pd.DatetimeIndex]:
