@@ -76,4 +76,5 @@ def test_config_json_says_the_role_of_each_flag_that_has_one(tmp_path):
         "label": {"model_id", "des", "seed", "fast_dev_run"},
         "numerics": {"deterministic", "compile"},
         "cell": {"data", "data_path", "features", "seq_len", "pred_len", "percent"},
+        "reading": {"date_format", "decimal", "thousands", "encoding", "series_column", "value_column"},
     }  # fmt: skip
