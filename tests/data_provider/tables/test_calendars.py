@@ -64,7 +64,8 @@ def test_a_calendar_with_missing_rows_is_recognised_and_continued_on_itself(step
 def test_years_beyond_those_of_nanoseconds_are_continued():
     years = pd.DatetimeIndex([pd.Timestamp(year, 1, 1).as_unit("us") for year in range(1500, 2300)])
     assert infer_time_step(years) == "12MS"
-    assert list(dates_after(pd.Timestamp(2299, 1, 1), "12MS", 1)) == [pd.Timestamp(2300, 1, 1)]
+    last: Any = pd.Timestamp(2299, 1, 1)
+    assert list(dates_after(last, "12MS", 1)) == [pd.Timestamp(2300, 1, 1)]
     assert gaps(years, "12MS") == []
 
 
