@@ -36,12 +36,12 @@ class PlainBALM(BALM):
     @property
     def llm_drops_out(self) -> bool:
         """Whether the frozen LLM's dropout is active in training."""
-        assert self.text_encoder is not None
+        assert isinstance(self.text_encoder, TextEncoder)
         return self.text_encoder.dropout
 
     @llm_drops_out.setter
     def llm_drops_out(self, drops_out: bool) -> None:
-        assert self.text_encoder is not None
+        assert isinstance(self.text_encoder, TextEncoder)
         self.text_encoder.dropout = drops_out
 
     def _text_encoder(self, backbone: Backbone) -> TextEncoder:
