@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -26,8 +28,8 @@ def test_a_run_that_keeps_prompts_equals_one_that_keeps_none_and_forecasts_a_tab
             assert unkept["metrics"]["tests"]["table"][name] == pytest.approx(error, rel=1e-4), name
     forecaster = load_forecaster(folder)
     table = pd.read_csv(tmp_path / "table.csv", parse_dates=["date"])
-    forecast = forecaster.predict(table)
+    forecast: Any = forecaster.predict(table)
     assert len(forecast) == 24
     again = forecaster.predict(table.tail(120), rolling=True)
-    last = again.tail(24).reset_index(drop=True)[["A", "B"]]
+    last: Any = again.tail(24).reset_index(drop=True)[["A", "B"]]
     pd.testing.assert_frame_equal(last, forecast[["A", "B"]], atol=1e-4, rtol=1e-4)
