@@ -71,9 +71,10 @@ class TextStore:
         beside.mkdir(parents=True)
         try:
             for name, array in arrays.items():
-                np.save(beside / f"{name}.npy", array)
+                array.tofile(beside / f"{name}.bin")
             facts = {
                 "dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in features.items()},
+                "arrays": {name: [str(array.dtype), *array.shape] for name, array in arrays.items()},
                 "checksums": {name: _checksum(array) for name, array in arrays.items()},
             }
             (beside / FACTS).write_text(json.dumps(facts))
@@ -89,7 +90,10 @@ class TextStore:
         """Add a part to the index; one that is damaged is left out and read again by the language model."""
         try:
             facts = json.loads((part / FACTS).read_text())
-            arrays = {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in facts["checksums"]}
+            arrays: dict[str, np.ndarray] = {
+                name: np.memmap(part / f"{name}.bin", dtype=dtype, mode="r", shape=tuple(shape))
+                for name, (dtype, *shape) in facts["arrays"].items()
+            }
             if any(_checksum(arrays[name]) != checksum for name, checksum in facts["checksums"].items()):
                 raise ValueError("wrong checksum")
             dtypes = {name: getattr(torch, dtype) for name, dtype in facts["dtypes"].items()}

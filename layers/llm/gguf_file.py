@@ -64,10 +64,12 @@ def _save(path: Path, directory: Path) -> None:
     from transformers import AutoConfig
 
     with quiet_transformers():
-        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, trust_remote_code=False)
         kind: type[PreTrainedModel] = model_class(config)
-        model: Any = kind.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        model: Any = kind.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, trust_remote_code=False)
     # Dequantised weights are ordinary ones, but transformers refuses to save them as such.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):

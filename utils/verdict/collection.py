@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import load_file, save_file
 
 from utils.report.finished_runs import Run, read_arrays, read_runs
 from utils.report.result_rows import result_rows
@@ -42,9 +43,8 @@ def read(place: Path = PLACE) -> Collected:
     if not (place / RESULTS).is_file():
         return Collected(pd.DataFrame(columns=[*KEY, "run_id"]), {})
     errors: dict[str, np.ndarray] = {}
-    for file in sorted((place / ERRORS).glob("*.npz")):
-        with np.load(file) as arrays:
-            errors |= {name: arrays[name] for name in arrays.files}
+    for file in sorted((place / ERRORS).glob("*.safetensors")):
+        errors |= load_file(file)
     return Collected(pd.read_csv(place / RESULTS, keep_default_na=False, na_values=["nan"]), errors)
 
 
@@ -68,8 +68,7 @@ def collect(folders: Sequence[Path], place: Path = PLACE) -> int:
     everything = before.errors | {run_id: errors[run_id] for run_id in fresh["run_id"]}
     for cell in fresh["cell"].unique():
         ids = sorted(both.loc[both["cell"] == cell, "run_id"])
-        arrays: dict[str, Any] = {run_id: everything[run_id] for run_id in ids}
-        np.savez_compressed(place / ERRORS / f"{cell}.npz", **arrays)
+        save_file({run_id: everything[run_id] for run_id in ids}, place / ERRORS / f"{cell}.safetensors")
     return len(fresh)
 
 

@@ -53,7 +53,7 @@ def test_features_of_another_identity_are_not_seen(tmp_path):
     assert len(TextStore(tmp_path, {"llm": "b"}, max_bytes=PLENTY)) == 0
 
 
-@pytest.mark.parametrize("file", ["head.npy", "digests.npy", "facts.json"])
+@pytest.mark.parametrize("file", ["head.bin", "digests.bin", "facts.json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_part_is_left_out_and_the_others_are_used(file, damage, tmp_path, caplog):
     store = TextStore(tmp_path, {}, max_bytes=PLENTY)
