@@ -120,7 +120,10 @@ class LongTermForecast(Experiment):
     def spec_of(self, series: SeriesInfo) -> ForecastSpec:
         """The forecast spec of a model for this series."""
         data = self.settings.data
-        return forecast_spec(series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=self.runtime.dtype)
+        runtime = self.runtime
+        return forecast_spec(
+            series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=runtime.dtype, device=runtime.device
+        )
 
     def loader_of(self, series: WindowSource, split: Split) -> Loader:
         """The loader of a split."""

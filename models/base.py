@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -31,6 +33,8 @@ class ForecastSpec:
     that of calendar features for `time_step`. `dtype` is the precision of the large matrix products; statistics, losses
     and small layers stay in float32. For prompts: the data set's name, a sentence about it, those that the published
     code of Time-LLM and of UniTime (`instruction`) gives, and each channel's scale (one scaled unit in original units).
+    `target_channel` is the only channel that is evaluated of several (`--features MS`), else None; `device` is where
+    the model will compute.
     """
 
     seq_len: int
@@ -45,6 +49,8 @@ class ForecastSpec:
     channel_scales: tuple[float, ...] = ()
     num_time_features: int = 4
     instruction: str = ""
+    target_channel: int | None = None
+    device: torch.device = CPU
 
 
 class Forecaster(nn.Module):

@@ -25,7 +25,7 @@ SHAPED_LIKE_PARAMETER = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq"})
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and JSON header to `path`, atomically. Raises CannotWrite; the old file is kept then."""
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = _without_sharing({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     # One metadata entry: safetensors writes several in random order, and equal runs should give equal files.
     content = json.dumps({"header": header, "sha256": _sha256(on_cpu, header)})
     replace_file(path, save(on_cpu, metadata={METADATA_KEY: content}))
@@ -122,6 +122,17 @@ def restore_optimizer(
         {**group, "lr": saved["lr"], "betas": tuple(saved["betas"])} for group, saved in zip(own, groups, strict=True)
     ]
     optimizer.load_state_dict({"state": state, "param_groups": restored})
+
+
+def _without_sharing(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` with copies of those that share memory with an earlier one (tied weights): a file has no ties."""
+    known: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in known and tensor.numel() else tensor
+        known.add(place)
+    return apart
 
 
 def _sha256(tensors: dict[str, Tensor], header: Any) -> str:

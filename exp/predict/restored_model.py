@@ -90,7 +90,8 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
         )
     data = recorded_flags(DataConfig, header["data_config"], source=path)
     series, dtype = SeriesInfo.from_record(header["series"]), dtype_of(header["precision"], on_cpu=on_cpu)
-    spec = forecast_spec(series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype)
+    device = torch.device("cpu" if on_cpu else "cuda")
+    spec = forecast_spec(series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype, device=device)
     with torch.random.fork_rng(devices=[]):
         # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])
@@ -99,6 +100,11 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
     found, trained = (
         _without_names(fingerprint) for fingerprint in (model.fingerprint(), header["backbone_fingerprint"])
     )
+    if found != trained and kind.code_flag:
+        raise ValueError(
+            f"{path} was trained with other code than {header['model']} is now ({_difference(trained, found)}): name "
+            f"the checkout of the training with --{kind.code_flag}, or train again"
+        )
     if found != trained:
         raise ValueError(
             f"{path} was trained with another LLM than the one found now ({_difference(trained, found)}): point "

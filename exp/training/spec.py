@@ -11,9 +11,12 @@ from models.base import ForecastSpec
 from utils.time_steps import pandas_step
 
 
-def forecast_spec(series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype) -> ForecastSpec:
+def forecast_spec(
+    series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype, device: torch.device
+) -> ForecastSpec:
     """The forecast spec of a model for `series`."""
     benchmark = DATASETS.get(series.name)
+    targets = series.target_channels
     return ForecastSpec(
         seq_len=seq_len,
         pred_len=pred_len,
@@ -27,4 +30,6 @@ def forecast_spec(series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: tor
         published_description=benchmark.published_description if benchmark else PUBLISHED_DESCRIPTION,
         instruction=(benchmark.instruction if benchmark else "") or series.description,
         channel_scales=tuple(series.scaler.scale.tolist()),
+        target_channel=targets[0] if len(targets) == 1 < series.num_channels else None,
+        device=device,
     )

@@ -92,6 +92,8 @@ class TrainingState:
 
     def __post_init__(self) -> None:
         self._first = optimizer_state(self.optimizer), self.schedule.state()
+        # A buffer may hold infinities from the start, such as an attention mask.
+        self.never_finite = {name for name, tensor in self.model.saved_state().items() if not _is_finite(tensor)}
 
     def save(self, path: Path, runtime: Runtime, header: dict[str, Any], *, previous: Path | None = None) -> None:
         """Write a checkpoint on rank 0, after naming the one that lies there `previous`.
@@ -118,7 +120,7 @@ class TrainingState:
 
     def _write(self, path: Path, header: dict[str, Any], own: list[dict[str, float]], previous: Path | None) -> None:
         model = self.model.saved_state()
-        _check_finite(model)
+        _check_finite({name: tensor for name, tensor in model.items() if name not in self.never_finite})
         tensors, groups = optimizer_state(self.optimizer)
         state = {
             "progress": {**asdict(self.progress), "sums": {}, "rows": 0},
@@ -165,11 +167,15 @@ def load_weights(path: Path, model: Forecaster, *, run_id: str | None = None) ->
 def _check_finite(tensors: dict[str, Tensor]) -> None:
     """Raise FloatingPointError if a weight is not finite."""
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not _is_finite(tensor):
             raise FloatingPointError(
                 f"{name} is no longer finite although the loss was: lower --learning_rate; the last good state is kept "
                 "in the run folder"
             )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from transformers.hf_argparser import HfArg
 from models.base import Forecast, Forecaster, ForecastSpec
 from models.tslib.code import check_code, code_hashes
 from models.tslib.imports import import_model_file
-from models.tslib.settings import MissingSetting, TSLibSettings, parse_settings, settings_of_task
+from models.tslib.settings import TSLibSettings, parse_settings, settings_of_task
+from models.tslib.trial import checked_forecast, construct, try_once
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class TSLib(Forecaster):
     """A model of Time-Series-Library (github.com/thuml/Time-Series-Library), fed all channels of a window together.
 
     Its `Model(configs)` is called as `forward(x_enc, x_mark_enc, x_dec, x_mark_dec)`: the decoder input is the last
-    `label_len` steps of the look-back followed by zeros, the marks are calendar features. All models are assumed to
-    have weights that depend on the number of channels. `tslib_model_class` makes the subclass for one model.
+    `label_len` steps of the look-back followed by zeros, the marks are calendar features. As in that library, a model
+    with `features=MS` gets the target as its last channel and its last output is the forecast. All models are assumed
+    to have weights that depend on the number of channels. `tslib_model_class` makes the subclass for one model.
     """
 
     Config = TSLibConfig
@@ -56,6 +58,7 @@ class TSLib(Forecaster):
         super().__init__()
         self.model = model
         self.pred_len, self.label_len = spec.pred_len, label_len
+        self.target = spec.target_channel
         self._fingerprint, self._code = fingerprint, dict(code)
 
     @classmethod
@@ -82,26 +85,36 @@ class TSLib(Forecaster):
         model_type = getattr(module, "Model", None)
         if not (isinstance(model_type, type) and issubclass(model_type, nn.Module)):
             raise ValueError(f"--model tslib:{cls.tslib_name}: {module.__file__} defines no torch module called Model")
-        model = _construct(model_type, settings, name=cls.tslib_name)
+        fingerprint = {"tslib_model": cls.tslib_name, "sha256": _sha256(module.__file__)}
+        if spec.target_channel is not None:
+            # Runs from before there was this entry gave the target no place of its own.
+            fingerprint["features"] = settings.features
+        model = construct(model_type, settings, name=cls.tslib_name)
+        code = code_hashes(Path(config.tslib_path), cls.tslib_name)
+        forecaster = cls(model, spec, label_len=settings.label_len, fingerprint=fingerprint, code=code)
         never_read = [] if _keeps_settings(model) else settings.never_read(set(given) - {"label_len"})
         if never_read:
             raise ValueError(f"--tslib_args {' '.join(never_read)}: tslib:{cls.tslib_name} never reads it; remove it")
-        fingerprint = {"tslib_model": cls.tslib_name, "sha256": _sha256(module.__file__)}
-        code = code_hashes(Path(config.tslib_path), cls.tslib_name)
-        return cls(model, spec, label_len=settings.label_len, fingerprint=fingerprint, code=code)
+        try_once(forecaster, settings, spec, name=cls.tslib_name)
+        return forecaster
 
     def forward(
         self,
         look_back: Float[Tensor, "row seq_len channel"],
         time_features: Float[Tensor, "row time feature"],
     ) -> Forecast:
-        seq_len = look_back.shape[1]
+        num_rows, seq_len, num_channels = look_back.shape
+        if self.target is not None:
+            others = [channel for channel in range(num_channels) if channel != self.target]
+            look_back = look_back[..., [*others, self.target]]
         decoder_input = nn.functional.pad(look_back[:, seq_len - self.label_len :], (0, 0, 0, self.pred_len))
         output = self.model(
             look_back, time_features[:, :seq_len], decoder_input, time_features[:, seq_len - self.label_len :]
         )
-        values = output[0] if isinstance(output, tuple) else output
-        return Forecast(values[:, -self.pred_len :].float())
+        expected = num_channels if self.target is None else None
+        values = checked_forecast(output, num_rows=num_rows, pred_len=self.pred_len, num_channels=expected).float()
+        # Of several channels only the target is ever looked at.
+        return Forecast(values if self.target is None else values[..., -1:].expand(-1, -1, num_channels))
 
     def fingerprint(self) -> dict[str, Any]:
         return self._fingerprint
@@ -115,18 +128,6 @@ def tslib_model_class(name: str) -> type[TSLib]:
     if not name.isidentifier():
         raise ValueError(f"--model tslib:{name} must name a file of models/ in Time-Series-Library: tslib:TimesNet")
     return type(f"TSLib_{name}", (TSLib,), {"tslib_name": name, "__doc__": f"Time-Series-Library's {name}."})
-
-
-def _construct(model_type: type[nn.Module], settings: TSLibSettings, *, name: str) -> nn.Module:
-    try:
-        return model_type(settings)
-    except MissingSetting as error:
-        raise ValueError(
-            f'--model tslib:{name} reads {error}, which has no default: add "{error}=..." to --tslib_args'
-        ) from error
-    except Exception as error:  # the library may raise anything on bad settings
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"--model tslib:{name} cannot be built from --tslib_args and sizes: {reason}") from error
 
 
 def _keeps_settings(model: nn.Module) -> bool:

@@ -52,7 +52,8 @@ DEFAULTS: dict[str, Any] = {
     "num_class": 1,
     "seasonal_patterns": "Monthly",
     "inverse": False,
-    "use_gpu": False,
+    "batch_size": 32,
+    "use_amp": False,
 }
 
 
@@ -83,13 +84,15 @@ def settings_of_task(spec: ForecastSpec, given: dict[str, Any]) -> TSLibSettings
     task = {
         "task_name": "long_term_forecast",
         "is_training": 1,
-        "features": "M",
+        "features": "M" if spec.target_channel is None else "MS",
         "freq": frequency_letter(spec.time_step),
         "seq_len": spec.seq_len,
         "pred_len": spec.pred_len,
         "enc_in": spec.num_channels,
         "dec_in": spec.num_channels,
         "c_out": spec.num_channels,
+        "device": spec.device,
+        "use_gpu": spec.device.type == "cuda",
     }
     fixed = sorted(task.keys() & given.keys())
     if fixed:
@@ -97,7 +100,7 @@ def settings_of_task(spec: ForecastSpec, given: dict[str, Any]) -> TSLibSettings
     label_len = given.get("label_len", min(DEFAULTS["label_len"], spec.seq_len))
     if not isinstance(label_len, int) or not 0 <= label_len <= spec.seq_len:
         raise ValueError(f"--tslib_args label_len must be in 0..--seq_len ({spec.seq_len}), got {label_len}")
-    return TSLibSettings({**DEFAULTS, "label_len": label_len, **given, **task})
+    return TSLibSettings({**DEFAULTS, "data": spec.data, "label_len": label_len, **given, **task})
 
 
 def parse_settings(words: str) -> dict[str, Any]:
