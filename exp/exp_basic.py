@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from utils.run_folder import RunFolder
 from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)
-LONGEST_NAME = 200
+LONGEST_NAME, SHORTENED = 200, 24
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
 
     The hash covers all flags but those with the role "place" and those of a model's `flags_added_later` that have their
     default (runs of earlier versions keep their ids), the `fingerprint` of the series `data`, and
-    `determinants`. Raises ValueError if the name is too long for a folder.
+    `determinants`. A long name of the data is shortened; ValueError if --model_id or --des make it too long.
     """
     record, train, place = settings.record(), settings.train, place_flags(settings.flag_roles())
     # The hash depends on the content of the data file, not on its path.
@@ -87,17 +87,25 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
     }
     text = json.dumps({**record, **determinants}, sort_keys=True, default=str)
     percent, lengths = settings.data.percent, (settings.data.seq_len, settings.data.pred_len)
-    parts = [
-        train.model_id, settings.model_name, data, f"{percent}pct" if percent < 100 else "", *map(str, lengths),
-        f"seed{train.seed}", train.des, hashlib.sha256(text.encode()).hexdigest()[:8],
+    before = [train.model_id, settings.model_name]
+    after = [
+        f"{percent}pct" if percent < 100 else "", *map(str, lengths), f"seed{train.seed}", train.des,
+        hashlib.sha256(text.encode()).hexdigest()[:8],
     ]  # fmt: skip
-    name = re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part)).lstrip(".-")
+    name = _folder_name([*before, data, *after])
+    if len(name.encode()) > LONGEST_NAME:
+        # Most often the table has a long file name, which no flag can shorten; the hash tells two apart.
+        name = _folder_name([*before, data[:SHORTENED], *after])
     if len(name.encode()) > LONGEST_NAME:
         raise ValueError(
             f"the run id would have {len(name.encode())} bytes, more than the {LONGEST_NAME} that a folder name may "
             "have: shorten --model_id or --des"
         )
     return name
+
+
+def _folder_name(parts: Sequence[str]) -> str:
+    return re.sub(r"[^\w.+-]+", "-", "_".join(part for part in parts if part)).lstrip(".-")
 
 
 class Experiment(ABC):

@@ -19,7 +19,7 @@ from exp.predict.adaptive import WindowForecasts, adaptive_forecast
 from exp.predict.forecaster import restore_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file
 from exp.predict.output import SUFFIXES, decimals_of, held_in_words, uncertainty_note, write_tables
-from utils.files import is_abandoned, owner_mark
+from utils.files import CannotWrite, is_abandoned, owner_mark
 from utils.plotting import plot_forecast
 
 LINES_SHOWN = 24
@@ -97,20 +97,30 @@ class Predict(CheckpointTask):
 
     def run(self) -> dict[str, Any]:
         """Write table, plot and note, all three or none. Returns the number of rows and the first and last date."""
-        self.output.parent.mkdir(parents=True, exist_ok=True)
         last: list[WindowForecasts] = []
-        self._sweep()
-        prefix = f"{HIDDEN}{owner_mark()}."
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.output.parent) as folder:
-            table = Path(folder) / self.output.name
-            num_rows = write_tables(
-                table, self._tables(last), decimals=decimals_of(self.forecaster, long=self.input_table.long)
-            )
-            self._plot(table.with_suffix(".png"), last[0])
-            table.with_suffix(".txt").write_text(self.note + "\n", encoding="utf-8")
-            for path in sorted(Path(folder).iterdir()):
-                path.replace(self.output.parent / path.name)
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            prefix = f"{HIDDEN}{owner_mark()}."
+            with tempfile.TemporaryDirectory(prefix=prefix, dir=self.output.parent) as folder:
+                num_rows = self._write(Path(folder), last)
+        except OSError as error:
+            reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
+            raise CannotWrite(
+                f"--output {self.output} cannot be written ({reason}): make room or choose another place"
+            ) from error
         return {"num_rows": num_rows, "first": last[0].dates[-1][0], "last": last[0].dates[-1][-1]}
+
+    def _write(self, folder: Path, last: list[WindowForecasts]) -> int:
+        """Write the three files to `folder`, then move them to their place. Returns the number of rows."""
+        table = folder / self.output.name
+        decimals = decimals_of(self.forecaster, long=self.input_table.long)
+        num_rows = write_tables(table, self._tables(last), decimals=decimals)
+        self._plot(table.with_suffix(".png"), last[0])
+        table.with_suffix(".txt").write_text(self.note + "\n", encoding="utf-8")
+        for path in sorted(folder.iterdir()):
+            path.replace(self.output.parent / path.name)
+        return num_rows
 
     def _sweep(self) -> None:
         """Remove the hidden folders of predictions that were killed."""

@@ -52,6 +52,7 @@ def cached_word_embeddings(
     """`principal_word_embeddings`, cached in `directory` under the LLM's hash.
 
     The file carries a SHA-256 of what it is and holds; one that does not fit is named, and computed and written again.
+    Where the cache cannot be written, they are computed each time, with a line in the log.
     """
     path = directory / f"word_components_{llm_sha256[:16]}_{num_components}_{random_state}.safetensors"
     if path.exists():
@@ -60,14 +61,21 @@ def cached_word_embeddings(
             return found
         logger.warning("%s is damaged, or was written before such files had a hash: it is computed again", path)
     scores = principal_word_embeddings(word_table, num_components, random_state=random_state)
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(path, scores)
+    except (OSError, SafetensorError) as error:
+        logger.warning("%s cannot be written (%s): word components are computed again in each run", path, error)
+    return scores
+
+
+def _write(path: Path, scores: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file({"scores": scores}, beside, metadata={"sha256": _sha256(path.name, scores)})
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    return scores
 
 
 def _read(path: Path, *, shape: tuple[int, int]) -> Tensor | None:

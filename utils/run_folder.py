@@ -43,6 +43,7 @@ class RunFolder:
         self.config = path / "config.json"
         self.lock = path / "run.lock"
         self.lock_of_old_versions = path / "lock.json"
+        self.overwritten = path / "overwritten.json"
         self.history = path / "history.jsonl"
         self.timing = path / "timing.jsonl"
         self.metrics = path / "metrics.json"
@@ -61,6 +62,11 @@ class RunFolder:
     def is_finished(self) -> bool:
         """Whether the run was tested and its metrics written."""
         return self.metrics.exists()
+
+    @property
+    def times_overwritten(self) -> int:
+        """How often `--overwrite` has removed a finished run from here."""
+        return int(read_json(self.overwritten)) if self.overwritten.is_file() else 0
 
     @property
     def has_files(self) -> bool:
@@ -89,6 +95,7 @@ class RunFolder:
         for folder in (self.path, self.checkpoints, self.plots):
             remove_parts(folder)
         if starts_anew and self.is_finished:
+            write_json(self.overwritten, self.times_overwritten + 1)
             # metrics.json is removed last: if interrupted, the run still counts as finished and is removed next time.
             written = [*self.checkpoints.glob("*.safetensors"), *self.path.glob("*.safetensors")]
             for path in (self.last, *written, self.history, self.timing):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from utils.run_folder import RunFolder
 from utils.tracking import Rows, Tracking
+from utils.wandb_start import first_line, start_options, wandb_mode
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +31,18 @@ class AccelerateTracking(Tracking):
 
     def start(self, *, run_id: str, group: str, settings: dict[str, Any], folder: Path) -> None:
         """Start the run in the tracker, or resume the one of the same id."""
-        options = {
-            "wandb": {"id": run_id[-60:], "name": run_id, "group": group, "resume": "allow", "dir": str(folder)},
-            "trackio": {"name": run_id, "group": group, "resume": "allow"},
-        }
-        if self.name == "wandb":
-            options["wandb"]["mode"] = _wandb_mode()
+        # A finished run that is overwritten is another run for the tracker; an interrupted one goes on under its id.
+        times = RunFolder(folder).times_overwritten
+        name = f"{run_id}-{times + 1}" if times else run_id
         flat = {name: value for name, value in _flatten(settings).items() if value is not None}
-        chosen = {name: value for name, value in options.items() if name == self.name}
-        self.host.init_trackers(self.project, config=flat, init_kwargs=chosen)
         if self.name == "wandb":
+            options = {"id": name[-60:], "name": name, "group": group, "resume": "allow", "dir": str(folder)}
+            self._start_wandb(flat, options)
             self._arrange_wandb()
+        elif self.name == "trackio":
+            self._start(flat, {"name": name, "group": group, "resume": "allow"})
+        else:
+            self._start(flat, {})
 
     def log(self, values: dict[str, float], *, step: int) -> None:
         """Log points of curves at a training step; names start with a section (`train/mse`)."""
@@ -64,25 +66,27 @@ class AccelerateTracking(Tracking):
             self.host.log(numbers)
         self.host.end_training()
 
+    def _start(self, flat: dict[str, Any], options: dict[str, Any]) -> None:
+        self.host.init_trackers(self.project, config=flat, init_kwargs={self.name: options})
+
+    def _start_wandb(self, flat: dict[str, Any], options: dict[str, Any]) -> None:
+        import wandb
+
+        mode = wandb_mode()
+        try:
+            self._start(flat, {**options, **start_options(mode)})
+        except wandb.Error as error:
+            if mode == "offline":
+                raise OSError(f"--track wandb cannot start ({first_line(error)}): leave it away") from error
+            logger.warning("wandb cannot be used (%s): the run is recorded offline", first_line(error))
+            self._start(flat, {**options, **start_options("offline")})
+
     def _arrange_wandb(self) -> None:
         run = self.host.get_tracker("wandb", unwrap=True)
         run.define_metric("epoch", hidden=True)
         for section in ("validation", "epoch_train", "schedule"):
             run.define_metric(f"{section}/*", step_metric="epoch")
         run.define_metric("validation/mse", step_metric="epoch", summary="min")
-
-
-def _wandb_mode() -> str:
-    """WANDB_MODE if it is set; otherwise "online", or "offline" if this machine has no wandb account."""
-    import wandb
-
-    chosen = os.environ.get("WANDB_MODE")
-    if chosen:
-        return chosen
-    if wandb.login(prompt=False, verify=False):
-        return "online"
-    logger.info("no wandb account on this machine (see `wandb login`): the run is recorded offline")
-    return "offline"
 
 
 def _wandb_table(rows: Rows) -> Any:

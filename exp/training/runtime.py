@@ -7,12 +7,14 @@ import hashlib
 import logging
 import os
 import platform
-import resource
+import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -25,6 +27,8 @@ from exp.training.processes import SECONDS_TO_REPORT, StoppedElsewhere, delay_te
 from models.base import Forecaster
 
 logger = logging.getLogger(__name__)
+# What torch.compile starts on a CPU, by platform.
+_CPP_COMPILERS = {"darwin": ["clang++"], "win32": ["cl"]}.get(sys.platform, ["g++"])
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -55,6 +59,8 @@ class Runtime:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=True)],
         )
         self.device = self.accelerator.device
+        if train.compile:
+            check_compiler(self.device)
         self.num_processes = self.accelerator.num_processes
         self.rank = self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
@@ -161,6 +167,17 @@ def cpu_multiplies_bfloat16() -> bool:
     return True
 
 
+def check_compiler(device: torch.device) -> None:
+    """Check that the compiler that torch.compile starts is there. Raises ValueError."""
+    variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", _CPP_COMPILERS)
+    chosen = shlex.split(os.environ.get(variable, ""))[:1] or usual
+    if not any(shutil.which(name) for name in chosen):
+        raise ValueError(
+            f"--compile needs a {'C' if variable == 'CC' else 'C++'} compiler, but {' or '.join(chosen)} is not found: "
+            f"install one, name another in the environment variable {variable}, or leave --compile away"
+        )
+
+
 def cpu_name() -> str:
     """Name of the CPU and its number of threads."""
     try:
@@ -173,6 +190,16 @@ def cpu_name() -> str:
 
 def peak_memory_bytes(device: torch.device) -> dict[str, int]:
     """Peak resident size of the process so far, and peak memory that torch allocated on its GPU (0 on a CPU)."""
+    return {
+        "host": _peak_resident_bytes(),
+        "device": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+    }
+
+
+def _peak_resident_bytes() -> int:
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # Unix only
+
     unit = 1 if sys.platform == "darwin" else 1024
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"host": host, "device": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

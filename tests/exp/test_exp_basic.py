@@ -35,6 +35,14 @@ def test_a_run_id_that_no_folder_can_have_is_refused():
         name_of(TrainConfig(des="x" * 300))
 
 
+def test_a_long_name_of_the_data_is_shortened_and_no_flag_is_blamed():
+    names = {
+        run_id(SETTINGS, data=f"{'long' * 60}{number}", fingerprint=str(number), determinants={}) for number in (1, 2)
+    }
+    assert len(names) == 2
+    assert all(len(name) < 100 and name.startswith("DLinear_longlong") for name in names)
+
+
 def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothing_else():
     changes = {
         "batch_size": 7, "learning_rate": 0.5, "lradj": "cosine", "cosine_epochs": 3, "adam_beta1": 0.5,

@@ -106,7 +106,7 @@ def test_it_is_trained_saved_and_forecast_with(checkout, name):
     folder = train(checkout, name)
     table = pd.read_csv(checkout.parent / "my.csv")
     forecast = load_forecaster(folder, device="cpu", tslib_path=str(checkout)).predict(table)
-    assert len(forecast) == 6 and forecast[["A", "B"]].notna().all(axis=None)
+    assert len(forecast) == 6 and bool(forecast[["A", "B"]].notna().to_numpy().all())
 
 
 def test_tied_weights_are_saved_under_each_name_and_stay_tied(checkout):
