@@ -25,6 +25,7 @@ def find_tokenizer(directory: str | Path, *, flag: str) -> Tokenizer:
         return read_tokenizer(folder / "tokenizer.json")
     if vocabulary.is_file() and merges.is_file():
         with _in_one_line(folder, "vocab.json and merges.txt"):
+            _check_merges(*models.BPE.read_file(str(vocabulary), str(merges)))
             return _byte_level(models.BPE.from_file(str(vocabulary), str(merges)))
     if not any((folder / name).is_file() for name in OTHER_FILES):
         raise FileNotFoundError(
@@ -68,6 +69,14 @@ def _as_it_is(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _check_merges(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> None:
+    """Check that the merges build every token: a file cut at the end of a line is read without complaint."""
+    built = {first + second for first, second in merges}
+    missing = [token for token in vocabulary if len(token) > 1 and token not in built and token[0] not in "<["]
+    if missing:
+        raise ValueError(f"merges.txt lacks {len(missing)} tokens of vocab.json, such as {missing[0]!r}")
 
 
 @contextmanager

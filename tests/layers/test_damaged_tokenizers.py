@@ -42,6 +42,14 @@ def test_a_damaged_file_is_one_line_that_names_it(directory, file, damage):
     assert "\n" not in str(error.value) and str(directory) in str(error.value)
 
 
+def test_merges_that_are_cut_at_the_end_of_a_line_are_noticed(directory):
+    (directory / "tokenizer.json").unlink()
+    lines = (directory / "merges.txt").read_text().splitlines()
+    (directory / "merges.txt").write_text("\n".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"merges.txt lacks 1 tokens of vocab.json, such as '\],'"):
+        find_tokenizer(directory, flag="--llm_model")
+
+
 @pytest.mark.parametrize("name", ["GPT4TS", "CALF"])
 def test_a_model_that_reads_no_text_takes_a_directory_without_a_tokenizer(name, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
