@@ -116,7 +116,10 @@ class JointForecast(LongTermForecast):
         return {}
 
     def _spec(self, part: Part, series: SeriesInfo) -> ForecastSpec:
-        return forecast_spec(series, seq_len=part.data.seq_len, pred_len=part.data.pred_len, dtype=self.runtime.dtype)
+        data, runtime = part.data, self.runtime
+        return forecast_spec(
+            series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=runtime.dtype, device=runtime.device
+        )
 
     def _training_loaders(self) -> list[Loader]:
         loaders = []
