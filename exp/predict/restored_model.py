@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from data_provider.config import DataConfig
 from data_provider.series import SeriesInfo
@@ -49,16 +50,23 @@ def restore_model(
     if header["precision"] not in DTYPES:
         raise ValueError(f"{path} was trained with --precision {header['precision']}, which this version does not know")
     weights = unpack("model", tensors)
-    broken = next((name for name, value in weights.items() if not bool(torch.isfinite(value).all())), None)
-    if broken is not None:
-        raise DamagedFile(f"{path}: {broken} holds numbers that are not finite: it is not used")
+    infinite = _not_finite(weights)
     try:
         model = _build(header, path, elsewhere, on_cpu=on_cpu)
+        # A buffer may hold infinities from the start, such as an attention mask.
+        masks = _not_finite(model.saved_state())
         model.load_saved_state(weights)
     except (TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         # A model of flags and sizes that no training had.
         raise mismatched_checkpoint(path, error) from error
+    broken = sorted(infinite - masks)
+    if broken:
+        raise DamagedFile(f"{path}: {broken[0]} holds numbers that are not finite: it is not used")
     return model, header
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> set[str]:
+    return {name for name, value in tensors.items() if not bool(torch.isfinite(value).all())}
 
 
 def checkpoint_file(run: Path) -> Path:
