@@ -38,6 +38,7 @@ from utils.time_steps import dates_after, pandas_step
 
 logger = logging.getLogger(__name__)
 ROWS_PER_BATCH = 256
+INTERVAL_METHODS = ("conformal", "adaptive")
 
 
 class FittedForecaster:
@@ -89,17 +90,19 @@ class FittedForecaster:
                 date_column=date_column or self.data.date_column,
                 reading=Reading(**{name: getattr(self.data, name) for name in (*READING_FLAGS[2:],)}),
             )
+            if interval_method not in INTERVAL_METHODS:
+                raise ValueError(f"--interval_method must be {' or '.join(INTERVAL_METHODS)}, got {interval_method}")
             is_adaptive = interval is not None and interval_method == "adaptive"
             input_table = self.checked(table, rolling=rolling, with_past=is_adaptive)
             half_width = self.half_width(interval) if interval is not None else None
             self.check_names(has_interval=interval is not None, rolling=rolling)
-        if is_adaptive:
-            assert interval is not None and half_width is not None
-            found = adaptive_forecast(self, input_table, half_width, level=interval, rolling=rolling)
-            return self.table(found.forecasts, found.half_widths, rolling=rolling, long=input_table.long)
-        parts = self.forecasts(input_table)
-        tables = [self.table(part, half_width, rolling=rolling, long=input_table.long) for part in parts]
-        return pd.concat(tables, ignore_index=True)
+            if is_adaptive:
+                assert interval is not None and half_width is not None
+                found = adaptive_forecast(self, input_table, half_width, level=interval, rolling=rolling)
+                return self.table(found.forecasts, found.half_widths, rolling=rolling, long=input_table.long)
+            parts = self.forecasts(input_table)
+            tables = [self.table(part, half_width, rolling=rolling, long=input_table.long) for part in parts]
+            return pd.concat(tables, ignore_index=True)
 
     def checked(self, input_table: InputTable, *, rolling: bool, with_past: bool = False) -> InputTable:
         """The last `seq_len` rows (all if rolling) after validation, which logs notes and raises ValueError.

@@ -112,8 +112,8 @@ def check_input_table(table: InputTable, columns: Sequence[str], *, time_step: s
     if (ahead <= 0).any():
         row = int((ahead <= 0).argmax())
         raise ValueError(
-            f"{source}: dates must rise from row to row, but {dates[row + 1]} follows {dates[row]}: `python -m "
-            "data_provider.check FILE --fix interpolate` writes a repaired copy"
+            f"{source}: dates must rise from row to row, but {dates[row + 1]} follows {dates[row]}: "
+            "`python -m data_provider.check FILE --fix interpolate` writes a repaired copy"
         )
     reason = irregularity(dates, time_step)
     if reason is not None:
