@@ -27,7 +27,7 @@ from exp.training.spec import forecast_spec
 from exp.training.step import TrainingStep
 from layers.backbone_loading import RANDOM, LLMConfig, llm_width
 from models.balm import BALM, BALMConfig
-from models.base import CPU, Forecast, Forecaster, ForecastSpec
+from models.base import Forecast, Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig
 
 NUM_BATCHES = 4
@@ -107,7 +107,7 @@ def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
 def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
     """Forecast spec of the data set."""
     series = load_series(data_config(config))
-    return forecast_spec(series, seq_len=config.seq_len, pred_len=config.pred_len, dtype=dtype, device=CPU)
+    return forecast_spec(series, seq_len=config.seq_len, pred_len=config.pred_len, dtype=dtype)
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:

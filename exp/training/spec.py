@@ -7,12 +7,12 @@ import torch
 from data_provider.datasets import DATASETS, PUBLISHED_DESCRIPTION
 from data_provider.series import SeriesInfo
 from data_provider.time_features import feature_names
-from models.base import ForecastSpec
+from models.base import CPU, ForecastSpec
 from utils.time_steps import pandas_step
 
 
 def forecast_spec(
-    series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype, device: torch.device
+    series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype, device: torch.device = CPU
 ) -> ForecastSpec:
     """The forecast spec of a model for `series`."""
     benchmark = DATASETS.get(series.name)
