@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 
+from utils.flag_help import help_text, wants_help
 from utils.signals import INTERRUPTED, ON_INTERRUPT, StopRequest, end_at_once_on_signals, stop_with_parent
 
 WRONG_INPUT, FAILED = 2, 1
@@ -12,6 +14,11 @@ WRONG_INPUT, FAILED = 2, 1
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command and return the exit code."""
+    if wants_help(arguments):
+        # A model that is not ours has to be imported to be explained.
+        with contextlib.suppress(LookupError):
+            print(help_text(arguments))
+            sys.exit(0)
     with StopRequest(at_once=True):
         try:
             return _run(arguments)

@@ -19,6 +19,7 @@ READING_FLAGS = (
     "value_column",
     "encoding",
 )
+FILES = {name: benchmark.file for name, benchmark in DATASETS.items()}
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,6 @@ class DataConfig:
         if self.data != CUSTOM and given:
             raise ValueError(
                 f"{', '.join('--' + name for name in given)} only has a meaning with --data custom: the registry says "
-                f"it for {self.data}"
+                f"it for {self.data}, as published, so that results can be compared; to read its file otherwise: "
+                f"--data custom --data_path {self.root_path}/{FILES.get(self.data, self.data)}"
             )

@@ -53,9 +53,9 @@ def file_of(config: DataConfig) -> Path:
         candidates = [Path(config.data_path), root / config.data_path]
     else:
         candidates = [root / DATASETS[config.data].file]
-        if config.data == "demo" and config.root_path == DataConfig.root_path:
-            # An installed package brings the demo set along.
-            candidates.append(Path(__file__).parent.parent / "dataset" / DATASETS["demo"].file)
+        if config.root_path == DataConfig.root_path:
+            # The command may be started from another folder, and an installed package brings the demo set along.
+            candidates.append(Path(__file__).parent.parent / "dataset" / DATASETS[config.data].file)
     for path in candidates:
         if path.is_file():
             return path

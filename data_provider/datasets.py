@@ -24,10 +24,11 @@ M4 = "M4"
 class Benchmark:
     """Registry entry of a data set.
 
-    `borders` are the rows at which training, validation and test end; without them the split is 70/10/20 percent.
-    `url` is the publisher's own file, besides the hub repository, which holds every benchmark. A file with the SHA-256
-    `sha256` is used unchecked; `remark` names oddities in it. `description` says in a prompt what the values are,
-    `published_description` is the one that the published code of Time-LLM gives, `instruction` that of UniTime.
+    `borders` are the rows at which training, validation and test end; without them `fractions` are the shares of
+    training and test, the rest being validation. `url` is the publisher's own file, besides the hub repository, which
+    holds every benchmark. A file with the SHA-256 `sha256` is used unchecked; `remark` names oddities in it.
+    `description` says in a prompt what the values are, `published_description` is the one that the published code of
+    Time-LLM gives, `instruction` that of UniTime.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Benchmark:
     origin: str
     licence: str
     borders: tuple[int, int, int] | None = None
+    fractions: tuple[float, float] = (0.7, 0.2)
     columns: tuple[str, ...] | None = None
     url: str | None = None
     num_bytes: int | None = None

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from data_provider.config import DataConfig
-from data_provider.datasets import CUSTOM, DATASETS
+from data_provider.datasets import CUSTOM, DATASETS, Benchmark
 from data_provider.scaling import Standardizer
 from data_provider.splits import Borders, Split, borders_by_fraction, rows_of_split
 from data_provider.windows import Windows
@@ -139,7 +139,7 @@ def benchmark_series(
         dates,
         columns,
         values,
-        borders=Borders(*benchmark.borders) if benchmark.borders else borders_by_fraction(len(dates)),
+        borders=benchmark_borders(benchmark, len(dates)),
         time_step=benchmark.time_step,
         season_length=benchmark.season_length,
         notes=notes,
@@ -209,3 +209,11 @@ def _description(config: DataConfig, path: Path, columns: list[str], time_step: 
         return DATASETS[config.data].description
     shown = ", ".join(columns[:NUM_DESCRIBED]) + (" and others" if len(columns) > NUM_DESCRIBED else "")
     return f"Time series {path.stem} of {shown}, one value every {time_step}."
+
+
+def benchmark_borders(benchmark: Benchmark, num_rows: int) -> Borders:
+    """The borders that the registry says, as rows or as fractions."""
+    if benchmark.borders:
+        return Borders(*benchmark.borders)
+    train, test = benchmark.fractions
+    return borders_by_fraction(num_rows, train=train, test=test)

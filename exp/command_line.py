@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
@@ -17,7 +17,7 @@ from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import CheckpointTask, Experiment, FinishedRun, Settings
 from exp.training.processes import is_rank_zero, messages_of_all
 from models import MODELS, model_class
-from utils.flags import flag_names, parse_flags
+from utils.flags import flag_names, parse_flags, without_flags
 
 logger = logging.getLogger(__name__)
 JOINT_TASK = "joint_forecast"
@@ -63,9 +63,28 @@ def run_command(arguments: Sequence[str]) -> Iterator[str]:
 
 def parse_command(arguments: Sequence[str]) -> Settings:
     """Parse the flags of a command that trains. Raises one ValueError for all invalid flags."""
+    settings = _parse(arguments)
+    if not settings.train.recipe:
+        return settings
+    # A script's flags stand before --recipe NAME, and what a person adds after it.
+    end = max(place for place, word in enumerate(arguments) if word.partition("=")[0] == "--recipe")
+    end += 1 if "=" in arguments[end] else 2
+    recipe, chosen = _values_that_count(_parse(arguments[:end])), _values_that_count(settings)
+    changes = {name: value for name, value in chosen.items() if recipe.get(name) != value}
+    return replace(settings, recipe_changes=changes)
+
+
+def _values_that_count(settings: Settings) -> dict[str, Any]:
+    """The flags without a role: those that make a variant of a model."""
+    values = {name: value for config in settings.configs for name, value in asdict(config).items()}
+    return {name: value for name, value in values.items() if name not in settings.flag_roles()}
+
+
+def _parse(arguments: Sequence[str]) -> Settings:
     chosen = _select(arguments)
     task, model = task_class(chosen.task_name), model_class(chosen.model)
-    config_types = (Selection, *COMMON, model.Config, *task.task_configs)
+    common = (without_flags(kind, flag_names([model.Config])) for kind in COMMON)
+    config_types = (Selection, *common, model.Config, *task.task_configs)
     _, data, train, track, model_config, *task_configs = parse_flags(
         config_types,
         arguments,

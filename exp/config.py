@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from transformers.hf_argparser import HfArg
 
@@ -13,11 +13,25 @@ from transformers.hf_argparser import HfArg
 class TrainConfig:
     """Flags of training, seeds, precision, device and the run folder."""
 
+    # Runs without them keep their ids: at their default they are not part of the run id.
+    flags_added_later: ClassVar[tuple[str, ...]] = ("optimizer", "weight_decay", "clip_grad_norm")
+
     is_training: int = HfArg(
         default=1, help="1 trains and tests; 0 tests a finished run of the same flags again", metadata={"role": "place"}
     )
-    model_id: str = HfArg(default="", help="A label of your own at the front of the run id", metadata={"role": "label"})
-    des: str = HfArg(default="", help="A description of your own at the end of the run id", metadata={"role": "label"})
+    model_id: str = HfArg(
+        default="", help="A name of your own, at the front of the run id and in tables", metadata={"role": "label"}
+    )
+    des: str = HfArg(
+        default="",
+        help="A name of your own for a variant, at the end of the run id and in tables",
+        metadata={"role": "label"},
+    )
+    recipe: str = HfArg(
+        default="",
+        help="Name of the settings that stand before this flag; tables show what follows it as a change of them",
+        metadata={"role": "note"},
+    )
     batch_size: int = HfArg(
         default=32,
         help="Rows per step and process: windows, or single channels of windows for a channel-independent model",
@@ -35,6 +49,11 @@ class TrainConfig:
         default=20, help="Epochs in which the cosine falls to 1e-8 (may be 2.5); afterwards it rises again"
     )
     adam_beta1: float = HfArg(default=0.9, help="Adam's beta1 (one_cycle sets its own)")
+    optimizer: Literal["adam", "adamw"] = HfArg(
+        default="adam", help="Adam, or AdamW (weight decay apart from the gradient)"
+    )
+    weight_decay: float = HfArg(default=0.0, help="Weight decay: with adam added to the gradient, with adamw apart")
+    clip_grad_norm: float = HfArg(default=0.0, help="Scale the gradient down to this norm where it is longer; 0: never")
     train_epochs: int = HfArg(default=10, help="Maximum number of epochs")
     patience: int = HfArg(default=10, help="Early stopping after this many epochs without a better validation MSE")
     loss: Literal["default", "mse", "l1", "smooth_l1", "smape"] = HfArg(
@@ -90,6 +109,11 @@ class TrainConfig:
     overwrite: bool = HfArg(
         default=False, help="Run again even if a run of the same id exists", metadata={"role": "place"}
     )
+    allow_other_code: bool = HfArg(
+        default=False,
+        help="Resume an interrupted run although source files have changed; its results are marked as such",
+        metadata={"role": "place"},
+    )
 
     def __post_init__(self) -> None:
         positive = ("batch_size", "train_epochs", "patience", "cosine_epochs", "itr", "row_memory_mb", "text_store_gb")
@@ -106,6 +130,9 @@ class TrainConfig:
             object.__setattr__(self, "cosine_epochs", int(self.cosine_epochs))
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"--learning_rate must be a positive number, got {self.learning_rate}")
+        for name in ("weight_decay", "clip_grad_norm"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} must be 0 or a positive number, got {getattr(self, name)}")
         if not 0 <= self.adam_beta1 < 1:
             raise ValueError(f"--adam_beta1 must be in 0..1 (1 excluded), got {self.adam_beta1}")
         if self.is_training not in (0, 1):

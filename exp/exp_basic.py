@@ -9,7 +9,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,12 +19,14 @@ from exp.config import TrackConfig, TrainConfig
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.files import locked
-from utils.flags import flag_roles, place_flags
+from utils.flags import flag_roles, later_flags_at_default, place_flags
 from utils.run_folder import RunFolder
+from utils.source import files_that_differ, source_record
 from utils.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 LONGEST_NAME, SHORTENED = 200, 24
+FEW = 3
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Settings:
     track: TrackConfig
     task: tuple[Any, ...] = ()
     command: tuple[str, ...] = ()
+    # What follows --recipe and differs from it: flag -> value. None without --recipe.
+    recipe_changes: dict[str, Any] | None = None
 
     def with_seed(self, seed: int) -> Settings:
         """The same settings for one run of several; a trial run (`--fast_dev_run`) has one epoch."""
@@ -58,17 +63,24 @@ class Settings:
 
     def flag_roles(self) -> dict[str, str]:
         """Flag -> role (`utils.flags.flag_roles`) of all flags of this command that have one."""
-        return flag_roles(type(config) for config in (self.data, self.train, self.track, self.model, *self.task))
+        return flag_roles(type(config) for config in self.configs)
+
+    @property
+    def configs(self) -> tuple[Any, ...]:
+        """The config objects that the flags were parsed into."""
+        return (self.data, self.train, self.track, self.model, *self.task)
 
 
 def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Mapping[str, Any]) -> str:
     """Name of the run folder: readable parts and a hash of everything that determines the result.
 
-    The hash covers all flags but those with the role "place" and those of a model's `flags_added_later` that have their
-    default (runs of earlier versions keep their ids), the `fingerprint` of the series `data`, and
-    `determinants`. A long name of the data is shortened; ValueError if --model_id or --des make it too long.
+    The hash covers all flags but those with the role "place" or "note" and those added later at their default, the
+    `fingerprint` of the series `data`, and `determinants`. A long name of the data is shortened; ValueError if
+    --model_id or --des make it too long.
     """
-    record, train, place = settings.record(), settings.train, place_flags(settings.flag_roles())
+    record, train = settings.record(), settings.train
+    later = later_flags_at_default(settings.configs)
+    left_out = place_flags(settings.flag_roles()) | later
     # The hash depends on the content of the data file, not on its path.
     record["data_config"] |= {"root_path": "", "data_path": "", "fingerprint": fingerprint}
     record["train"] = record.pop("train_config")
@@ -78,13 +90,9 @@ def run_id(settings: Settings, *, data: str, fingerprint: str, determinants: Map
         record[part] = {
             name: value for name, value in record[part].items() if roles.get(name) != "reading" or value is not None
         }
+    record["data_config"] = {name: value for name, value in record["data_config"].items() if name not in later}
     for part in ("model_config", "train", "task_config"):
-        record[part] = {name: value for name, value in record[part].items() if name not in place}
-    added = getattr(type(settings.model), "flags_added_later", ())
-    defaults = {field.name: field.default for field in fields(settings.model) if field.name in added}
-    record["model_config"] = {
-        name: value for name, value in record["model_config"].items() if name not in added or value != defaults[name]
-    }
+        record[part] = {name: value for name, value in record[part].items() if name not in left_out}
     text = json.dumps({**record, **determinants}, sort_keys=True, default=str)
     percent, lengths = settings.data.percent, (settings.data.seq_len, settings.data.pred_len)
     before = [train.model_id, settings.model_name]
@@ -113,6 +121,7 @@ class Experiment(ABC):
 
     task_configs: ClassVar[tuple[type, ...]] = ()
     folder: RunFolder
+    other_codes: list[str]
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -160,19 +169,54 @@ class Experiment(ABC):
         self.folder.prepare(starts_anew=self.settings.train.overwrite and record is not None)
         if record is not None:
             command, roles = list(self.settings.command), self.settings.flag_roles()
-            self.folder.write_config({**record, "flag_roles": roles, "command": command})
+            changes = self.settings.recipe_changes
+            self.folder.write_config({**record, "flag_roles": roles, "command": command, "recipe_changes": changes})
 
-    def folder_for(self, run_id: str) -> RunFolder:
-        """The run folder `run_id`. Raises ValueError if the run is finished (or is not, with `--is_training 0`)."""
+    def folder_for(self, run_id: str, *, earlier_id: str = "") -> RunFolder:
+        """The run folder `run_id`, or the one that an earlier version named `earlier_id` if it exists.
+
+        Raises ValueError if the run is finished (or is not, with `--is_training 0`), or was interrupted and would be
+        resumed with other code without `--allow_other_code`.
+        """
         train = self.settings.train
-        folder = RunFolder(Path(train.output_dir) / run_id)
+        earlier = RunFolder(Path(train.output_dir) / earlier_id)
+        folder = earlier if earlier_id and earlier.has_files else RunFolder(Path(train.output_dir) / run_id)
+        recorded = code_of(folder)
+        changed = files_that_differ(recorded)
         if folder.is_finished and train.is_training and not train.overwrite:
             if self.runtime.is_main:
                 folder.sweep()
-            raise FinishedRun(folder)
+            raise FinishedRun(folder, changed)
         if not folder.is_finished and not train.is_training:
             raise ValueError(f"--is_training 0 tests a finished run, but {folder.path} holds none: train it first")
+        if changed and not train.is_training:
+            logger.warning("tested with other code than trained: %s; the run's record stays as it is", listed(changed))
+        resumes = folder.last.exists() and not folder.is_finished
+        self.other_codes = list(recorded.get("other_codes", [])) if resumes else []
+        if resumes and changed:
+            if not train.allow_other_code:
+                raise ValueError(
+                    f"{folder.path} was interrupted and would go on with other code: {listed(changed)} changed since. "
+                    "Undo that, give another --des to start anew beside it, or --allow_other_code to go on all the same"
+                )
+            logger.warning("resuming with other code: %s changed since", listed(changed))
+            self.other_codes.append(recorded["hash"])
         return folder
+
+    @property
+    def writes_record(self) -> bool:
+        """Whether this process writes the run folder: a run that only tests again leaves it as training left it."""
+        return self.runtime.is_main and bool(self.settings.train.is_training)
+
+    @cached_property
+    def code(self) -> dict[str, Any]:
+        """What the record says of the code (`utils.source`); `other_codes` are the hashes before it was resumed."""
+        return {**source_record(), "other_codes": self.other_codes}
+
+    def code_lines(self) -> list[str]:
+        """A closing line if the code is edited."""
+        edited = self.code["edited"]
+        return [f"edited code: {listed(edited)} (kept in {self.folder.code_changes.name})"] if edited else []
 
 
 class CheckpointTask(ABC):
@@ -200,9 +244,30 @@ class CheckpointTask(ABC):
 class FinishedRun(ValueError):
     """A finished run of the same id exists; it is kept."""
 
-    def __init__(self, folder: RunFolder):
-        super().__init__(
-            f"{folder.path} holds a finished run of exactly these flags, which is kept: give --overwrite to run it "
-            "again, --is_training 0 to test it again, or another --seed or --des for a run beside it"
+    def __init__(self, folder: RunFolder, changed: Sequence[str] = ()):
+        advice = (
+            "give --overwrite to run it again, --is_training 0 to test it again, or another --seed or --des for a run "
+            "beside it"
         )
-        self.folder = folder
+        if changed:
+            advice = (
+                f"its code was another ({listed(changed)} changed since): give --des NAME to run the changed code "
+                "beside it, or --overwrite to lose it"
+            )
+        super().__init__(f"{folder.path} holds a finished run of exactly these flags, which is kept: {advice}")
+        self.folder, self.changed = folder, changed
+
+
+def code_of(folder: RunFolder) -> dict[str, Any]:
+    """What the record of a run says of its code; empty if there is no record or it says nothing."""
+    try:
+        return dict(folder.read_config().get("source") or {})
+    except OSError:
+        # Missing, or damaged: whoever reads the record next reports it.
+        return {}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a line, at most FEW of them."""
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more

@@ -67,6 +67,7 @@ class JointForecast(LongTermForecast):
         self.validations = [self._loader(task, "validation") for task in range(len(self.parts))]
         self.best_mse = math.inf
         self.best_errors = None
+        self.window_errors = {}
         determinants = {
             "backbone_fingerprint": self.model.fingerprint(),
             "num_processes": self.runtime.num_processes,
@@ -83,6 +84,8 @@ class JointForecast(LongTermForecast):
                 loader = self._loader(task, "test", horizon)
                 metrics = measure(self.runtime, self.model, loader, label=f"test on {name}")
                 naive = naive_values(self.runtime, loader, replace(self._spec(part, series), pred_len=horizon))
+                if horizon == part.data.pred_len:
+                    self.window_errors[series.name] = metrics.window_values()["mse"]
                 cell = {"data": series.name, "seq_len": part.data.seq_len, "pred_len": horizon}
                 tests[name] = {**self.summary_of(metrics, series), "naive": naive, "cell": cell}
         return {"tests": tests}
@@ -95,9 +98,9 @@ class JointForecast(LongTermForecast):
         loop.fit()
         return loop.summary()
 
-    def shown_test(self) -> tuple[SeriesInfo, Loader]:
+    def shown_tests(self) -> list[tuple[SeriesInfo, Loader, ForecastSpec]]:
         """The first data set, at the horizon of its training."""
-        return self.all_series[0], self._loader(0, "test")
+        return [(self.all_series[0], self._loader(0, "test"), self._spec(self.parts[0], self.all_series[0]))]
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """A table of test errors per data set and horizon, and a summary of the run and its files."""

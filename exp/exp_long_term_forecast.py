@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from data_provider.data_factory import load_series
@@ -16,9 +18,17 @@ from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
-from exp.training.evaluation import evaluate, measure, metric_of, naive_values
+from exp.training.evaluation import SHOWN_NAIVE, evaluate, measure, metric_of, naive_model, naive_values
 from exp.training.loop import TrainingLoop
-from exp.training.record import diagnostics, save_forecasts, save_plots, tables_of, tracker_summary
+from exp.training.record import (
+    diagnostics,
+    plot_samples,
+    plot_training,
+    rows_of_forecast,
+    save_forecasts,
+    tables_of_errors,
+    tracker_summary,
+)
 from exp.training.runtime import peak_memory_bytes
 from exp.training.spec import forecast_spec
 from exp.training.state import load_weights
@@ -29,6 +39,8 @@ from utils.metrics import MetricSet
 from utils.run_folder import FORMAT
 from utils.terminal import duration, error_table
 from utils.tracking import Rows
+
+logger = logging.getLogger(__name__)
 
 
 class LongTermForecast(Experiment):
@@ -46,12 +58,14 @@ class LongTermForecast(Experiment):
         )
         self.best_mse = math.inf
         self.best_errors: AbsoluteErrors | None = None
+        self.window_errors: dict[str, Tensor] = {}
         determinants = {
             "backbone_fingerprint": self.model.fingerprint(),
             "num_processes": self.runtime.num_processes,
         }
-        data, fingerprint = self.series.name, self.series.fingerprint
-        self.folder = self.folder_for(run_id(settings, data=data, fingerprint=fingerprint, determinants=determinants))
+        made = {"fingerprint": self.series.fingerprint, "determinants": determinants}
+        name, earlier = (run_id(settings, data=data, **made) for data in (self.tested_name(), self.series.name))
+        self.folder = self.folder_for(name, earlier_id=earlier)
 
     @property
     def run_id(self) -> str:
@@ -67,7 +81,7 @@ class LongTermForecast(Experiment):
         return load_series(self.settings.data)
 
     def run(self) -> dict[str, Any]:
-        """Train, test and write the run folder; with `--is_training 0` only test a finished run again."""
+        """Train, test and write the run folder; with `--is_training 0` test a finished run again and write nothing."""
         if not self.settings.train.is_training:
             with self.folder_taken():
                 return self._test_again()
@@ -75,11 +89,12 @@ class LongTermForecast(Experiment):
             return self._train_and_test()
 
     def test_entries(self) -> dict[str, Any]:
-        """Test the model. Returns `tests` of metrics.json, and saves window errors and prediction intervals."""
+        """Test the model. Returns `tests` of metrics.json; a training run saves window errors and intervals."""
         intervals = self._validation_errors().intervals()
         coverage = Coverage(intervals, device=self.runtime.device)
         metrics = measure(self.runtime, self.model, self.test, label="test", more=[coverage])
-        if self.runtime.is_main:
+        self.window_errors[self.series.name] = metrics.window_values()["mse"]
+        if self.writes_record:
             save_checkpoint(
                 self.folder.window_errors, metrics.window_values(), {"split": "test", "run_id": self.run_id}
             )
@@ -95,9 +110,13 @@ class LongTermForecast(Experiment):
             self.best_errors = None
         return loop.summary()
 
-    def shown_test(self) -> tuple[SeriesInfo, Loader]:
-        """The series and loader of the sample forecasts and plots."""
-        return self.series, self.test
+    def tested_name(self) -> str:
+        """What the run id says of the data."""
+        return self.series.name
+
+    def shown_tests(self) -> list[tuple[SeriesInfo, Loader, ForecastSpec]]:
+        """Series, loader and forecast spec of the sample forecasts and plots, one for each test set."""
+        return [(self.series, self.test, self.spec_of(self.series))]
 
     def closing_text(self, metrics: dict[str, Any]) -> str:
         """A table of test errors, and a summary of the run and its files."""
@@ -112,6 +131,7 @@ class LongTermForecast(Experiment):
         lines += [
             f"trained {metrics['epochs']} epochs in {trained} ({metrics['rows_per_second']:.0f} rows/s), best epoch "
             f"{metrics['validation']['best_epoch']}",
+            *self.code_lines(),
             f"run folder  {self.folder.path}",
             f"plots       {self.folder.plots}",
         ]
@@ -143,6 +163,7 @@ class LongTermForecast(Experiment):
             "run_id": self.run_id,
             "backbone_fingerprint": self.model.fingerprint(),
             "code_hashes": self.model.code_hashes(),
+            "source": self.code,
             "model_defaults": asdict(type(self.settings.model)()),
             "labels": self._labels(),
             "series": self.series.to_record(),
@@ -156,13 +177,19 @@ class LongTermForecast(Experiment):
         facts = {
             "demo data": self.series.is_demo,
             # A named LLM with random weights is a control of the paper; tables show its flag instead of this label.
-            "random LLM": llm.get("name") == "random",
+            "random LLM": bool(llm.get("random"))
+            and (llm.get("name") == "random" or not self.model.random_llm_is_a_control),
             # The published runs read GPT-2.
             description: "description" in llm,
             "fast_dev_run": self.settings.train.fast_dev_run,
             "not the published file": not self.files_are_published(),
+            "code changed during training": bool(self.other_codes),
         }
         return [label for label, holds in facts.items() if holds]
+
+    def labels_of_pictures(self) -> list[str]:
+        """The labels, and whether the code is edited."""
+        return [*self._labels(), *(["edited code"] if self.code["edited"] else [])]
 
     def _validate(self) -> dict[str, float]:
         errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
@@ -178,8 +205,29 @@ class LongTermForecast(Experiment):
         errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
         return evaluate(self.runtime, self.model, self.validation, errors, label="intervals")
 
+    def opening_lines(self) -> list[str]:
+        """What will happen: data, steps, model, LLM and its source, device and precision."""
+        train, data, counts = self.settings.train, self.settings.data, self.model.count_parameters()
+        llm = self.model.fingerprint()
+        weights = "random weights" if llm.get("random") else "pretrained weights"
+        machine = self.runtime.describe()
+        kinds = "single channels" if self.model.channel_independent else "windows of all channels"
+        rows = f"{len(self.train.windows):,} training rows ({kinds}), {len(self.train):,} steps an epoch"
+        lines = [
+            f"data    {self.series.name}, {len(self.series.columns)} channels, look-back {data.seq_len}, horizon "
+            f"{data.pred_len}; {rows}, at most {train.train_epochs} epochs",
+            f"model   {self.settings.model_name}, {counts['total']:,} parameters, {counts['trainable']:,} trained",
+            *([f"LLM     {llm['name']}, {weights}"] if "name" in llm else []),
+            f"runs on {machine['device_name']}, {machine['precision']}"
+            + (f", {machine['num_processes']} processes" if machine["num_processes"] > 1 else ""),
+        ]
+        labels = self._labels()
+        return [*lines, *([f"not a paper result: {', '.join(labels)}"] if labels else [])]
+
     def _train_and_test(self) -> dict[str, Any]:
         began = time.perf_counter()
+        for line in self.opening_lines() if self.runtime.is_main else []:
+            logger.info("%s", line)
         self.tracking.start(
             run_id=self.run_id,
             group=f"{self.settings.model_name}-{self.series.name}-{self.settings.data.pred_len}",
@@ -230,6 +278,7 @@ class LongTermForecast(Experiment):
         return {
             "peak_memory_bytes": peak_memory_bytes(self.runtime.device),
             "parameters": self.model.count_parameters(),
+            "chance": self.model.chance_losses(self.settings.train.batch_size),
             **self.runtime.describe(),
         }
 
@@ -242,18 +291,24 @@ class LongTermForecast(Experiment):
             states = {**pack("before", before), **pack("after", self._diagnostics())}
             save_checkpoint(self.folder.alignment, states, {"split": "validation", "run_id": self.run_id})
         data = self.settings.data
-        series, loader = self.shown_test()
-        tested = series.name if series.name == self.series.name else f"{self.series.name} -> {series.name}"
-        samples = save_forecasts(self.folder, self.runtime, self.model, loader, series)
-        save_plots(
-            self.folder,
-            samples,
-            history=loop.progress.history,
-            title=f"{self.settings.model_name} on {tested}, {data.seq_len} steps read, {data.pred_len} ahead",
-            labels=self._labels(),
-        )
+        labels = self.labels_of_pictures()
+        tables: dict[str, Rows] = tables_of_errors(metrics)
+        for series, loader, spec in self.shown_tests():
+            target = "" if series is self.series else series.name
+            tested = f"{self.series.name} -> {target}" if target else series.name
+            samples = save_forecasts(
+                self.folder, self.runtime, self.model, loader, series, target=target,
+                naive=naive_model(SHOWN_NAIVE, spec), errors=self.window_errors.get(series.name, torch.zeros(0)),
+            )  # fmt: skip
+            title = f"{self.settings.model_name} on {tested}, {data.seq_len} steps read, {data.pred_len} ahead"
+            plot_samples(self.folder, samples, title=title, labels=labels)
+            tables |= {f"forecasts_{target}" if target else "forecasts": rows_of_forecast(samples)}
+        plot_training(
+            self.folder, loop.progress.history, title=f"{self.settings.model_name} on {self.series.name}",
+            labels=labels, best_epoch=metrics["validation"]["best_epoch"], chance=metrics["chance"],
+        )  # fmt: skip
         self.folder.write_metrics(metrics)
-        return tables_of(samples, metrics)
+        return tables
 
     def _test_again(self) -> dict[str, Any]:
         self.runtime.run_on_all_ranks(lambda: load_weights(self.folder.best, self.model, run_id=self.run_id))

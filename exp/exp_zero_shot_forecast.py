@@ -19,6 +19,7 @@ from exp.exp_long_term_forecast import LongTermForecast
 from exp.training.evaluation import measure, naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.state import load_weights
+from models.base import ForecastSpec
 from utils.checkpoint import load_checkpoint
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import RunFolder
@@ -106,14 +107,19 @@ class ZeroShotForecast(LongTermForecast):
         for name, series in self.targets.items():
             loader = self.target_loaders[name]
             metrics = measure(self.runtime, self.model, loader, label=f"test on {name}")
+            self.window_errors[series.name] = metrics.window_values()["mse"]
             naive = naive_values(self.runtime, loader, self.spec_of(series))
             tests[name] = {**self.summary_of(metrics, series), "naive": naive}
         return {"tests": tests}
 
-    def shown_test(self) -> tuple[SeriesInfo, Loader]:
-        """The first target, since the source's test split is not used."""
-        name, series = next(iter(self.targets.items()))
-        return series, self.target_loaders[name]
+    def tested_name(self) -> str:
+        """Source and targets: a zero-shot run must not be taken for one on the source."""
+        (targets,) = (config.target_data for config in self.settings.task if isinstance(config, ZeroShotConfig))
+        return f"zero-shot_{self.series.name}-to-{'-'.join(targets)}"
+
+    def shown_tests(self) -> list[tuple[SeriesInfo, Loader, ForecastSpec]]:
+        """Every target; the source's test split is not used."""
+        return [(series, self.target_loaders[name], self.spec_of(series)) for name, series in self.targets.items()]
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Train on the source, or load the weights of `--source_run`."""

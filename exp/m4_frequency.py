@@ -51,7 +51,7 @@ class FrequencyForecast(LongTermForecast):
         """Score the test series as in the competition, and save every forecast as CSV in the run folder."""
         scores = self._m4_scores("test")
         values = measure(self.runtime, self.model, self.test, label="test", more=[scores]).values()
-        if self.runtime.is_main:
+        if self.writes_record:
             self._save_forecasts(scores.forecast())
         return {"tests": {self.series.name: {"measures": list(values), **values, **scores.test_entry()}}}
 
@@ -96,7 +96,8 @@ class FrequencyForecast(LongTermForecast):
                 self.folder.plots / "training.png",
                 epochs=loop.progress.history,
                 title=f"{self.settings.model_name} on {self.series.name}",
-                label=", ".join(self._labels()) or None,
+                label=", ".join(self.labels_of_pictures()) or None,
+                best_epoch=metrics["validation"]["best_epoch"],
             )
         self.folder.write_metrics(metrics)
         return {}

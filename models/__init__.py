@@ -41,4 +41,5 @@ def model_class(name: str) -> type[Forecaster]:
 def _nearest_names(name: str) -> str:
     lower_names = {known.lower(): known for known in MODELS}
     nearest = [lower_names[match] for match in difflib.get_close_matches(name.lower(), lower_names, n=3, cutoff=0.5)]
-    return f"did you mean {' or '.join(nearest)}?" if nearest else f"choose one of {', '.join(MODELS)}"
+    ours = f"did you mean {' or '.join(nearest)}?" if nearest else f"choose one of {', '.join(MODELS)}"
+    return f"{ours} Or, for one of Time-Series-Library: --model {TSLIB_PREFIX}{name} --tslib_path ITS_CHECKOUT"

@@ -242,6 +242,13 @@ class BALM(Forecaster):
             return time_tokens
         return torch.cat([encoding.text.head / encoding.scale[:, None, : self.config.d_ff], time_tokens], dim=1)
 
+    def chance_losses(self, batch_size: int) -> dict[str, float]:
+        """The contrastive loss of a row whose text is as far from it as all others: ln(rows), times its weight."""
+        if self.text_encoder is None or not self.config.alignment_weight:
+            return {}
+        candidates = min(self.config.alignment_rows or batch_size, batch_size) + self.config.positive_among_negatives
+        return {"alignment": self.config.alignment_weight * math.log(candidates)}
+
     def _alignment_loss(self, encoding: Encoding) -> Float[Tensor, ""]:
         """Contrastive loss between mean time token and mean text state of each row (section 3.4)."""
         assert encoding.text is not None and encoding.scale is not None
@@ -308,6 +315,11 @@ class BALM(Forecaster):
     def inference_parameters(self) -> int:
         """All parameters except the temperature of the contrastive loss; includes the whole token embedding matrix."""
         return sum(p.numel() for name, p in self.named_parameters() if name != "log_tau")
+
+    @property
+    def random_llm_is_a_control(self) -> bool:
+        """With `--text_branch random_llm`; tables show that flag."""
+        return self.config.text_branch == "random_llm"
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, number of blocks and hashes of the LLM."""

@@ -152,6 +152,13 @@ class Forecaster(nn.Module):
         """Per-row quantities that the report shows before and after training; without gradient."""
         return {}
 
+    def chance_losses(self, batch_size: int) -> dict[str, float]:  # noqa: ARG002
+        """Auxiliary loss -> its weighted value for a model that knows nothing, in batches of `batch_size` rows.
+
+        Plots, logs and the report show it beside the loss.
+        """
+        return {}
+
     def start_epoch(self, epoch: int) -> None:
         """Hook before each training epoch, counted from 0 (e.g. to freeze parameters)."""
 
@@ -179,6 +186,11 @@ class Forecaster(nn.Module):
             "trainable": sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad),
             "inference": self.inference_parameters(),
         }
+
+    @property
+    def random_llm_is_a_control(self) -> bool:
+        """Whether random weights of the LLM were chosen as a control, which is a result and not a trial."""
+        return False
 
     def fingerprint(self) -> dict[str, Any]:
         """Identity of the frozen parts that a checkpoint leaves out (e.g. the LLM's name and hash), as JSON values."""

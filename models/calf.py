@@ -253,6 +253,11 @@ class CALF(Forecaster):
         read = [self.match.linear, self.match.encoder, self.temporal, self.head]
         return sum(p.numel() for module in read if module is not None for p in module.parameters())
 
+    @property
+    def random_llm_is_a_control(self) -> bool:
+        """With `--backbone random_llm`; tables show that flag."""
+        return self.config.backbone == "random_llm"
+
     def fingerprint(self) -> dict[str, Any]:
         """Name, number of blocks and hashes of the LLM."""
         return self.backbone_fingerprint

@@ -53,6 +53,7 @@ class GPT4TS(Forecaster):
 
     def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, backbone: Backbone | None) -> None:
         super().__init__()
+        self.config = config
         self.patch_len, self.stride, self.dtype = config.patch_len, config.stride, spec.dtype
         patches = num_patches(spec.seq_len, patch_len=config.patch_len, stride=config.stride)
         self.backbone = backbone
@@ -79,6 +80,11 @@ class GPT4TS(Forecaster):
                 states = self.backbone.states(states)
             forecast = self.head(states).float()
         return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
+
+    @property
+    def random_llm_is_a_control(self) -> bool:
+        """With `--backbone random_llm`; tables show that flag."""
+        return self.config.backbone == "random_llm"
 
     def fingerprint(self) -> dict[str, Any]:
         return {} if self.backbone is None else self.backbone.fingerprint

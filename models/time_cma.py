@@ -199,6 +199,11 @@ class TimeCMA(Forecaster):
         """Norm to which the gradient of a step is scaled down."""
         return self.config.max_norm or None
 
+    @property
+    def random_llm_is_a_control(self) -> bool:
+        """With `--text_branch random_llm`; tables show that flag."""
+        return self.config.text_branch == "random_llm"
+
     def fingerprint(self) -> dict[str, Any]:
         """Name, number of blocks and hashes of the LLM."""
         return {} if self.backbone is None else dict(self.backbone.fingerprint)

@@ -2,16 +2,14 @@
 # BALM-TSF on ETTh2, look-back 512, the first 10 percent of the training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # The settings that the published scripts effectively used: learning rates, Adam's beta1 0.95, the global batch of all
 # processes, and InfoNCE among the rows of one published process (--alignment_rows).
-extra=("$@")
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 balm() {
-  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model BALM --data ETTh2 --seq_len 512 --percent 10 --llm_layers 6 --adam_beta1 0.95 \
+  recipe "$1" --model BALM --data ETTh2 --seq_len "${LOOK_BACK:-512}" --percent 10 --llm_layers 6 --adam_beta1 0.95 \
     --d_ff 128 --lradj halving --patience 10 \
-    --pred_len "$@" "${extra[@]}" || status=$?
+    "${@:2}"
 }
 balm 96 --batch_size 16 --alignment_rows 8 --d_model 32 --learning_rate 0.0008 --train_epochs 10
 balm 192 --batch_size 32 --alignment_rows 16 --d_model 32 --learning_rate 0.00004 --train_epochs 10
 balm 336 --batch_size 32 --alignment_rows 16 --d_model 32 --learning_rate 0.0008 --train_epochs 10
 balm 720 --batch_size 16 --alignment_rows 8 --d_model 16 --learning_rate 0.0008 --train_epochs 20
-exit $status
+finish BALM ETTh2

@@ -2,16 +2,14 @@
 # BALM-TSF on ETTm2, look-back 512, the first 10 percent of the training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # The settings that the published scripts effectively used: learning rates, Adam's beta1 0.95, the global batch of all
 # processes, and InfoNCE among the rows of one published process (--alignment_rows).
-extra=("$@")
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 balm() {
-  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model BALM --data ETTm2 --seq_len 512 --percent 10 --llm_layers 6 --adam_beta1 0.95 \
+  recipe "$1" --model BALM --data ETTm2 --seq_len "${LOOK_BACK:-512}" --percent 10 --llm_layers 6 --adam_beta1 0.95 \
     --d_model 32 --d_ff 128 --lradj halving --train_epochs 10 --patience 10 \
-    --pred_len "$@" "${extra[@]}" || status=$?
+    "${@:2}"
 }
 balm 96 --batch_size 48 --alignment_rows 24 --learning_rate 0.0008
 balm 192 --batch_size 32 --alignment_rows 16 --learning_rate 0.0002
 balm 336 --batch_size 48 --alignment_rows 24 --learning_rate 0.00004
 balm 720 --batch_size 48 --alignment_rows 24 --learning_rate 0.00004
-exit $status
+finish BALM ETTm2

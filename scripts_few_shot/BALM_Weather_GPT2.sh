@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # BALM-TSF on Weather, look-back 512, the first 10 percent of the training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # Nothing was published for this cell: the settings are those of the full data, in global batches of 32 rows.
-extra=("$@")
-status=0
+recipe_name=ours
+source "$(dirname "$0")/../exp/recipes.sh"
 balm() {
-  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model BALM --data Weather --seq_len 512 --percent 10 --llm_layers 6 --adam_beta1 0.9 \
+  recipe "$1" --model BALM --data Weather --seq_len "${LOOK_BACK:-512}" --percent 10 --llm_layers 6 --adam_beta1 0.9 \
     --batch_size 32 --alignment_rows 16 --lradj cosine --cosine_epochs 5 --learning_rate 0.0005 --patience 10 \
-    --pred_len "$@" "${extra[@]}" || status=$?
+    "${@:2}"
 }
 balm 96 --d_model 32 --d_ff 128 --train_epochs 15
 balm 192 --d_model 16 --d_ff 64 --train_epochs 15
 balm 336 --d_model 32 --d_ff 128 --train_epochs 10
 balm 720 --d_model 32 --d_ff 128 --train_epochs 15
-exit $status
+finish BALM Weather

@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
 # BALM-TSF on ECL, look-back 512, all training rows. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # Nothing was published for this data set: the settings are those of Weather, in global batches of 96 rows.
-extra=("$@")
-status=0
+recipe_name=ours
+source "$(dirname "$0")/../exp/recipes.sh"
 balm() {
-  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model BALM --data ECL --seq_len 512 --llm_layers 6 --adam_beta1 0.95 \
+  recipe "$1" --model BALM --data ECL --seq_len "${LOOK_BACK:-512}" --llm_layers 6 --adam_beta1 0.95 \
     --batch_size 96 --alignment_rows 24 --d_model 32 --d_ff 128 --lradj cosine --learning_rate 0.0005 --train_epochs \
     10 --patience 10 \
-    --pred_len "$@" "${extra[@]}" || status=$?
+    "${@:2}"
 }
 balm 96
 balm 192
 balm 336
 balm 720
-exit $status
+finish BALM ECL

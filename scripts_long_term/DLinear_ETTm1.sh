@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # DLinear on ETTm1, look-back 512, all training rows. Extra flags reach every run.
 # Batches of 256 instead of the published 8 for speed; of the learning rates 0.001 and 0.003 the better on validation.
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 for pred_len in 96 192 336 720; do
-  python run.py --model DLinear --data ETTm1 --seq_len 512 --pred_len "$pred_len" \
-    --batch_size 256 --learning_rate 0.003 --lradj halving --train_epochs 10 --patience 3 "$@" || status=$?
+  recipe "$pred_len" --model DLinear --data ETTm1 --seq_len "${LOOK_BACK:-512}" \
+    --batch_size 256 --learning_rate 0.003 --lradj halving --train_epochs 10 --patience 3
 done
-exit $status
+finish DLinear ETTm1

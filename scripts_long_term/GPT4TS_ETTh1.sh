@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # GPT4TS on ETTh1, look-back 512, all training rows. Extra flags reach every run.
 # Published: six GPT-2 blocks, Adam 1e-4, batches of 256 single channels, 10 epochs, patience 3, a cosine over 20.
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 for pred_len in 96 192 336 720; do
-  python run.py --model GPT4TS --data ETTh1 --seq_len 512 --pred_len "$pred_len" \
+  recipe "$pred_len" --model GPT4TS --data ETTh1 --seq_len "${LOOK_BACK:-512}" \
     --patch_len 16 --stride 8 --llm_layers 6 --batch_size 256 --learning_rate 0.0001 \
-    --lradj cosine --cosine_epochs 20 --train_epochs 10 --patience 3 "$@" || status=$?
+    --lradj cosine --cosine_epochs 20 --train_epochs 10 --patience 3
 done
-exit $status
+finish GPT4TS ETTh1

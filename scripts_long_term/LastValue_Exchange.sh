@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # LastValue on Exchange, look-back 512. Nothing is trained. Extra flags reach every run.
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 for pred_len in 96 192 336 720; do
-  python run.py --model LastValue --data Exchange --seq_len 512 --pred_len "$pred_len" --batch_size 256 "$@" || status=$?
+  recipe "$pred_len" --model LastValue --data Exchange --seq_len "${LOOK_BACK:-512}" --batch_size 256
 done
-exit $status
+finish LastValue Exchange

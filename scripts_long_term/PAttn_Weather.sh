@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # PAttn on Weather, look-back 512, all training rows. Extra flags reach every run.
 # Our choice of width, rate and schedule; batches of 256 single channels as GPT4TS has.
-status=0
+recipe_name=ours
+source "$(dirname "$0")/../exp/recipes.sh"
 for pred_len in 96 192 336 720; do
-  python run.py --model PAttn --data Weather --seq_len 512 --pred_len "$pred_len" \
+  recipe "$pred_len" --model PAttn --data Weather --seq_len "${LOOK_BACK:-512}" \
     --patch_len 16 --stride 8 --d_model 128 --n_heads 8 --dropout 0.1 \
-    --batch_size 256 --learning_rate 0.0005 --lradj halving --train_epochs 10 --patience 3 "$@" || status=$?
+    --batch_size 256 --learning_rate 0.0005 --lradj halving --train_epochs 10 --patience 3
 done
-exit $status
+finish PAttn Weather

@@ -2,10 +2,10 @@
 # PatchTST on Weather, look-back 512, all training rows. Extra flags reach every run.
 # Published: Adam 1e-4, batches of 128, at most 100 epochs; the sizes for large data sets.
 # The published learning rate falls by a tenth per epoch from the fourth on; here it is constant, with patience 10.
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 for pred_len in 96 192 336 720; do
-  python run.py --model PatchTST --data Weather --seq_len 512 --pred_len "$pred_len" \
+  recipe "$pred_len" --model PatchTST --data Weather --seq_len "${LOOK_BACK:-512}" \
     --d_model 128 --n_heads 16 --d_ff 256 --dropout 0.2 --e_layers 3 \
-    --batch_size 128 --learning_rate 0.0001 --lradj constant --patience 10 --train_epochs 100 "$@" || status=$?
+    --batch_size 128 --learning_rate 0.0001 --lradj constant --patience 10 --train_epochs 100
 done
-exit $status
+finish PatchTST Weather

@@ -3,17 +3,15 @@
 # The published settings (AdamW, gradient norm 5, all blocks of GPT-2), but with shuffled training windows and the
 # library's seed; the published one is 2024.
 # At look-back 512 (BALM-TSF's Table 1) the prompt has the last 96 values: all 512 do not fit GPT-2's positions.
-extra=("$@")
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 time_cma() {
-  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model TimeCMA --data ETTh1 --seq_len 96 \
+  recipe "$1" --model TimeCMA --data ETTh1 --seq_len "${LOOK_BACK:-96}" \
     --llm_layers 12 --lradj cosine --cosine_epochs 50 --patience 50 \
     --batch_size 16 --learning_rate 0.0001 --d_layers 2 \
-    --pred_len "$@" "${extra[@]}" || status=$?
+    "${@:2}"
 }
 time_cma 96 --d_model 64 --e_layers 1 --dropout 0.7 --train_epochs 100
 time_cma 192 --d_model 64 --e_layers 1 --dropout 0.7 --train_epochs 100
 time_cma 336 --d_model 64 --e_layers 1 --dropout 0.7 --train_epochs 120
 time_cma 720 --d_model 32 --e_layers 2 --dropout 0.8 --train_epochs 100
-exit $status
+finish TimeCMA ETTh1

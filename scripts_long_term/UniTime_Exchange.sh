@@ -2,16 +2,14 @@
 # UniTime on Exchange alone, look-back 96. Extra flags reach every run; HORIZONS='96 192' runs only these horizons.
 # A special case: published is one model for eight data sets (UniTime_all.sh), so this has no published settings of its own;
 # these are the published ones of Exchange there, 24 windows of 8 channels a batch.
-extra=("$@")
-status=0
+source "$(dirname "$0")/../exp/recipes.sh"
 unitime() {
-  [[ " ${HORIZONS:-$1} " == *" $1 "* ]] || return 0
-  python run.py --model UniTime --data Exchange --seq_len 96 --patch_len 16 --stride 16 --llm_layers 6 --mask_rate 0.5 \
+  recipe "$1" --model UniTime --data Exchange --seq_len "${LOOK_BACK:-96}" --patch_len 16 --stride 16 --llm_layers 6 --mask_rate 0.5 \
     --batch_size 192 --learning_rate 0.0001 --lradj cosine --cosine_epochs 20 --train_epochs 10 --patience 10 \
-    --pred_len "$@" "${extra[@]}" || status=$?
+    "${@:2}"
 }
 unitime 96
 unitime 192
 unitime 336
 unitime 720
-exit $status
+finish UniTime Exchange

@@ -79,8 +79,36 @@ def test_a_script_goes_on_after_a_run_that_fails_and_says_so_at_the_end(tmp_path
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     script = ROOT / "scripts_long_term" / "BALM_ETTh1_GPT2.sh"
     assert subprocess.run(["bash", str(script)], env=environment, cwd=ROOT).returncode == 1
-    assert len(calls.read_text().splitlines()) == 4
+    # Four runs, and the table at the end.
+    assert len(calls.read_text().splitlines()) == 5
 
 
 def test_the_tests_run_on_a_supported_python() -> None:
     assert (3, 11) <= sys.version_info[:2] <= (3, 13)
+
+
+def output_of(script: str, folder: Path, *, horizons: str = "96", look_back: str = "") -> subprocess.CompletedProcess:
+    """What a script prints that is started in `folder`, with a python that prints its words."""
+    stand_in = folder / "python"
+    stand_in.write_text('#!/bin/sh\npwd\necho "$@"\n')
+    stand_in.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "HORIZONS": horizons, **({"LOOK_BACK": look_back} if look_back else {})}
+    command = ["bash", str(ROOT / script), "--des", "x"]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+
+
+def test_a_script_starts_from_any_folder_at_another_look_back_and_ends_with_one_table(tmp_path: Path) -> None:
+    lines = output_of("scripts_long_term/CALF_ETTh1_GPT2.sh", tmp_path, look_back="512").stdout.splitlines()
+    assert lines[0] == str(ROOT) and "--seq_len 512" in lines[1]
+    assert lines[1].endswith("--pred_len 96 --recipe published --des x")
+    assert lines[3:] == ["-m utils.report.summary --model CALF --data ETTh1 --des x"]
+    ablation = output_of("scripts_ablation/BALM_ETTh1.sh", tmp_path).stdout.splitlines()
+    tables = [line for line in ablation if line.startswith("-m utils.report")]
+    assert len(tables) == 1
+
+
+def test_a_script_without_the_wanted_horizon_says_which_it_has(tmp_path: Path) -> None:
+    done = output_of("scripts_long_term/DLinear_ETTh1.sh", tmp_path, horizons="100")
+    assert done.returncode == 2
+    assert "HORIZONS='100' names no horizon of this script: it has 96 192 336 720" in done.stderr

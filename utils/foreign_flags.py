@@ -1,4 +1,4 @@
-"""Flags of Time-Series-Library and the published scripts that do not exist here -> what to use instead."""
+"""Flags and values of Time-Series-Library and of other habits that do not exist here -> what to use instead."""
 
 FOREIGN_FLAGS = {
     "activation": "",
@@ -46,4 +46,42 @@ FOREIGN_FLAGS = {
     "use_gpu": "--device",
     "use_multi_gpu": "accelerate launch",
     "use_norm": "",
+}
+
+# Names that people type from habit -> ours.
+USUAL_NAMES = {
+    "bs": "batch_size",
+    "context_length": "seq_len",
+    "dataset": "data",
+    "epochs": "train_epochs",
+    "gradient_clip_val": "clip_grad_norm",
+    "horizon": "pred_len",
+    "input_len": "seq_len",
+    "llm": "llm_model",
+    "look_back": "seq_len",
+    "lookback": "seq_len",
+    "lr": "learning_rate",
+    "max_epochs": "train_epochs",
+    "max_grad_norm": "clip_grad_norm",
+    "num_epochs": "train_epochs",
+    "optim": "optimizer",
+    "output_len": "pred_len",
+    "prediction_length": "pred_len",
+    "scheduler": "lradj",
+    "task": "task_name",
+    "wd": "weight_decay",
+}
+
+# (flag, value elsewhere) -> the value here.
+USUAL_VALUES = {
+    ("device", "cuda"): "auto",
+    ("device", "gpu"): "auto",
+    ("device", "mps"): "auto",
+    ("loss", "mae"): "l1",
+    ("lradj", "type1"): "halving",
+    ("lradj", "type3"): "constant",
+    ("precision", "16-mixed"): "bf16",
+    ("precision", "bfloat16"): "bf16",
+    ("precision", "float32"): "fp32",
+    ("task_name", "few_shot_forecast"): "long_term_forecast --percent 10",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from utils.time_steps import dates_after, dates_before
 # The Okabe-Ito palette is safe for colour-blind readers; line styles differ too, for print in grey.
 INK, MUTED, GRID = "#1b1f24", "#6b7280", "#e5e7eb"
 HISTORY_COLOUR, TRUTH_COLOUR, FORECAST_COLOUR = "#8a8f98", "#0072b2", "#d55e00"
+NAIVE_COLOUR, NAIVE_NAME = "#7a5195", "seasonal naive"
+BEST_COLOUR = "#009e73"
 MAX_CHANNELS = 4
 SHOWN_LEVEL = 0.9
 
@@ -37,6 +39,8 @@ def plot_forecast(
     forecast: Float[np.ndarray, "pred_len channel"],
     columns: Sequence[str],
     title: str,
+    naive: Float[np.ndarray, "pred_len channel"] | None = None,
+    remark: str = "",
     half_width: Float[np.ndarray, "pred_len channel"] | None = None,
     half_width_label: str = "interval",
     first_date: str | pd.Timestamp | None = None,
@@ -49,7 +53,8 @@ def plot_forecast(
     without them the x-axis counts steps from the start of the forecast. `label` ("demo data, random LLM") is written in
     the figure, so that the plot still says what it is outside its run folder. Of more than MAX_CHANNELS channels, a few
     are drawn, evenly spread, among them the first and the last (by convention the target). `target` is None if the
-    future is not known yet; `half_width` is that of the prediction interval, if one is drawn. Returns the path.
+    future is not known yet; `half_width` is that of the prediction interval, if one is drawn, `naive` the seasonal
+    naive forecast, and `remark` what is written of the window. Returns the path.
     """
     look_back, forecast = np.asarray(look_back), np.asarray(forecast)
     num_shown = min(len(columns), MAX_CHANNELS)
@@ -77,6 +82,11 @@ def plot_forecast(
                 moments[start - 1 :], joined - reach, joined + reach, color=FORECAST_COLOUR, alpha=0.18, linewidth=0
             )
             band.set_label(half_width_label)
+        if naive is not None:
+            repeated = np.concatenate([now, naive[:, channel]])
+            axis.plot(
+                moments[start - 1 :], repeated, color=NAIVE_COLOUR, linewidth=1.1, linestyle=":", label=NAIVE_NAME
+            )
         axis.plot(
             moments[start - 1 :],
             joined,
@@ -88,16 +98,24 @@ def plot_forecast(
         axis.margins(x=0.01)
         _panel_title(axis, columns[channel])
         _label_moments(axis, dated=first_date is not None)
-    note = "original units" + (f"; {num_shown} of {len(columns)} channels" if len(columns) > num_shown else "")
-    return _finish(figure, axes[0], path, title=title, label=label, note=note, num_legend=4)
+    parts = ["original units", f"{num_shown} of {len(columns)} channels" if len(columns) > num_shown else "", remark]
+    note = "; ".join(part for part in parts if part)
+    return _finish(figure, axes[0], path, title=title, label=label, note=note, num_legend=5)
 
 
 def plot_training_curves(
-    path: str | Path, *, epochs: Sequence[dict[str, Any]], title: str, label: str | None = None
+    path: str | Path,
+    *,
+    epochs: Sequence[dict[str, Any]],
+    title: str,
+    label: str | None = None,
+    best_epoch: int | None = None,
+    chance: Mapping[str, float] | None = None,
 ) -> Path:
     """Plot each loss term (training, and validation if there is one) and the learning rate to a PNG, a panel each.
 
-    `epochs` are the entries of history.jsonl. Returns the path. Raises ValueError if there are none.
+    `epochs` are the entries of history.jsonl. The best epoch is marked, and so is the level of a loss that chance
+    reaches (`chance`, by its name). Returns the path. Raises ValueError if there are none.
     """
     if not epochs:
         raise ValueError(f"{path}: there is no epoch to draw: history.jsonl is empty")
@@ -110,16 +128,29 @@ def plot_training_curves(
             axis.plot(
                 numbers, values, color=colour, linestyle=style, linewidth=1.5, marker="o", markersize=3, label=part
             )
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if best_epoch is not None:
+            axis.axvline(best_epoch, color=BEST_COLOUR, linewidth=1, linestyle=":", zorder=0, label="best epoch")
+        if chance and name in chance:
+            axis.axhline(chance[name], color=MUTED, linewidth=1, linestyle="--", zorder=0)
+            axis.annotate(
+                f"chance {chance[name]:.2f}", (1, chance[name]), xycoords=("axes fraction", "data"), fontsize=7.5,
+                color=MUTED, ha="right", va="bottom",
+            )  # fmt: skip
+        axis.set_xlim(0.5, max(len(epochs), 1) + 0.5)
+        # One epoch, or few, would else be divided into fractions.
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         _panel_title(axis, name)
-    fullest = max(axes, key=lambda axis: len(axis.lines))
+    fullest = max(axes, key=lambda axis: len(axis.get_legend_handles_labels()[0]))
     return _finish(
-        figure, fullest, path, title=title, label=label, note="by epoch; losses in scaled units", num_legend=2
+        figure, fullest, path, title=title, label=label, note="by epoch; losses in scaled units", num_legend=3
     )
 
 
 def loss_curves(epochs: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
-    """Loss term -> "training" or "validation" -> (epochs, values); the learning rate comes last."""
+    """Loss term -> "training" or "validation" -> (epochs, values); the learning rate comes last.
+
+    The total `loss` is left out where it is the only training term under another name.
+    """
     curves: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     for entry in epochs:
         terms = {(name, "training"): value for name, value in entry.get("train", {}).items()}
@@ -128,6 +159,9 @@ def loss_curves(epochs: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[l
             numbers, values = curves.setdefault(name, {}).setdefault(part, ([], []))
             numbers.append(int(entry["epoch"]))
             values.append(float(value))
+    terms = {name: parts["training"] for name, parts in curves.items() if "training" in parts}
+    if len(terms) == 2 and "loss" in terms and set(curves["loss"]) == {"training"}:
+        del curves["loss"]
     rates = [(int(entry["epoch"]), float(entry["learning_rate"])) for entry in epochs if "learning_rate" in entry]
     if rates:
         curves["learning rate"] = {"training": ([number for number, _ in rates], [rate for _, rate in rates])}

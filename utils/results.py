@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,17 @@ from utils.files import replace_file
 from utils.report.comparison_tables import against_published, published_accuracy, published_table, significance_table
 from utils.report.finished_runs import Run, read_runs
 from utils.report.page import page
-from utils.report.result_groups import ResultGroup, result_groups
+from utils.report.result_groups import ResultGroup, across_look_backs, result_groups
 from utils.report.result_rows import Frame, measures_of, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table, cost_table
-from utils.report.table import Table, to_markdown
-from utils.terminal import one_line, printable
+from utils.report.table import Table, to_markdown, to_text
+from utils.terminal import one_line, print_to_the_end, printable
 
 FORMULA_STARTS = tuple("=+-@\t\r")
+FEW = 6
+NARROW = 120
+# Tables to look something up in, which would hide the results on a terminal.
+FILES_ONLY = ("Published: ", "Cost: ")
 
 
 @dataclass(frozen=True)
@@ -35,21 +40,42 @@ class Results:
 def collect(root: Path, compare: Sequence[str] = ()) -> Results:
     """All tables of the runs under `root`; `compare` names two models as the tables do.
 
-    Raises FileNotFoundError if `root` is no folder, ValueError if `compare` names a model that no run has.
+    Raises FileNotFoundError if `root` is no folder, ValueError if `compare` names a model that no run has or two that
+    have nothing in common.
     """
     runs, unusable = read_runs(root)
     skipped = {str(folder): reason for folder, reason in unusable.items()}
     rows, repeated = result_rows(runs)
     if rows.empty:
         return Results([], rows, [], skipped)
-    names = sorted(set(rows["name"]))
-    unknown = sorted(set(compare) - set(names))
-    if unknown:
-        raise ValueError(f"--compare {unknown[0]}: no run of that name; there are {', '.join(names)}")
+    compare = [_named(name, sorted(set(rows["name"]))) for name in compare]
     tables, problems = _tables(result_groups(rows, naive_rows(runs), measures_of(runs)), runs, compare)
     if compare and not any(" against " in table.title for table in tables) and not problems:
-        problems.append(f"--compare: {' and '.join(compare)} share no data set, horizon, look-back and seed")
+        raise ValueError(
+            f"--compare: {' and '.join(compare)} share no data set, horizon, look-back, labels and seed; there are "
+            + "; ".join(_cells_of(name, rows) for name in dict.fromkeys(compare))
+        )
     return Results(runs, rows, tables, skipped | repeated, problems)
+
+
+def _named(wanted: str, names: Sequence[str]) -> str:
+    """The name in the tables that `wanted` is, or the only one that holds it. Raises ValueError."""
+    found = [name for name in names if name == wanted] or [name for name in names if wanted.lower() in name.lower()]
+    if len(found) != 1:
+        what = f"could be any of {', '.join(found)}" if found else f"no run of that name; there are {', '.join(names)}"
+        raise ValueError(f"--compare {wanted}: {what}")
+    return found[0]
+
+
+def _cells_of(name: str, rows: Frame) -> str:
+    """The cells that a model was run in, as a text."""
+    cells = rows[rows["name"] == name].groupby(["data", "seq_len", "pred_len", "labels"])["seed"]
+    texts = [
+        f"{data} {seq_len} to {pred_len}, seeds {', '.join(map(str, sorted(set(seeds))))}"
+        + (f" ({labels})" if labels else "")
+        for (data, seq_len, pred_len, labels), seeds in cells
+    ]
+    return f"{name} on {', '.join(texts[:FEW])}" + (f" and {len(texts) - FEW} more" if len(texts) > FEW else "")
 
 
 def write_results(results: Results, output: Path, root: Path) -> list[Path]:
@@ -96,6 +122,7 @@ def _tables(groups: list[ResultGroup], runs: list[Run], compare: Sequence[str]) 
             tables.append(table)
             problems += untested
         tables += [published_table(group, published), cost_table(group)]
+    tables += [accuracy_table(group) for group in across_look_backs(groups)]
     return [table for table in tables if table], problems
 
 
@@ -138,8 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
-    print(printable("\n".join(map(to_markdown, results.tables))))
-    print(f"{len(results.runs)} runs read, {len(results.skipped)} left out: {', '.join(map(str, paths))}")
+    width = shutil.get_terminal_size((NARROW, 24)).columns
+    shown = [to_text(table, width=width) for table in results.tables if not table.title.startswith(FILES_ONLY)]
+    count = f"{len(results.runs)} runs read, {len(results.skipped)} left out; all tables: {', '.join(map(str, paths))}"
+    print_to_the_end(printable("\n\n".join([*shown, count])))
     return 0
 
 

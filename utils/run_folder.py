@@ -8,11 +8,11 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils import source
 from utils.files import (
     PART,
     CannotWrite,
@@ -21,6 +21,7 @@ from utils.files import (
     read_json,
     remove_parts,
     remove_stale_lock,
+    replace_file,
     write_json,
 )
 from utils.schemas import Config, Epoch, Metrics, checked
@@ -32,7 +33,6 @@ PACKAGES = (
     "balm-forecasting", "torch", "transformers", "accelerate", "peft", "numpy", "pandas", "scikit-learn",
     "safetensors", "wandb",
 )  # fmt: skip
-SECONDS_FOR_GIT = 10
 
 
 class RunFolder:
@@ -41,6 +41,7 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self.config = path / "config.json"
+        self.code_changes = path / "code.diff"
         self.lock = path / "run.lock"
         self.lock_of_old_versions = path / "lock.json"
         self.overwritten = path / "overwritten.json"
@@ -57,6 +58,10 @@ class RunFolder:
         self.last = self.checkpoints / "last.safetensors"
         self.previous = self.checkpoints / "previous.safetensors"
         self.intervals = self.checkpoints / "intervals.safetensors"
+
+    def forecasts_on(self, target: str) -> Path:
+        """The sample forecasts on a target of a zero-shot run, or those of any other run (an empty `target`)."""
+        return self.path / f"forecasts_{target}.safetensors" if target else self.forecasts
 
     @property
     def is_finished(self) -> bool:
@@ -133,8 +138,16 @@ class RunFolder:
         return self.read_config().get("run_id") if self.config.is_file() else None
 
     def write_config(self, values: Mapping[str, Any]) -> None:
-        """Write config.json: `values`, the code's git revision and the package versions; no environment variable."""
-        record = {"format": FORMAT, **values, "git_revision": git_revision(), "versions": versions()}
+        """Write config.json (`values`, git revision, package versions; no environment variable), and the code's edits.
+
+        The edits since the git revision are kept as a patch, code.diff.
+        """
+        patch = source.difference_from_commit()
+        if patch:
+            replace_file(self.code_changes, patch.encode())
+        else:
+            self.code_changes.unlink(missing_ok=True)
+        record = {"format": FORMAT, **values, "git_revision": source.git_revision(), "versions": versions()}
         write_json(self.config, with_sha256(record))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -183,25 +196,6 @@ def _sha256(record: Mapping[str, Any]) -> str:
 
 def _sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def git_revision() -> str | None:
-    """The commit of this code, with a plus sign if files have changed since; None outside its own git checkout."""
-    root = Path(__file__).parent.parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=SECONDS_FOR_GIT
-        ).stdout.strip()
-
-    try:
-        if not Path(git("rev-parse", "--show-toplevel")).samefile(root):
-            # Installed in an environment that lies in somebody's repository.
-            return None
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def versions() -> dict[str, str]:

@@ -103,6 +103,7 @@ class Metrics(TypedDict):
     seconds: NotRequired[dict[str, FiniteFloat]]
     rows_per_second: NotRequired[FiniteFloat]
     seconds_per_step: NotRequired[FiniteFloat]
+    chance: NotRequired[dict[str, FiniteFloat]]
     peak_memory_bytes: NotRequired[Memory]
     parameters: NotRequired[Parameters]
     device: NotRequired[str]
@@ -143,11 +144,21 @@ def _of_these_channels(series: Any) -> Any:
     return series
 
 
+class SourceRecord(TypedDict, total=False):
+    """The source files of a run with their hashes (`utils.source.source_record`)."""
+
+    files: dict[str, str]
+    hash: str
+    edited: list[str] | None
+    other_codes: list[str]
+
+
 class Config(TypedDict, total=False):
     """config.json: every flag with its role (see `flag_roles` in utils/flags.py), and what code ran.
 
     `series` describes the data (columns, evaluated channels, scaler), `model_defaults` are the model's flags as they
-    are without being given, and `command` is what was typed.
+    are without being given, and `command` is what was typed. `recipe_changes` are the flags that differ from the recipe
+    (None without `--recipe`).
     """
 
     run_id: str
@@ -162,6 +173,8 @@ class Config(TypedDict, total=False):
     git_revision: str | None
     versions: dict[str, str]
     code_hashes: dict[str, str]
+    source: SourceRecord
+    recipe_changes: dict[str, Any] | None
 
 
 class Epoch(TypedDict):
@@ -282,6 +295,7 @@ class ForecastHeader(TypedDict):
     columns: Annotated[list[str], Field(min_length=1)]
     first_dates: Annotated[list[str], Field(min_length=1)]
     time_step: str
+    remarks: NotRequired[list[str]]
 
 
 def checked(value: Any, schema: Any, source: object) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -18,27 +19,48 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 60.0
 
 
+class Progress(Generic[Item]):
+    """Iterates over `items` and shows progress: a bar on a terminal, a line per minute in a log file."""
+
+    def __init__(self, items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True):
+        self.items, self.total, self.label, self.start = items, total, label, start
+        self.loss = ""
+        self.bar: Any = None
+        self.has_lines = shown and not sys.stderr.isatty()
+        if shown and not self.has_lines:
+            self.bar = tqdm(items, total=total, initial=start, desc=label, leave=False, dynamic_ncols=True, unit="step")
+
+    def __iter__(self) -> Iterator[Item]:
+        if self.has_lines:
+            return self._with_status_lines()
+        return iter(self.items if self.bar is None else self.bar)
+
+    def show(self, loss: Any) -> None:
+        """Show the loss of the last step, a number or a tensor of one."""
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"loss {float(loss):.4g}", refresh=False)
+        elif self.has_lines:
+            self.loss = loss
+
+    def _with_status_lines(self) -> Iterator[Item]:
+        began = last = time.monotonic()
+        for done, item in enumerate(self.items, start=self.start):
+            now = time.monotonic()
+            if now - last >= SECONDS_BETWEEN_LINES:
+                last = now
+                left = (now - began) / max(done - self.start, 1) * (self.total - done)
+                loss = "" if isinstance(self.loss, str) else f", loss {float(self.loss):.4g}"
+                logger.info(
+                    "%s: step %d of %d%s, about %s left", self.label, done, self.total, loss, duration(left)
+                )  # fmt: skip
+            yield item
+
+
 def progress_bar(
     items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True
-) -> Iterator[Item]:
-    """Iterate over `items` and show progress: a bar on a terminal, a line per minute in a log file."""
-    if not shown:
-        yield from items
-    elif sys.stderr.isatty():
-        yield from tqdm(items, total=total, initial=start, desc=label, leave=False, dynamic_ncols=True, unit="step")
-    else:
-        yield from _with_status_lines(items, total=total, label=label, start=start)
-
-
-def _with_status_lines(items: Iterable[Item], *, total: int, label: str, start: int) -> Iterator[Item]:
-    began = last = time.monotonic()
-    for done, item in enumerate(items, start=start):
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES:
-            last = now
-            left = (now - began) / max(done - start, 1) * (total - done)
-            logger.info("%s: step %d of %d, about %s left", label, done, total, duration(left))
-        yield item
+) -> Progress[Item]:
+    """The `items` with a bar on a terminal, or a line per minute in a log file, while they are iterated over."""
+    return Progress(items, total=total, label=label, start=start, shown=shown)
 
 
 def printable(text: str) -> str:
@@ -76,20 +98,29 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format a text table: the first column left-aligned, the others right-aligned."""
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, num_heads: int = 1) -> str:
+    """Format a text table: the first `num_heads` columns left-aligned, the others right-aligned."""
     header, rows = [one_line(cell) for cell in header], [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+            cell.ljust(width) if column < num_heads else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return "  " + "   ".join(padded).rstrip()
 
     rule = "  " + "   ".join("-" * width for width in widths)
     return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def print_to_the_end(text: str) -> None:
+    """Print, quietly if the reader of the pipe has gone (`| head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would complain again when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def error_table(model: str, test: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from utils.report.table import markdown
 from utils.run_folder import RunFolder
 from utils.tracking import Rows, Tracking
 from utils.wandb_start import first_line, start_options, wandb_mode
@@ -42,6 +43,8 @@ class AccelerateTracking(Tracking):
         elif self.name == "trackio":
             self._start(flat, {"name": name, "group": group, "resume": "allow"})
         else:
+            # A folder a run, so that `tensorboard --logdir RESULTS` shows each under its name.
+            self.root, self.project = folder.parent, f"{folder.name}/tensorboard"
             self._start(flat, {})
 
     def log(self, values: dict[str, float], *, step: int) -> None:
@@ -64,6 +67,8 @@ class AccelerateTracking(Tracking):
         else:
             numbers = {name: value for name, value in _flatten(summary).items() if isinstance(value, int | float)}
             self.host.log(numbers)
+        if self.name == "tensorboard":
+            self._finish_tensorboard(images, tables)
         self.host.end_training()
 
     def _start(self, flat: dict[str, Any], options: dict[str, Any]) -> None:
@@ -80,6 +85,19 @@ class AccelerateTracking(Tracking):
                 raise OSError(f"--track wandb cannot start ({first_line(error)}): leave it away") from error
             logger.warning("wandb cannot be used (%s): the run is recorded offline", first_line(error))
             self._start(flat, {**options, **start_options("offline")})
+
+    def _finish_tensorboard(self, images: dict[str, Path], tables: dict[str, Rows]) -> None:
+        from matplotlib.image import imread
+
+        writer = self.host.get_tracker("tensorboard", unwrap=True)
+        for name, path in images.items():
+            writer.add_image(f"plots/{name}", imread(path), dataformats="HWC")
+        for name, rows in tables.items():
+            if rows:
+                cells = [[f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()]
+                         for row in rows]  # fmt: skip
+                writer.add_text(f"tables/{name}", markdown(list(rows[0]), cells))
+        logger.info("look at the runs with: tensorboard --logdir %s", self.root)
 
     def _arrange_wandb(self) -> None:
         run = self.host.get_tracker("wandb", unwrap=True)

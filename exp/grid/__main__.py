@@ -16,6 +16,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 from exp.grid.commands import GridRun, finished_runs, runs_of_csv, runs_of_scripts
+from exp.grid.front_checks import missing_inputs
 from exp.grid.live_table import LiveTable, job_lines, summary
 from exp.grid.queue import LOGS, Job, run_queue
 from utils.files import replace_file
@@ -97,6 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join([*job_lines(jobs), summary(jobs)]))
         return 0
+    missing = missing_inputs([job.run for job in jobs if job.state == "waiting"])
+    if missing:
+        for line in missing:
+            print(f"error: {line}", file=sys.stderr)
+        return WRONG_INPUT
     return _run(jobs, num_jobs=num_jobs, gpus=gpus)
 
 

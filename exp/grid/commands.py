@@ -23,6 +23,8 @@ from utils.run_folder import RunFolder
 _RECORDED_PROGRAMS = ("python", "python3", "accelerate", "torchrun")
 _RECORDER = '#!/bin/sh\nprintf \'%s\\0\' "$#" "${0##*/}" "$@" >> "$GRID_RECORD"\n'
 _SECONDS_PER_SCRIPT = 60
+_LATER = {name: getattr(TrainConfig(), name) for name in TrainConfig.flags_added_later}
+SUMMARY = "utils.report.summary"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str
         )  # fmt: skip
         if done.returncode:
             raise ValueError(f"--scripts {script} ends with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-        commands = _recorded(record.read_text())
+        # The table at the end of a script is no run.
+        commands = [found for found in _recorded(record.read_text()) if found[1][:2] != ["-m", SUMMARY]]
     for program, words in commands:
         if not program.startswith("python") or words[:1] != ["run.py"]:
             raise ValueError(
@@ -178,6 +181,10 @@ def _key(record: Mapping[str, Any]) -> str:
     parts = ("data_config", "model_config", "train_config", "task_config")
     place = place_flags(record.get("flag_roles", {}))
     kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in place} for part in parts}
+    # Runs of earlier versions have not recorded the flags that were added later.
+    for name, default in _LATER.items():
+        if kept["train_config"].get(name, default) == default:
+            kept["train_config"].pop(name, None)
     # A trial run has one epoch, whatever the flag says.
     if kept["train_config"].get("fast_dev_run"):
         kept["train_config"].pop("train_epochs", None)

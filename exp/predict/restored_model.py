@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -23,8 +24,13 @@ from utils.flags import recorded_flags
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import READABLE_FORMATS, RunFolder
 from utils.schemas import ModelHeader, checked
+from utils.source import files_that_differ
+
+logger = logging.getLogger(__name__)
 
 NAMES = ("name", "description")
+# The folders whose code makes a forecast.
+OF_A_FORECAST = ("models/", "layers/", "data_provider/")
 
 
 def restore_model(
@@ -51,6 +57,9 @@ def restore_model(
         raise ValueError(f"{path} was trained with --precision {header['precision']}, which this version does not know")
     weights = unpack("model", tensors)
     infinite = _not_finite(weights)
+    changed = [name for name in files_that_differ(header.get("source")) if name.startswith(OF_A_FORECAST)]
+    if changed:
+        logger.warning("%s was trained with other code: %s changed since", path, ", ".join(changed))
     try:
         model = _build(header, path, elsewhere, on_cpu=on_cpu)
         # A buffer may hold infinities from the start, such as an attention mask.

@@ -20,6 +20,7 @@ from utils.terminal import progress_bar
 
 MetricKind = TypeVar("MetricKind", bound=Metric)
 NAIVE = ("LastValue", "SeasonalNaive")
+SHOWN_NAIVE = "SeasonalNaive"
 
 
 def measure(
@@ -77,10 +78,15 @@ def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row ch
     return window[:, None], position[channel][:, None]
 
 
+def naive_model(name: str, spec: ForecastSpec) -> Forecaster:
+    """A model without weights, in its default settings."""
+    return model_class(name).build(model_class(name).Config(), spec)
+
+
 def naive_values(runtime: Runtime, loader: Loader, spec: ForecastSpec) -> dict[str, dict[str, float]]:
     """Errors of the naive forecasts on a split, for comparison, in scaled units."""
     values = {}
     for name in NAIVE:
-        model = model_class(name).build(model_class(name).Config(), spec)
+        model = naive_model(name, spec)
         values[name] = measure(runtime, model, loader.without_inputs(), label=name).values()
     return values

@@ -17,7 +17,7 @@ from exp.config import TrainConfig
 from exp.training.resume import Resume, write_best
 from exp.training.runtime import Runtime
 from exp.training.state import Progress, TrainingState, load_weights
-from exp.training.step import LossGuard, TrainingStep
+from exp.training.step import SUM, LossGuard, TrainingStep
 from models.base import Forecaster
 from utils.files import DamagedFile, write_json_lines
 from utils.run_folder import RunFolder
@@ -29,6 +29,8 @@ from utils.tracking import Tracking
 logger = logging.getLogger(__name__)
 # Reading a loss makes a GPU wait, and asking other ranks makes all wait: on a GPU, do both only every so many steps.
 STEPS_BETWEEN_CHECKS_ON_GPU = 16
+STEPS_UNTIL_ESTIMATE = 10
+SECONDS_WORTH_SAYING = 60
 
 
 class Interrupted(Exception):
@@ -66,7 +68,12 @@ class TrainingLoop:
         self.has_parameters = bool(groups)
         self.num_epochs = config.train_epochs if groups else 1
         nothing = {"params": [torch.zeros(0)], "lr": config.learning_rate, "scheduled": True}
-        optimizer = torch.optim.Adam(groups or [nothing], betas=(config.adam_beta1, 0.999))
+        optimizer = torch.optim.Adam(
+            groups or [nothing],
+            betas=(config.adam_beta1, 0.999),
+            weight_decay=config.weight_decay,
+            decoupled_weight_decay=config.optimizer == "adamw",
+        )
         schedule = Schedule(
             config.lradj,
             optimizer,
@@ -84,6 +91,7 @@ class TrainingLoop:
             backward=runtime.backward,
             schedule=schedule,
             num_processes=runtime.num_processes,
+            max_gradient_norm=config.clip_grad_norm or None,
         )
 
     @property
@@ -139,7 +147,11 @@ class TrainingLoop:
             rate = self._learning_rate()
             losses = self.step(batch)
             progress.count_step(len(batch.rows), batch.num_global_rows)
+            if progress.total_steps == STEPS_UNTIL_ESTIMATE and self.runtime.is_main:
+                self._say_expected_time(time.perf_counter() - began)
             self.guard.watch(losses, epoch=progress.epoch + 1, step=progress.step, rows=batch.rows, learning_rate=rate)
+            if self.progress.step % self.steps_between_checks == 0:
+                batches.show(losses[SUM])
             for name, value in losses.items():
                 sums[name] = sums.get(name, self._number(0.0)) + value * len(batch.rows)
             stopping = self._asked_to_stop(stop)
@@ -160,6 +172,13 @@ class TrainingLoop:
         self.progress.seconds += now - began
         self.progress.sums = {name: value.item() for name, value in sums.items()}
         return now
+
+    def _say_expected_time(self, seconds: float) -> None:
+        """Log how long training will take at most, after the first steps took `seconds`."""
+        epoch = seconds / STEPS_UNTIL_ESTIMATE * len(self.loader)
+        if epoch * self.num_epochs > SECONDS_WORTH_SAYING:
+            text = "about %s an epoch, so at most %s for %d epochs, and validation"
+            logger.info(text, duration(epoch), duration(epoch * self.num_epochs), self.num_epochs)
 
     def _checkpoint_is_due(self) -> bool:
         every, step = self.config.checkpoint_steps, self.progress.step
@@ -198,7 +217,7 @@ class TrainingLoop:
             left = f", {duration(seconds * epochs_left)} left at most" if epochs_left else ""
             logger.info(
                 "epoch %d/%d  %s | %s, %.0f rows/s%s",
-                progress.epoch, self.num_epochs, _errors_line(record, improved=improved), duration(seconds),
+                progress.epoch, self.num_epochs, self._errors_line(record, improved=improved), duration(seconds),
                 progress.rows_per_second, left,
             )  # fmt: skip
 
@@ -234,6 +253,19 @@ class TrainingLoop:
         total = self.runtime.sum_over_processes(torch.tensor(sums, dtype=torch.float64, device=self.runtime.device))
         return {name: (total[index] / total[-1]).item() for index, name in enumerate(names)}
 
+    def _errors_line(self, record: dict[str, Any], *, improved: bool) -> str:
+        """Losses (beside what chance reaches), validation errors and learning rate for the log."""
+        chance = self.model.chance_losses(self.config.batch_size)
+        # The total says nothing new where it is the only term.
+        train = {name: value for name, value in record["train"].items() if name != SUM or len(record["train"]) > 2}
+        train = ", ".join(
+            f"{name} {value:.4f}" + (f" (chance {chance[name]:.4f})" if name in chance else "")
+            for name, value in train.items()
+        )
+        validation = ", ".join(f"{name} {value:.4f}" for name, value in record["validation"].items())
+        best = " (best)" if improved else ""
+        return f"train {train} | validation {validation}{best} | rate {record['learning_rate']:.3g}"
+
     def _learning_rate(self) -> float:
         return self.state.optimizer.param_groups[0]["lr"]
 
@@ -250,13 +282,3 @@ def _curves(record: dict[str, Any], progress: Progress) -> dict[str, float]:
         "schedule/rows_per_second": progress.rows_per_second,
         "epoch": record["epoch"],
     }
-
-
-def _errors_line(record: dict[str, Any], *, improved: bool) -> str:
-    """Losses, validation errors and learning rate for the log."""
-    train, validation = (
-        ", ".join(f"{name} {value:.4f}" for name, value in record[kind].items()) for kind in ("train", "validation")
-    )
-    return (
-        f"train {train} | validation {validation}{' (best)' if improved else ''} | rate {record['learning_rate']:.3g}"
-    )

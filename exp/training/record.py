@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from data_provider.loader import Loader
@@ -25,65 +27,134 @@ NUM_SAMPLE_CHANNELS = 32
 NUM_DIAGNOSED_ROWS = 256
 
 
-def save_forecasts(
-    folder: RunFolder, runtime: Runtime, model: Forecaster, loader: Loader, series: SeriesInfo
-) -> dict[str, Any]:
-    """Forecast a few windows, evenly spread over the split, and save them in original units.
+@dataclass(frozen=True)
+class Samples:
+    """Forecasts of a few windows in original units, as `save_forecasts` keeps them.
 
-    Returns the saved values and, as `interval`, level and half widths [channel, pred_len] of a prediction interval, or
-    None if the run has none (zero-shot).
+    `tensors` are look_back, target, forecast and naive [window, time, channel]; `remarks` say of each window how its
+    error stands among all. `interval` is level and half widths [channel, pred_len] of a prediction interval, or None if
+    the run has none (zero-shot). `drawn` are the places of the windows that are plotted, by name.
+    """
+
+    target: str
+    tensors: dict[str, Tensor]
+    columns: list[str]
+    first_dates: list[str]
+    time_step: str
+    remarks: list[str]
+    drawn: dict[str, int]
+    interval: tuple[float, np.ndarray] | None
+
+
+def save_forecasts(
+    folder: RunFolder,
+    runtime: Runtime,
+    model: Forecaster,
+    loader: Loader,
+    series: SeriesInfo,
+    *,
+    target: str,
+    naive: Forecaster,
+    errors: Float[Tensor, "window"],
+) -> Samples:
+    """Forecast a few windows and save them: some spread evenly over the split, and the best, median and worst.
+
+    `errors` is the MSE of each window (0: not tested), `naive` the forecast to compare with, and `target` the data set
+    of a zero-shot test.
     """
     windows = loader.windows
-    chosen = np.unique(np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int)).tolist()
+    if not len(errors):
+        errors = torch.zeros(windows.num_windows)
+    drawn = _windows_by_error(errors)
+    spread = np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int).tolist()
+    chosen = sorted({*spread, *drawn.values()})
     channels = windows.target_channels[-NUM_SAMPLE_CHANNELS:]
     first = len(windows.target_channels) - len(channels)
     scale, mean = series.scaler.scale[channels], series.scaler.mean[channels]
-    arrays: dict[str, list[np.ndarray]] = {"look_back": [], "target": [], "forecast": []}
+    arrays: dict[str, list[np.ndarray]] = {"look_back": [], "target": [], "forecast": [], "naive": []}
     model.eval()
     for window in chosen:
         batch = loader.batch(windows.rows_of_windows([window]))
         values = forecast_batch(runtime, model, windows, batch)
+        shown = {"target": batch.target, "forecast": values, "look_back": windows.keep_targets(batch.look_back)}
+        shown["naive"] = windows.keep_targets(naive(batch.look_back).values)
         _, channel = series_of_batch(windows, batch)
         order = channel.flatten().argsort()[first:]
-        look_back = windows.keep_targets(batch.look_back)
-        for name, rows in (("look_back", look_back), ("target", batch.target), ("forecast", values)):
+        for name, rows in shown.items():
             by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
             arrays[name].append(by_channel * scale + mean)
     tensors = {name: torch.from_numpy(np.stack(value)).contiguous() for name, value in arrays.items()}
-    texts = {
-        "columns": [series.columns[channel] for channel in channels],
-        "first_dates": [pd.Timestamp(windows.target_dates(window).to_numpy()[0]).isoformat() for window in chosen],
-    }
-    header = {**texts, "time_step": series.time_step, "run_id": folder.path.name}
-    save_checkpoint(folder.forecasts, {**tensors, "window": torch.tensor(chosen)}, header)
-    interval = None
-    if folder.intervals.is_file():
-        found = Intervals.load(folder.intervals, run_id=folder.path.name)
-        interval = shown_interval(found.levels, found.bounds[:, first:].numpy() * scale[:, None])
-    return {**tensors, **texts, "time_step": series.time_step, "interval": interval}
+    dates = [pd.Timestamp(windows.target_dates(window).to_numpy()[0]).isoformat() for window in chosen]
+    samples = Samples(
+        target=target,
+        tensors=tensors,
+        columns=[series.columns[channel] for channel in channels],
+        first_dates=dates,
+        time_step=series.time_step,
+        remarks=[_remark(window, errors, drawn) for window in chosen],
+        drawn={name: chosen.index(window) for name, window in drawn.items()},
+        interval=None if target else _interval(folder, first, scale),
+    )
+    texts = {name: getattr(samples, name) for name in ("columns", "first_dates", "time_step", "remarks")}
+    header = {**texts, "run_id": folder.path.name}
+    save_checkpoint(folder.forecasts_on(target), {**tensors, "window": torch.tensor(chosen)}, header)
+    return samples
 
 
-def save_plots(
-    folder: RunFolder, samples: dict[str, Any], *, history: list[dict[str, Any]], title: str, labels: list[str]
-) -> None:
-    """Plot the first, the middle and the last of the sample forecasts, and the training curves."""
-    label = ", ".join(labels) or None
-    level, half_width = samples["interval"] or (0.0, None)
-    count = len(samples["first_dates"])
-    for number in sorted({0, count // 2, count - 1}):
+def _windows_by_error(errors: Float[Tensor, "window"]) -> dict[str, int]:
+    """The windows with the lowest, the median and the highest error among those that were tested."""
+    tested = torch.nonzero(errors > 0).flatten()
+    if not len(tested):
+        return {"first": 0}
+    order = tested[errors[tested].argsort(stable=True)]
+    return {"best": int(order[0]), "median": int(order[(len(order) - 1) // 2]), "worst": int(order[-1])}
+
+
+def _remark(window: int, errors: Float[Tensor, "window"], drawn: dict[str, int]) -> str:
+    """The window's error and how it stands among all: "MSE 0.381 in scaled units, the median of 2,785 windows"."""
+    if not errors[window] > 0:
+        return ""
+    stands = [name for name, place in drawn.items() if place == window]
+    among = f", the {' and '.join(stands)} of {int((errors > 0).sum()):,} windows" if stands else ""
+    return f"MSE {float(errors[window]):.3g} in scaled units{among}"
+
+
+def _interval(folder: RunFolder, first: int, scale: np.ndarray) -> tuple[float, np.ndarray] | None:
+    if not folder.intervals.is_file():
+        return None
+    found = Intervals.load(folder.intervals, run_id=folder.path.name)
+    return shown_interval(found.levels, found.bounds[:, first:].numpy() * scale[:, None])
+
+
+def plot_samples(folder: RunFolder, samples: Samples, *, title: str, labels: list[str]) -> None:
+    """Plot the best, the median and the worst window."""
+    level, half_width = samples.interval or (0.0, None)
+    for name, number in samples.drawn.items():
+        place = f"{samples.target}_{name}" if samples.target else name
         plot_forecast(
-            folder.plots / f"forecast_{number}.png",
-            **{name: samples[name][number].numpy() for name in ("look_back", "target", "forecast")},
-            columns=samples["columns"],
+            folder.plots / f"forecast_{place}.png",
+            **{key: samples.tensors[key][number].numpy() for key in ("look_back", "target", "forecast", "naive")},
+            columns=samples.columns,
             half_width=None if half_width is None else half_width.T,
             half_width_label=f"{100 * level:g} % prediction interval",
-            first_date=samples["first_dates"][number],
-            time_step=samples["time_step"],
+            first_date=samples.first_dates[number],
+            time_step=samples.time_step,
             title=title,
-            label=label,
+            remark=samples.remarks[number],
+            label=", ".join(labels) or None,
         )
+
+
+def plot_training(
+    folder: RunFolder, history: list[dict[str, Any]], *, title: str, labels: list[str], best_epoch: int,
+    chance: dict[str, float],
+) -> None:  # fmt: skip
+    """Plot the training curves, if anything was trained."""
     if history:
-        plot_training_curves(folder.plots / "training.png", epochs=history, title=title, label=label)
+        plot_training_curves(
+            folder.plots / "training.png", epochs=history, title=title, label=", ".join(labels) or None,
+            best_epoch=best_epoch, chance=chance,
+        )  # fmt: skip
 
 
 @torch.no_grad()
@@ -100,8 +171,8 @@ def diagnostics(model: Forecaster, loader: Loader, runtime: Runtime) -> dict[str
     return {name: value.float().cpu() for name, value in found.items()}
 
 
-def tables_of(samples: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Rows]:
-    """Tables for a tracker: the middle sample forecast, and the test errors by channel and by step."""
+def tables_of_errors(metrics: dict[str, Any]) -> dict[str, Rows]:
+    """Tables for a tracker: the test errors by channel and by step."""
     by_channel, by_step = [], []
     for name, test in metrics["tests"].items():
         channels = _errors(test["per_channel"], test["measures"])
@@ -109,15 +180,19 @@ def tables_of(samples: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Row
         by_channel += [{"data": name, "channel": c, **errors} for c, errors in zip(columns, channels, strict=True)]
         steps = _errors(test["per_step"], test["measures"])
         by_step += [{"data": name, "step": step, **errors} for step, errors in enumerate(steps, start=1)]
-    number = len(samples["first_dates"]) // 2
-    target, forecast = (samples[name][number].tolist() for name in ("target", "forecast"))
-    dates = window_dates(samples["first_dates"][number], samples["time_step"], num_past=0, num_future=len(target))
-    forecasts = [
+    return {"error_by_channel": by_channel, "error_by_step": by_step}
+
+
+def rows_of_forecast(samples: Samples) -> Rows:
+    """The middle sample forecast as a table for a tracker."""
+    number = len(samples.first_dates) // 2
+    target, forecast = (samples.tensors[name][number].tolist() for name in ("target", "forecast"))
+    dates = window_dates(samples.first_dates[number], samples.time_step, num_past=0, num_future=len(target))
+    return [
         {"date": date.isoformat(), "channel": column, "target": target[step][index], "forecast": forecast[step][index]}
-        for index, column in enumerate(samples["columns"])
+        for index, column in enumerate(samples.columns)
         for step, date in enumerate(dates)
     ]
-    return {"forecasts": forecasts, "error_by_channel": by_channel, "error_by_step": by_step}
 
 
 def tracker_summary(metrics: dict[str, Any]) -> dict[str, Any]:

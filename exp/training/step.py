@@ -29,7 +29,7 @@ class TrainingStep:
 
     `forward` is the model wrapped for precision and ranks; `keep_targets` selects the evaluated channels of a forecast.
     The total loss is the sum of `loss_name` (of `utils.losses`, times the forecast's weight) and the model's auxiliary
-    losses.
+    losses. A gradient longer than `max_gradient_norm`, or else than that of the model, is scaled down to it.
     """
 
     model: Forecaster
@@ -40,6 +40,7 @@ class TrainingStep:
     backward: Callable[[Tensor], None] = Tensor.backward
     schedule: Schedule | None = None
     num_processes: int = 1
+    max_gradient_norm: float | None = None
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Train on `batch`. Returns each loss by name and their sum as `loss`, detached."""
@@ -49,8 +50,9 @@ class TrainingStep:
         weight = len(batch.rows) * self.num_processes / batch.num_global_rows
         self.optimizer.zero_grad()
         self.backward(total * weight if weight != 1 else total)
-        if self.model.max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.max_gradient_norm)
+        max_norm = self.max_gradient_norm or self.model.max_gradient_norm
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.after_step()

@@ -41,3 +41,8 @@ def test_every_benchmark_with_a_hash_has_a_size_and_borders_lie_within_its_rows(
         if benchmark.borders is not None:
             train, validation, test = benchmark.borders
             assert 0 < train < validation < test <= benchmark.num_rows, name
+
+
+def test_a_benchmark_keeps_its_published_split_and_the_refusal_says_how_to_get_another():
+    with pytest.raises(ValueError, match=r"as published.*--data custom --data_path dataset/ETT-small/ETTh1.csv"):
+        DataConfig(data="ETTh1", split="0.6,0.2,0.2")

@@ -1,9 +1,12 @@
 """Borders, few-shot cuts and window counts, by the numbers of the protocol."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
 from data_provider.datasets import DATASETS
+from data_provider.series import benchmark_borders
 from data_provider.splits import Borders, borders_by_fraction, num_windows, parse_split, rows_of_split
 
 ETTH = Borders(8640, 11520, 14400)
@@ -87,3 +90,10 @@ def test_a_split_by_fractions_gives_the_rest_to_validation():
 def test_a_wrong_split_is_refused_with_an_example(text: str, message: str):
     with pytest.raises(ValueError, match=message):
         parse_split(text, HOURS)
+
+
+def test_a_registry_entry_may_give_its_split_as_fractions():
+    entry = dataclasses.replace(DATASETS["Weather"], fractions=(0.6, 0.2))
+    assert benchmark_borders(entry, 100) == Borders(60, 80, 100)
+    assert benchmark_borders(DATASETS["Weather"], 100) == Borders(70, 80, 100)
+    assert benchmark_borders(DATASETS["ETTh1"], 17_420) == Borders(8640, 11520, 14400)

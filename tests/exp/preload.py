@@ -3,6 +3,7 @@
 import torch
 from transformers import GPT2Model
 
+import exp.command_line
 import exp.exp_long_term_forecast
 import models.balm
 import models.dlinear

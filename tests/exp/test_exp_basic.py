@@ -50,11 +50,12 @@ def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothi
         "compile": True, "fast_dev_run": True, "model_id": "x", "des": "x",
         "is_training": 0, "seeds": [1], "itr": 2, "device": "cpu", "output_dir": "x", "overwrite": True,
         "checkpoint_steps": 3, "row_memory_mb": 3, "eval_batch_size": 3, "text_store": "x", "text_store_gb": 3.0,
+        "recipe": "x", "allow_other_code": True, "optimizer": "adamw", "weight_decay": 0.1, "clip_grad_norm": 1.0,
     }  # fmt: skip
     assert set(changes) == {field.name for field in dataclasses.fields(TrainConfig)}
     for name, value in changes.items():
         same = name_of(TrainConfig(**{name: value})) == name_of(TrainConfig())
-        assert same == (flag_roles([TrainConfig]).get(name) == "place"), name
+        assert same == (flag_roles([TrainConfig]).get(name) in ("place", "note")), name
     assert name_of(TrainConfig(), num_processes=1) != name_of(TrainConfig(), num_processes=2)
 
 
@@ -79,8 +80,9 @@ def test_config_json_says_the_role_of_each_flag_that_has_one(tmp_path):
     assert names == {
         "place": {
             "is_training", "seeds", "itr", "device", "output_dir", "overwrite", "checkpoint_steps", "row_memory_mb",
-            "eval_batch_size", "root_path", "track", "track_project", "text_store", "text_store_gb",
+            "eval_batch_size", "root_path", "track", "track_project", "text_store", "text_store_gb", "allow_other_code",
         },
+        "note": {"recipe"},
         "label": {"model_id", "des", "seed", "fast_dev_run"},
         "numerics": {"deterministic", "compile"},
         "cell": {"data", "data_path", "features", "seq_len", "pred_len", "percent"},

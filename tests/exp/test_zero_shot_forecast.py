@@ -116,3 +116,14 @@ def test_a_target_may_be_a_table_of_ones_own_with_flags_of_its_own(tmp_path):
 def test_flags_of_a_custom_target_without_one_are_refused(tmp_path):
     with pytest.raises(WrongInput, match="--target_split only has a meaning with --target_data custom"):
         list(run_command(flags(tmp_path, *ON_DEMO, "--target_split", "0.3,0.1,0.6")))
+
+
+def test_name_pictures_and_forecasts_say_the_target(tmp_path):
+    list(run_command(flags(tmp_path, *SHORT, *ON_DEMO)))
+    folder = run_folder(tmp_path)
+    assert "_zero-shot_table-to-demo_" in folder.name
+    drawn = {path.name for path in (folder / "plots").iterdir()}
+    assert drawn == {"forecast_demo_best.png", "forecast_demo_median.png", "forecast_demo_worst.png", "training.png"}
+    _, header = load_checkpoint(folder / "forecasts_demo.safetensors")
+    assert header["columns"][-1] == "OT" and header["time_step"] == "h"
+    assert sum("of 553 windows" in remark for remark in header["remarks"]) == 3

@@ -74,3 +74,28 @@ def test_a_command_that_cannot_be_is_refused_in_one_line(words, reason):
 
 def test_no_flag_of_data_or_training_is_called_foreign():
     assert not flag_names([DataConfig, TrainConfig, TrackConfig]) & set(FOREIGN_FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        (["--lr", "0.1"], "--lr is called --learning_rate here"),
+        (["--epochs", "3"], "--epochs is called --train_epochs here"),
+        (["--loss", "MSE"], "here it is --loss mse"),
+        (["--lradj", "type1"], "here it is --lradj halving"),
+        (["--device", "cuda:0"], "here it is --device auto"),
+        (["--model", "Autoformer"], "--model tslib:Autoformer --tslib_path"),
+    ],
+)
+def test_what_people_type_from_habit_gets_its_name_here(words, way_out):
+    with pytest.raises(ValueError) as caught:
+        parse_command(["--model", "DLinear", *words])
+    assert way_out in str(caught.value)
+
+
+def test_what_follows_the_recipe_is_a_change_of_it():
+    words = ["--model", "DLinear", "--batch_size", "8", "--recipe", "published"]
+    assert parse_command(words).recipe_changes == {}
+    changed = [*words, "--batch_size", "8", "--learning_rate", "0.5", "--seed", "3", "--pred_len", "24"]
+    assert parse_command(changed).recipe_changes == {"learning_rate": 0.5}
+    assert parse_command(["--model", "DLinear"]).recipe_changes is None

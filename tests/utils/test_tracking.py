@@ -62,7 +62,7 @@ def test_an_offline_run_holds_each_loss_term_by_name_the_rate_and_the_speed(
 
 def test_an_offline_run_holds_forecast_plots(offline_run: tuple[list[Any], str]) -> None:
     plots = {name for row in history_of(offline_run[0]) for name in row if name.startswith("plots/")}
-    assert {"plots/forecast_0/path", "plots/training/path"} <= plots
+    assert {"plots/forecast_worst/path", "plots/training/path"} <= plots
 
 
 def test_an_offline_run_holds_tables_of_forecasts_and_of_errors(offline_run: tuple[list[Any], str]) -> None:
@@ -106,17 +106,22 @@ def test_a_tracker_that_is_not_installed_is_refused_with_the_way_out(monkeypatch
         TrackConfig(track="wandb")
 
 
-def test_tensorboard_gets_the_curves_and_the_test_errors(tmp_path: Path) -> None:
+def test_tensorboard_gets_a_folder_in_the_run_folder_with_curves_errors_plots_tables_and_flags(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run(tmp_path, "--track", "tensorboard")
-    files = list(tmp_path.rglob("events.out.tfevents.*"))
-    tags: set[str] = set()
-    for file in files:
+    said = run(tmp_path, "--track", "tensorboard")
+    assert f"tensorboard --logdir {tmp_path}" in said
+    (folder,) = tmp_path.glob("BALM_*/tensorboard")
+    found: dict[str, set[str]] = {"scalars": set(), "images": set(), "tensors": set()}
+    for file in folder.glob("events.out.tfevents.*"):
         events = EventAccumulator(str(file))
         events.Reload()
-        tags |= set(events.Tags()["scalars"])
-    assert {"epoch_train/alignment", "validation/mse", "schedule/learning_rate", "test/mse"} <= tags
+        for kind, tags in found.items():
+            tags |= set(events.Tags()[kind])
+    assert {"epoch_train/alignment", "validation/mse", "schedule/learning_rate", "test/mse"} <= found["scalars"]
+    assert {"plots/forecast_worst", "plots/training"} <= found["images"]
+    assert {"tables/forecasts/text_summary", "tables/error_by_channel/text_summary"} <= found["tensors"]
+    assert list(folder.rglob("hparams.yml"))
 
 
 @pytest.mark.parametrize("sweep", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.files import replace_file
+from utils.report.overview import overview_cards
 from utils.report.page import page
+from utils.report.result_groups import result_groups
+from utils.report.result_rows import measures_of, naive_rows
 from utils.report.run_data import run_entries
 from utils.report.sample_forecasts import Shown
 from utils.results import Results, collect_or_complain, left_out_lines
@@ -21,7 +24,11 @@ def report_page(results: Results, title: str, shown: Shown) -> str:
     named = [(by_folder[str(run.folder.path)], run) for run in results.runs if str(run.folder.path) in by_folder]
     named.sort(key=lambda item: (bool(item[1].labels), item[1].data, item[1].metrics["pred_len"], item[0].lower()))
     entries = run_entries(named, shown)
-    return page(title, results.tables, lead=_summary(results), runs=entries, left_out=left_out_lines(results))
+    groups = result_groups(results.rows, naive_rows(results.runs), measures_of(results.runs))
+    cards = overview_cards(groups)
+    return page(
+        title, results.tables, lead=_summary(results), overview=cards, runs=entries, left_out=left_out_lines(results)
+    )
 
 
 def _summary(results: Results) -> str:

@@ -22,15 +22,17 @@ def alignment_summary(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Similarity histograms, 2-D points and quartiles of norms and deviations, before and after training.
 
     Both projections share their axes (principal components of all unit vectors of both stages), so that the two
-    pictures can be compared. UnusableRun if the token means of a branch are missing.
+    pictures can be compared. `found_first` is the share of rows whose own text is the most similar one. UnusableRun if
+    the token means of a branch are missing.
     """
     units = {
         stage: [_units(arrays, f"{stage}/{branch}_mean") for branch in ("time", "text_scaled")] for stage in STAGES
     }
     centre, axes, explained = _plane(np.concatenate([vectors for pair in units.values() for vectors in pair]))
-    stages = {}
+    stages, found_first = {}, {}
     for stage, (time, text) in units.items():
         similarities = time @ text.T
+        found_first[stage] = float((similarities.argmax(axis=1) == np.arange(len(time))).mean())
         stages[stage] = {
             "positive": _histogram(np.diagonal(similarities)),
             "negative": _histogram(similarities[~np.eye(len(similarities), dtype=bool)]),
@@ -38,7 +40,13 @@ def alignment_summary(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             "text_points": (text - centre) @ axes,
         }
     quartiles = {quantity: _quartiles(arrays, quantity) for quantity in QUANTITIES}
-    return {"num_rows": len(units["before"][0]), "explained": explained, "stages": stages, "quartiles": quartiles}
+    return {
+        "num_rows": len(units["before"][0]),
+        "explained": explained,
+        "stages": stages,
+        "quartiles": quartiles,
+        "found_first": found_first,
+    }
 
 
 def alignment_cards(summary: dict[str, Any]) -> list[dict[str, Any]]:

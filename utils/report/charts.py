@@ -82,6 +82,9 @@ def bar_figure(names: Sequence[str], values: Sequence[float], colour: str) -> Fi
     # Names are labels of numbered places: as values of the axis, "1" or "2018-01" would be a number and a date.
     ticks = {"tickmode": "array", "tickvals": places, "ticktext": [plain(name) for name in shown], "showgrid": False}
     x = {"rangemode": "tozero", "hoverformat": ".4~g", "nticks": 5, "showgrid": True}
+    if min(values, default=0.0) < 0:
+        # Room for the numbers beside bars that go to the left.
+        x |= {"range": [1.3 * min(values), 1.3 * max(0.0, *values)]}
     margin = {"l": 10, "r": 55, "t": 28, "b": 30}
     return figure([bars], height=80 + 22 * len(names), x=x, y=ticks | {"autorange": "reversed"}, margin=margin)
 

@@ -22,15 +22,17 @@ def page(
     tables: Sequence[Table],
     *,
     lead: str = "",
+    overview: Sequence[dict[str, Any]] = (),
     runs: Sequence[dict[str, Any]] = (),
     left_out: Sequence[str] = (),
 ) -> str:
-    """The page's text: `tables`, then `runs` (see run_data.py) one at a time, then a list of what was left out."""
+    """The page: `overview` (charts), `tables`, `runs` (see run_data.py) one at a time, and what was left out."""
     scripts = _scripts() if runs else []
     return _environment().get_template("page.html").render(
         title=title,
         tables=tables,
         lead=lead,
+        overview=overview,
         runs=runs,
         left_out=left_out,
         style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),

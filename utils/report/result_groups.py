@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +32,13 @@ class ResultGroup:
     def title(self) -> str:
         task = self.task_name.replace("_", " ")
         features = f", features {self.features}" if self.features != "M" else ""
-        return f"{task}, look-back {self.seq_len}, {self.percent} % of the training rows{features}"
+        look_back = f"look-back {self.seq_len}" if self.seq_len else "models of different look-backs"
+        return f"{task}, {look_back}, {self.percent} % of the training rows{features}"
+
+    @property
+    def key(self) -> tuple[bool, str, str, int]:
+        """What the group's runs have in common besides the look-back."""
+        return self.labelled, self.task_name, self.features, self.percent
 
     @property
     def warning(self) -> str:
@@ -128,6 +134,26 @@ def result_groups(rows: Frame, naive: Frame, measures: Sequence[str]) -> list[Re
         shown = [name for name in measures if frame[name].notna().any()]
         groups.append(ResultGroup(*key, rows=_names_with_labels(frame), measures=shown))
     return groups
+
+
+def across_look_backs(groups: Sequence[ResultGroup]) -> list[ResultGroup]:
+    """Groups that differ only in the look-back as one more group (`seq_len` 0), with the look-back in each name.
+
+    Only where one data set and horizon was run with several look-backs; naive forecasts are kept once.
+    """
+    found = []
+    for key in dict.fromkeys(group.key for group in groups):
+        alike = [group for group in groups if group.key == key]
+        rows: Any = pd.concat([group.rows[group.rows["name"].isin(group.main_names)] for group in alike])
+        trained = rows[rows["seed"] != NO_SEED]
+        if trained.groupby(["data", "pred_len"])["seq_len"].nunique().max() > 1:
+            is_naive = rows["seed"] == NO_SEED
+            text = rows["seq_len"].map(lambda steps: f", look-back {steps}")
+            joined = rows.assign(name=rows["name"].where(is_naive, rows["name"] + text))
+            joined = joined[~(is_naive & joined.duplicated(["data", "pred_len", "name"]))]
+            joined["model"] = joined["name"]
+            found.append(replace(alike[0], seq_len=0, rows=joined.reset_index(drop=True)))
+    return found
 
 
 def _names_with_labels(rows: Frame) -> Frame:

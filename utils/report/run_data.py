@@ -15,6 +15,7 @@ from utils.report.charts import (
     COLOURS,
     DASHES,
     GREEN,
+    GREY,
     ORANGE,
     bar_figure,
     line,
@@ -46,19 +47,30 @@ def _entry(name: str, run: Run, named_runs: Sequence[tuple[str, Run]], shown: Sh
             problems.append(f"{part} ({error})")
 
     rivals = _rivals(name, run, named_runs)
-    sections = [_curves(run), *_errors(run, rivals), readable("alignment", lambda: _alignment(run))]
+    sections = [_curves(run), *_errors(name, run, rivals), readable("alignment", lambda: _alignment(run))]
     interval = readable("prediction interval", lambda: interval_of(run))
+
+    def forecasts_on(target: str) -> Callable[[], Any]:
+        return lambda: forecast_figures(run, shown, interval, target=target)
+
     labels = ", ".join(run.labels)
     percent = f", {metrics['percent']} %" if metrics["percent"] != 100 else ""
     return {
-        "title": f"{name}, {run.data}, {metrics['seq_len']} to {metrics['pred_len']} steps, seed {metrics['seed']}"
-        f"{percent}{f' ({labels})' if labels else ''}",
+        "title": f"{name}, {' and '.join(run.tests)}, {metrics['seq_len']} to {metrics['pred_len']} steps, "
+        f"seed {metrics['seed']}{percent}{f' ({labels})' if labels else ''}",
         "labels": labels,
         "facts": _facts(run),
-        "forecasts": readable("forecasts", lambda: forecast_figures(run, shown, interval)),
+        "forecasts": [found for target in _targets(run) if (found := readable("forecasts", forecasts_on(target)))],
         "sections": [section for section in sections if section],
         "problems": problems,
     }
+
+
+def _targets(run: Run) -> list[str]:
+    """The targets whose forecasts a zero-shot run kept; one empty name for any other run, and for older ones."""
+    prefix = f"{run.folder.forecasts.stem}_"
+    paths = sorted(run.folder.path.glob(f"{prefix}*{run.folder.forecasts.suffix}"))
+    return [path.stem.removeprefix(prefix) for path in paths] or [""]
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
@@ -89,16 +101,31 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     return facts
 
 
+def _marks(best_epoch: int | None, chance: float | None) -> dict[str, Any]:
+    """Lines of a plotly layout at the best epoch and at the level of chance."""
+    style = {"type": "line", "line": {"color": GREY, "width": 1, "dash": "dot"}}
+    upright = {**style, "yref": "paper", "y0": 0, "y1": 1, "x0": best_epoch, "x1": best_epoch}
+    level = {**style, "xref": "paper", "x0": 0, "x1": 1, "y0": chance, "y1": chance}
+    text = {"xref": "paper", "x": 1, "y": chance, "text": "chance", "showarrow": False, "yanchor": "bottom"}
+    return {
+        "shapes": [*([upright] if best_epoch is not None else []), *([level] if chance is not None else [])],
+        "annotations": [text] if chance is not None else [],
+    }
+
+
 def _curves(run: Run) -> Section | None:
-    cards = []
+    cards, chance = [], run.metrics.get("chance") or {}
     for term, parts in loss_curves(run.history).items():
         styles = {"training": (BLUE, "solid"), "validation": (ORANGE, "dash")}
         traces = [
             line(part, values, styles[part][0], dash=styles[part][1], x=epochs, mode="lines+markers")
             for part, (epochs, values) in parts.items()
         ]
-        cards.append({"title": term, "figure": line_figure(traces, x_title="epoch", num_points=len(run.history))})
-    hint = "Each loss term by epoch; the weights of the epoch with the best validation MSE were tested."
+        curves = line_figure(traces, x_title="epoch", num_points=len(run.history))
+        curves["layout"] |= _marks((run.metrics.get("validation") or {}).get("best_epoch"), chance.get(term))
+        cards.append({"title": term, "figure": curves})
+    hint = "Each loss term by epoch; the weights of the best epoch (vertical line) were tested."
+    hint += " A loss at its chance level (horizontal line) has learnt nothing." if chance else ""
     return {"title": "Training curves", "hint": hint, "cards": cards} if cards else None
 
 
@@ -114,7 +141,7 @@ def _rivals(name: str, run: Run, named_runs: Sequence[tuple[str, Run]]) -> dict[
     return {name: run} | dict(alike) | {name: run}
 
 
-def _errors(run: Run, rivals: dict[str, Run]) -> list[Section]:
+def _errors(name: str, run: Run, rivals: dict[str, Run]) -> list[Section]:
     sections = []
     for data, test in run.tests.items():
         by_step = {
@@ -124,6 +151,7 @@ def _errors(run: Run, rivals: dict[str, Run]) -> list[Section]:
         }
         cards = _errors_by_step(by_step, test["measures"], run.metrics["pred_len"]) if test.get("per_step") else []
         cards += _errors_by_channel(test)
+        cards += _less_the_best_rival(test, {title: other.tests.get(data, {}) for title, other in rivals.items()}, name)
         if cards:
             sections.append({"title": f"Test error on {data}", "cards": cards, "in_pairs": True})
     return sections
@@ -163,12 +191,32 @@ def _errors_by_channel(test: Mapping[str, Any]) -> list[Card]:
     ]
 
 
+def _less_the_best_rival(test: Mapping[str, Any], tests: Mapping[str, Mapping[str, Any]], name: str) -> list[Card]:
+    """The MSE of each channel less that of the best other model, the channels that lose most first."""
+    own = test.get("per_channel") or {}
+    others = {
+        title: other
+        for title, other in tests.items()
+        if title != name and (other.get("per_channel") or {}).get("columns") == own.get("columns") is not None
+    }
+    if not others or "mse" not in own:
+        return []
+    best = min(others, key=lambda title: others[title]["mse"])
+    differences = np.subtract(own["mse"], others[best]["per_channel"]["mse"])
+    order = np.argsort(-differences, kind="stable")[:MAX_BARS]
+    names = [str(own["columns"][place]) for place in order]
+    bars = bar_figure(names, [float(differences[place]) for place in order], BLUE)
+    return [{"title": f"MSE by channel less that of {best}: negative is better", "note": "", "figure": bars}]
+
+
 def _alignment(run: Run) -> Section | None:
     if not run.folder.alignment.is_file():
         return None
     summary = alignment_summary(read_arrays(run.folder.alignment, run)[0])
     hint = (
         f"Time-series tokens and scaled text tokens of {summary['num_rows']} validation rows, averaged over tokens. "
-        "A pair is positive when both come from the same row."
+        "A pair is positive when both come from the same row. Own text found first among "
+        f"{summary['num_rows']}: {100 * summary['found_first']['before']:.1f} % of the rows before training, "
+        f"{100 * summary['found_first']['after']:.1f} % after; by chance {100 / summary['num_rows']:.1f} %."
     )
     return {"title": "Alignment of the two branches", "hint": hint, "cards": alignment_cards(summary), "in_pairs": True}

@@ -11,8 +11,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from utils.conformal import Intervals
-from utils.plotting import shown_interval, window_dates
-from utils.report.charts import BLUE, FAINT, GREY, ORANGE, Figure, Trace, figure, line
+from utils.plotting import NAIVE_NAME, shown_interval, window_dates
+from utils.report.charts import BLUE, FAINT, GREY, ORANGE, PINK, Figure, Trace, figure, line
 from utils.report.finished_runs import Run, UnusableRun, read_arrays
 from utils.schemas import ForecastHeader, checked
 
@@ -48,15 +48,16 @@ def interval_of(run: Run) -> Interval | None:
     return found[0], found[1] * scale[:, None]
 
 
-def forecast_figures(run: Run, shown: Shown, interval: Interval | None) -> dict[str, Any] | None:
-    """A figure for each window and channel; None where the run kept no forecasts."""
-    if not run.folder.forecasts.is_file():
+def forecast_figures(run: Run, shown: Shown, interval: Interval | None, *, target: str = "") -> dict[str, Any] | None:
+    """A figure for each window and channel, of a target of a zero-shot run; None where the run kept no forecasts."""
+    path = run.folder.forecasts_on(target)
+    if not path.is_file():
         return None
-    arrays, header = read_arrays(run.folder.forecasts, run)
-    checked(header, ForecastHeader, run.folder.forecasts)
-    columns, dates = header["columns"], header["first_dates"]
+    arrays, header = read_arrays(path, run)
+    checked(header, ForecastHeader, path)
+    columns, dates, remarks = header["columns"], header["first_dates"], header.get("remarks", [])
     _check_shapes(arrays, run, windows=len(dates), channels=len(columns))
-    windows = np.unique(np.linspace(0, len(dates) - 1, min(shown.max_windows, len(dates))).round().astype(int))
+    windows = _chosen_windows(len(dates), remarks, shown)
     pred_len = arrays["target"].shape[1]
     num_past = min(arrays["look_back"].shape[1], max(2 * pred_len, 24))
     channels = _chosen_channels(columns, shown, numbers_each=len(windows) * (num_past + 4 * pred_len))
@@ -69,12 +70,17 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None) -> dict[
         for channel in channels:
             # A run keeps forecasts of its last channels only, but intervals of all.
             band = _band(times, forecast[:, channel], interval, channel - len(columns)) if interval else []
-            traces = band + _lines(times, past[-num_past:, channel], truth[:, channel], forecast[:, channel])
+            naive = arrays["naive"][window][:, channel] if "naive" in arrays else None
+            traces = band + _lines(times, past[-num_past:, channel], truth[:, channel], forecast[:, channel], naive)
             figures[-1].append(_figure(traces, str(times[num_past]), str(times[-1])))
     num_tested = len(next(iter(run.tests.values())).get("per_channel", {}).get("columns", columns))
     return {
         "columns": [columns[channel] for channel in channels],
-        "dates": [f"{pd.Timestamp(dates[window]):%Y-%m-%d %H:%M}" for window in windows],
+        "target": target,
+        "dates": [
+            f"{pd.Timestamp(dates[window]):%Y-%m-%d %H:%M}" + (f" ({remarks[window]})" if remarks else "")
+            for window in windows
+        ],
         "note": f"{len(channels)} of {num_tested} channels are in this page." if len(channels) < num_tested else "",
         "figures": figures,
     }
@@ -95,14 +101,25 @@ def _lines(
     past: Float[np.ndarray, "num_past"],
     truth: Float[np.ndarray, "pred_len"],
     forecast: Float[np.ndarray, "pred_len"],
+    naive: Float[np.ndarray, "pred_len"] | None,
 ) -> list[Trace]:
     start = len(past)
+    repeated = [] if naive is None else [line(NAIVE_NAME, naive, PINK, dash="dot", **_time_axis(times[start:]))]
     return [
+        *repeated,
         line("look-back window", past, GREY, **_time_axis(times[:start])),
         # The truth goes on from the last value that the model saw.
         line("truth", np.concatenate([past[-1:], truth]), BLUE, **_time_axis(times[start - 1 :])),
         line("forecast", forecast, ORANGE, dash="dash", **_time_axis(times[start:])),
     ]
+
+
+def _chosen_windows(count: int, remarks: Sequence[str], shown: Shown) -> list[int]:
+    """The best, median and worst window, as far as `shown.max_windows` goes, and others spread evenly."""
+    told = [place for place, remark in enumerate(remarks) if "windows" in remark][: shown.max_windows]
+    spread = np.linspace(0, count - 1, min(shown.max_windows, count)).round().astype(int).tolist()
+    others = [place for place in spread if place not in told]
+    return sorted([*told, *others[: max(0, min(shown.max_windows, count) - len(told))]])
 
 
 def _band(times: np.ndarray, forecast: Float[np.ndarray, "pred_len"], interval: Interval, channel: int) -> list[Trace]:

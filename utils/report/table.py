@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from utils.terminal import aligned
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -17,6 +19,9 @@ class Cell:
 
 
 MISSING = Cell("-", missing=True)
+# A cell of a model that no seed was run in.
+NO_SEEDS = "- (0/"
+IN_PRINT, ON_TERMINAL = "best bold, second underlined", "* best, + second"
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,44 @@ class Table:
     rows: list[tuple[list[str], list[Cell]]]
     notes: list[str] = field(default_factory=list)
     warning: str = ""
+
+
+def to_text(table: Table, *, width: int) -> str:
+    """The table for a terminal: best with a star, second with a plus.
+
+    One that is wider than `width` characters stands upright: a line per group of columns, such as a model.
+    """
+    titles = [f"{group} {measure}".strip() for group, measure in table.columns]
+    rows = [[*heads, *map(_text_cell, cells)] for heads, cells in table.rows]
+    lines = aligned([*table.heads, *titles], rows, num_heads=len(table.heads))
+    if max(map(len, lines.splitlines())) > width and _groups_are_alike(table):
+        lines = _upright(table)
+    head = [table.title, *([f"! {table.warning}"] if table.warning else [])]
+    return "\n".join([*head, lines, *(f"  {note.replace(IN_PRINT, ON_TERMINAL)}" for note in table.notes)])
+
+
+def _groups_are_alike(table: Table) -> bool:
+    """Whether every group of columns has the same measures, as models have, so that groups can stand below another."""
+    groups = {group: [m for name, m in table.columns if name == group] for group, _ in table.columns}
+    return len({tuple(measures) for measures in groups.values()}) == 1 < len(groups)
+
+
+def _upright(table: Table) -> str:
+    """A line per row and group of columns; a group whose cells are all missing has none."""
+    measures = list(dict.fromkeys(measure for _, measure in table.columns))
+    groups = list(dict.fromkeys(group for group, _ in table.columns))
+    rows = []
+    for heads, cells in table.rows:
+        by_column = dict(zip(table.columns, cells, strict=True))
+        for group in groups:
+            found = [by_column.get((group, measure), MISSING) for measure in measures]
+            if not all(cell == MISSING or cell.text.startswith(NO_SEEDS) for cell in found):
+                rows.append([*heads, group, *map(_text_cell, found)])
+    return aligned([*table.heads, "", *measures], rows, num_heads=len(table.heads) + 1)
+
+
+def _text_cell(cell: Cell) -> str:
+    return {1: "* ", 2: "+ "}.get(cell.rank, "") + cell.text
 
 
 def to_markdown(table: Table) -> str:

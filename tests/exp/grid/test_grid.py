@@ -206,3 +206,13 @@ def test_a_run_is_told_which_process_it_must_not_outlive(tmp_path):
     jobs = jobs_of(tmp_path, "import os; print(os.environ['FORECAST_PARENT'])")
     assert run_queue(jobs, num_jobs=1, gpus=[], show=unseen)
     assert jobs[0].last_line() == str(os.getpid())
+
+
+def test_data_and_models_that_are_missing_are_named_once_and_nothing_starts(tmp_path, capsys):
+    lines = [f"python run.py --model DLinear --data ETTh1 --root_path {tmp_path} --pred_len {h}" for h in (4, 8)]
+    llm = f"python run.py --model BALM --data demo --llm_model {tmp_path / 'nowhere'}"
+    assert main(["--scripts", str(script(tmp_path, *lines, llm)), "--", "--output_dir", str(tmp_path / "results")]) == 2
+    error = capsys.readouterr().err
+    assert "python -m data_provider.download ETTh1" in error and "(2 of 3 runs need it)" in error
+    assert "--llm_model" in error and "(1 of 3 runs need it)" in error
+    assert not (tmp_path / "results").exists()

@@ -28,6 +28,7 @@ function drawForecast(place) {
 const chosen = document.querySelector("select[name=run]"), runs = [...document.querySelectorAll(".run")];
 
 function showRun() {
+  document.querySelectorAll("#overview .card").forEach((card) => drawCard(card));
   runs.forEach((run, number) => { run.hidden = number !== chosen.selectedIndex; });
   const run = runs[chosen.selectedIndex];
   run.querySelectorAll(".forecasts").forEach(drawForecast);
