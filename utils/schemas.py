@@ -218,6 +218,7 @@ class ModelHeader(TypedDict):
     run_id: NotRequired[str]
     labels: NotRequired[list[str]]
     code_hashes: NotRequired[dict[str, str]]
+    source: NotRequired[SourceRecord]
 
 
 class BestHeader(TypedDict):

@@ -71,11 +71,14 @@ class OpenTable:
         lines = io.StringIO(self.text[:1_000_000].decode("utf-8", errors="ignore"), newline="")
         rows = csv.reader(lines, delimiter=self.delimiter)
         found = []
-        for row in rows:
-            if rows.line_num > self.num_header_lines and len(row) > place:
-                found.append(row[place].strip())
-            if len(found) == num_rows:
-                break
+        try:
+            for row in rows:
+                if rows.line_num > self.num_header_lines and len(row) > place:
+                    found.append(row[place].strip())
+                if len(found) == num_rows:
+                    break
+        except csv.Error as error:
+            raise ValueError(f"{self.path} cannot be read as a table: line {rows.line_num}: {error}") from None
         return [cell for cell in found if cell not in _MISSING]
 
     def _parse(self, types: dict[str, pa.DataType], missing: Sequence[str]) -> pa.Table:

@@ -72,7 +72,10 @@ def column_names(text: str | None) -> tuple[str, ...] | None:
     """The names in --columns, separated by commas; one with a comma in it stands in quotes. Raises ValueError."""
     if text is None:
         return None
-    names = [" ".join(name.split()) for name in next(csv.reader([text], skipinitialspace=True), [])]
+    try:
+        names = [" ".join(name.split()) for name in next(csv.reader([text], skipinitialspace=True), [])]
+    except csv.Error as error:
+        raise ValueError(f"--columns cannot be read as names separated by commas: {error}") from None
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not all(names):
         raise ValueError(f"--columns {text} names {'a column twice: ' + twice[0] if twice else 'an empty column'}")

@@ -290,8 +290,8 @@ def test_impossible_settings_are_refused_by_their_flag(flags, message):
 
 def test_a_row_that_does_not_fit_the_language_models_positions_is_refused():
     backbone = Backbone(small_model("gpt2"), Tokenizer(BPE()), {"name": "short"})
-    with pytest.raises(ValueError, match="short has 64 positions, but a row needs 0 for its prompt and 70 for its"):
-        TimeLLM(TimeLLMConfig(**SMALL), replace(SHAPE, seq_len=560), backbone)
+    with pytest.raises(ValueError, match="short has 96 positions, but a row needs 0 for its prompt and 100 for its"):
+        TimeLLM(TimeLLMConfig(**SMALL), replace(SHAPE, seq_len=800), backbone)
 
 
 def test_every_prompt_of_real_rows_begins_with_the_common_tokens():
