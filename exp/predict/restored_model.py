@@ -48,7 +48,7 @@ def restore_model(
     if header.get("format") not in READABLE_FORMATS:
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")
     checked(header, ModelHeader, path)
-    if "," in header["data_config"]["data"]:
+    if "," in str(header["data_config"].get("data")):
         raise ValueError(
             f"{path} was trained on several data sets ({header['data_config']['data']}), from which there is no "
             "prediction: train on one of them"

@@ -79,7 +79,7 @@ def _flags_without_recipe(runs: Sequence[Run]) -> dict[Run, list[str]]:
 
 
 def _recipe(run: Run) -> str:
-    return run.config.get("train_config", {}).get("recipe", "")
+    return str(run.config.get("train_config", {}).get("recipe", ""))
 
 
 def _cell(run: Run) -> str:
