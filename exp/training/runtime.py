@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -198,6 +197,8 @@ def peak_memory_bytes(device: torch.device) -> dict[str, int]:
 
 def _peak_resident_bytes() -> int:
     if sys.platform == "win32":
+        import psutil
+
         return psutil.Process().memory_info().peak_wset
     import resource  # Unix only
 
