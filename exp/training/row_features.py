@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from data_provider.prompt_width import GPU_MULTIPLE, cut_prompts
 from models.base import Forecaster
 
-ROWS_AT_ONCE_ON_GPU = 32
+# Rows computed together, and the multiple of tokens that their prompts are padded to. Multiples of what a processor's
+# vectors hold leave no remainder that it would sum in another way.
+GROUP_ON_GPU, GROUP_ON_CPU = (32, GPU_MULTIPLE), (8, 16)
 
 
 @torch.no_grad()
@@ -17,10 +19,13 @@ def features_alone(model: Forecaster, inputs: dict[str, Tensor]) -> dict[str, Te
     """The model's `cached_features` of each row, computed with shapes that depend on that row alone.
 
     Products of other shapes round differently, and which rows are asked for together depends on what is cached, stored
-    or resumed: on a CPU each row is therefore computed alone, on a GPU in groups of a fixed size and one padded width.
+    or resumed: rows are therefore computed in groups of a fixed size and one padded width, filled up with copies of a
+    row. Rows with a prompt per channel (whole windows) are few and large, and computed one at a time on a CPU.
     """
     device = next(iter(inputs.values())).device
-    size, multiple = (1, 1) if device.type == "cpu" else (ROWS_AT_ONCE_ON_GPU, GPU_MULTIPLE)
+    size, multiple = GROUP_ON_CPU if device.type == "cpu" else GROUP_ON_GPU
+    if device.type == "cpu" and not ("prompt_ids" in inputs and inputs["prompt_ids"].ndim == 2):
+        size = multiple = 1
     num_rows = len(next(iter(inputs.values())))
     rows = [cut_prompts({n: v[i : i + 1] for n, v in inputs.items()}, multiple=multiple) for i in range(num_rows)]
     by_shape: dict[tuple[torch.Size, ...], list[int]] = {}
