@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from layers.statistics import NUM_LAGS, RowStatistics
 from layers.text_encoder import TextFeatures
 
 
-class VectorEncoder(nn.Module):
+class VectorEncoder(nn.Module, ABC):
     """Maps one vector per row to `num_states` states of `width`, as a text encoder does with a prompt.
 
     Two layers with `hidden` units make `hidden` numbers per state; a linear map shared by the states makes them as wide
@@ -28,9 +30,9 @@ class VectorEncoder(nn.Module):
         self.network = nn.Sequential(nn.Linear(num_inputs, hidden), nn.GELU(), nn.Linear(hidden, num_states * hidden))
         self.mapping = nn.Linear(hidden, width)
 
+    @abstractmethod
     def vectors(self, rows: Float[Tensor, "row time"]) -> Float[Tensor, "row input"]:
         """What the network reads of each row."""
-        raise NotImplementedError
 
     def prompt_inputs(self, rows: Float[Tensor, "row time"]) -> dict[str, Tensor]:
         """The vector of each row."""

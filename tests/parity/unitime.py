@@ -9,13 +9,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import GPT2Config, GPT2Model
 
 from layers.backbones import wrap_backbone
 from layers.unitime.masking import masked_statistics
 from models.base import ForecastSpec
 from models.unitime import UniTime, UniTimeConfig
 from tests.parity.comparison import TIGHT_TOLERANCE, Golden, Quantity, sizes, under
+from tests.parity.gpt2 import small_gpt2
 
 RENAMED = (
     ("backbone.transformer.", "reader.llm."),
@@ -44,19 +44,12 @@ def our_name(published: str) -> str:
 def build(golden: Golden, *, compat_official: bool = True, instruction: bool = True) -> UniTime:
     """Our UniTime of the file's sizes and parameters, without dropout."""
     cfg = sizes(golden)
-    gpt2 = GPT2Model(
-        GPT2Config(
-            vocab_size=cfg["vocab_size"],
-            n_positions=cfg["n_positions"],
-            n_embd=cfg["n_embd"],
-            n_layer=cfg["lm_layer_num"],
-            n_head=cfg["n_head"],
-            bos_token_id=0,
-            eos_token_id=0,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-        )
+    gpt2 = small_gpt2(
+        vocab=cfg["vocab_size"],
+        positions=cfg["n_positions"],
+        width=cfg["n_embd"],
+        blocks=cfg["lm_layer_num"],
+        heads=cfg["n_head"],
     )
     nn.init.zeros_(gpt2.wte.weight)
     gpt2.wte.weight.data.copy_(torch.from_numpy(golden[f"param/{WORDS}"]))
