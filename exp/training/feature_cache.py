@@ -25,8 +25,7 @@ class FeatureCache:
     The features of a row are the same to the last digit whatever else is in its batch or in the cache.
 
     Features are cached per row within a memory budget; rows beyond it are recomputed. Rows with equal inputs (equal
-    prompts) are computed once. With `open_store` they are taken from a store on disk, and `before`
-    fills it before the first use.
+    prompts) are computed once. With `open_store` they are taken from a store on disk, which `before` fills first.
     """
 
     def __init__(self, model: Forecaster, *, num_rows: int, memory: MemoryBudget):
@@ -84,17 +83,16 @@ class FeatureCache:
 
     def _computed(self, inputs: dict[str, Tensor], digests: list[bytes]) -> dict[str, Tensor]:
         """Features of rows: from the text store where they are there, else by the model."""
-        stored = [digest in self.text_store for digest in digests] if self.text_store is not None else []
-        if self.text_store is not None and all(stored):
+        if self.text_store is None:
+            return features_alone(self.model, inputs)
+        stored = torch.tensor([digest in self.text_store for digest in digests])
+        if stored.all():
             return self.text_store.read(digests)
-        with torch.no_grad():
-            if self.text_store is None or not any(stored):
-                return features_alone(self.model, inputs)
-            is_stored = torch.tensor(stored)
-            rest = {name: value[~is_stored.to(value.device)] for name, value in inputs.items()}
-            fresh = features_alone(self.model, rest)
-        old = self.text_store.read([digest for digest, kept in zip(digests, stored, strict=True) if kept])
-        order = torch.argsort(torch.cat([is_stored.nonzero()[:, 0], (~is_stored).nonzero()[:, 0]]))
+        fresh = features_alone(self.model, {name: value[~stored.to(value.device)] for name, value in inputs.items()})
+        if not stored.any():
+            return fresh
+        old = self.text_store.read([digest for digest, is_stored in zip(digests, stored, strict=True) if is_stored])
+        order = torch.argsort(torch.cat([stored.nonzero()[:, 0], (~stored).nonzero()[:, 0]]))
         return {name: torch.cat([old[name], fresh[name].cpu()])[order] for name in old}
 
 

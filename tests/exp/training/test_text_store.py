@@ -147,3 +147,23 @@ def test_a_second_run_with_the_store_reads_no_text_and_is_bit_equal(place, monke
     assert metrics[0][name]["mse"] == pytest.approx(metrics[1][name]["mse"], rel=1e-5)
     assert metrics[3][name]["mse"] != metrics[1][name]["mse"]
     assert plain.name == first.name
+
+
+def test_a_cache_with_some_texts_stored_gives_every_row_its_own_features(tmp_path, monkeypatch):
+    from exp.training import feature_cache
+
+    inputs = {"prompt_ids": torch.tensor([[3], [1], [4], [2]]), "prompt_lengths": torch.ones(4, dtype=torch.int16)}
+    found = feature_cache.digests_of(inputs)
+    store = TextStore(tmp_path, {}, max_bytes=PLENTY)
+    store.write([found[2], found[1]], {"state": torch.tensor([[40.0], [10.0]])})
+    asked = []
+
+    def computed(_model: object, rest: dict[str, Tensor]) -> dict[str, Tensor]:
+        asked.extend(rest["prompt_ids"][:, 0].tolist())
+        return {"state": 10.0 * rest["prompt_ids"]}
+
+    monkeypatch.setattr(feature_cache, "features_alone", computed)
+    cache = feature_cache.FeatureCache.__new__(feature_cache.FeatureCache)
+    cache.text_store, cache.model = store, None  # pyright: ignore[reportAttributeAccessIssue]
+    assert cache._computed(inputs, found)["state"][:, 0].tolist() == [30.0, 10.0, 40.0, 20.0]
+    assert asked == [3, 2]
