@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from data_provider.scaling import Standardizer
-from data_provider.splits import parse_split
+from data_provider.series import constant_notes
+from data_provider.splits import Borders, parse_split
 from data_provider.tables.calendars import infer_time_step, irregularity
 from data_provider.tables.formats import KINDS, output_path
-from data_provider.tables.own_table import unscalable
+from data_provider.tables.own_table import check_sizes, unscalable
 from data_provider.tables.repair import METHODS, check_share, repair, write_table
 from data_provider.tables.table import Reading, Table, column_names, read_table
 from utils.terminal import one_line
@@ -29,7 +30,7 @@ _FAR_OUT = 5.0
 _MAX_REMARKED = 20
 
 
-def problems_of(table: Table, *, split: str | None = None) -> list[str]:
+def problems_of(table: Table, *, split: str | None = None, date_format: str | None = None) -> list[str]:
     """The problems that make training refuse this table, a sentence each; empty if there are none."""
     found = list(table.complaints)
     undated = int(table.dates.isna().sum())
@@ -47,17 +48,31 @@ def problems_of(table: Table, *, split: str | None = None) -> list[str]:
         reason = irregularity(ordered, infer_time_step(ordered))
         found += [f"no regular step: {reason}"] if reason is not None else []
     found += _missing_cells(table)
-    return found or _unscalable_cells(table, split)
+    return found or _unscalable_cells(table, split, date_format)
 
 
-def _unscalable_cells(table: Table, split: str | None) -> list[str]:
-    """The first value that is not finite once it is scaled as in training, if there is one."""
-    try:
-        train = parse_split(split, table.dates, zone=table.zone).train
-    except ValueError:
+def _unscalable_cells(table: Table, split: str | None, date_format: str | None) -> list[str]:
+    """The first value that is not finite once it is scaled as in training, or whose square is none, if any."""
+    borders = _borders(table, split, date_format)
+    if borders is None:
         return []
-    place = Standardizer.fit(table.values[:train]).first_unscalable(table.values) if train else None
-    return [] if place is None else [f"the table {unscalable(table.dates, table.columns, table.values, place)}"]
+    place = Standardizer.fit(table.values[: borders.train]).first_unscalable(table.values)
+    if place is not None:
+        return [f"the table {unscalable(table.dates, table.columns, table.values, place)}"]
+    try:
+        check_sizes(table.values, table.columns, table.path)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _borders(table: Table, split: str | None, date_format: str | None) -> Borders | None:
+    """The borders of the splits; None where there are none, which a later line says."""
+    try:
+        borders = parse_split(split, table.dates, zone=table.zone, date_format=date_format)
+    except ValueError:
+        return None
+    return borders if borders.train else None
 
 
 def _missing_cells(table: Table) -> Iterator[str]:
@@ -156,10 +171,12 @@ def _print_block(title: str, lines: list[str]) -> None:
 
 def report(table: Table, *, split: str | None, date_format: str | None = None) -> bool:
     """Print overview, problems and remarks. Returns whether training accepts the table."""
-    problems = problems_of(table, split=split)
+    problems = problems_of(table, split=split, date_format=date_format)
     _print_block(f"{table.path}", overview(table))
     _print_block("Problems (training refuses them; --fix interpolate|ffill|drop repairs)", problems)
-    _print_block("Worth knowing", [*table.notes, *remarks_on(table)])
+    borders = _borders(table, split, date_format)
+    late = [] if borders is None else constant_notes(table.values, table.columns, borders)
+    _print_block("Worth knowing", [*table.notes, *remarks_on(table), *late])
     if not problems:
         _print_block(f"Splits ({split or '0.7,0.1,0.2'})", allowed_horizons(table, split, date_format))
     return not problems
@@ -228,7 +245,8 @@ def main(arguments: list[str] | None = None) -> int:
         check_share(changes, path=table.path, force=asked.force)
         write_table(repaired, output)
         print(one_line(f"Wrote {output}"))
-        return 0 if report(replace(repaired, path=output), split=asked.split) else 1
+        repaired = replace(repaired, path=output)
+        return 0 if report(repaired, split=asked.split, date_format=asked.date_format) else 1
     except (ValueError, OSError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2

@@ -186,13 +186,13 @@ def build_series(
         time_step=time_step,
         season_length=season_length,
         fingerprint="",
-        notes=[*notes, *_constant_notes(values, columns, borders)],
+        notes=[*notes, *constant_notes(values, columns, borders)],
         is_demo=is_demo,
         description=_description(config, path, columns, time_step),
     )
 
 
-def _constant_notes(values: np.ndarray, columns: list[str], borders: Borders) -> list[str]:
+def constant_notes(values: np.ndarray, columns: list[str], borders: Borders) -> list[str]:
     """A remark for each channel that is constant in training and varies later, which its scale cannot know."""
     train, later = values[: borders.train], values[borders.train : borders.test]
     is_constant = (train.min(axis=0) == train.max(axis=0)) & (later != train[0]).any(axis=0)

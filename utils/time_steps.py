@@ -167,8 +167,9 @@ def in_words(time_step: str) -> str:
     if found:
         return f"{time_step} (day {int(found[2]) + 1} of the month)"
     names = {"B": "working days", "MS": "month starts", "ME": "month ends"}
+    names |= {"3MS": "quarter starts", "3ME": "quarter ends", "12MS": "year starts", "12ME": "year ends"}
     names |= {"BMS": "first working days of the month", "BME": "last working days of the month"}
-    name = names.get(time_step.lstrip("0123456789"))
+    name = names.get(time_step) or names.get(time_step.lstrip("0123456789"))
     return f"{time_step} ({name})" if name else time_step
 
 

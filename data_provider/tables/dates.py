@@ -19,6 +19,7 @@ _NUMBER = re.compile(r"^[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?$")
 _TIME_ONLY = re.compile(r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?$")
 # `-0500` is a zone only after minutes or seconds: `15-03-2020` looks the same at its end.
 _ZONE = re.compile(r"(?:\+\d{2}(?::?\d{2})?|-\d{2}:\d{2}|(?<=:\d{2})-\d{4}|Z|UTC|GMT)$")
+_MIDNIGHT = r"\d{4}-\d{2}-\d{2}[ T]00:00(:00(\.0+)?)?"
 # Number of digits -> layout of dates written without separators.
 _DIGITS = {4: "%Y", 6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 # Number of digits before the point -> unit of a count since 1970.
@@ -61,7 +62,8 @@ class ParsedDates:
 def parse_dates(column: pd.Series, *, name: str, date_format: str | None = None, lenient: bool = False) -> ParsedDates:
     """Parse dates to timestamps without time zone.
 
-    Dates with a zone become UTC, or the zone's days where all are at its midnight. `date_format` is a format of
+    Dates with a zone become UTC, or the zone's days where all are at its midnight (also in the offsets of summer and
+    winter). `date_format` is a format of
     `strptime`, or s, ms, us, ns for counts since 1970. Raises ValueError naming the first cell that is not a date, for
     dates that can be read two ways, and for mixed UTC offsets. `lenient` turns invalid cells into NaT and converts
     mixed offsets to UTC, but still refuses a mix of dates with and without zone.
@@ -74,6 +76,9 @@ def parse_dates(column: pd.Series, *, name: str, date_format: str | None = None,
     if text.isna().any() and not lenient:
         raise ValueError(f"the date column {name} has an empty cell in data row {int(text.isna().argmax()) + 1}")
     offsets = _offsets(text)
+    if len(offsets) > 1 and date_format is None and (days := _local_days(text)) is not None:
+        shown = ", ".join(sorted(offsets))
+        return ParsedDates(days, None, (f"dates are midnights of a zone with summer time ({shown}): read as its days",))
     if len(offsets) > 1 and (not lenient or "none" in offsets):
         way_out = "write one zone everywhere, or none"
         if "none" not in offsets:
@@ -131,6 +136,15 @@ def _zone_of(offset: str) -> datetime.tzinfo:
     digits = offset[1:].replace(":", "").ljust(4, "0")
     minutes = int(digits[:2]) * 60 + int(digits[2:])
     return datetime.timezone(datetime.timedelta(minutes=-minutes if offset[0] == "-" else minutes))
+
+
+def _local_days(text: pd.Series) -> pd.DatetimeIndex | None:
+    """The days of dates that are all at midnight in the offset that each carries; None if one is not."""
+    plain = text.str.replace(_ZONE, "", regex=True)
+    if text.isna().any() or (plain == text).any() or not plain.str.fullmatch(_MIDNIGHT).all():
+        return None
+    days = pd.DatetimeIndex(pd.to_datetime(plain.str.slice(0, 10), format="%Y-%m-%d", errors="coerce"))
+    return None if days.hasnans else days
 
 
 def _offsets(text: pd.Series) -> set[str]:

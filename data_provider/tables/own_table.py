@@ -25,7 +25,7 @@ def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
     place = series.scaler.first_unscalable(series.values)
     if place is not None:
         raise ValueError(f"{path} {unscalable(series.dates, series.columns, series.values, place)}")
-    _check_sizes(series.values, series.columns, path)
+    check_sizes(series.values, series.columns, path)
     return series
 
 
@@ -38,7 +38,7 @@ def unscalable(dates: pd.DatetimeIndex, columns: list[str], values: np.ndarray, 
     )
 
 
-def _check_sizes(values: np.ndarray, columns: list[str], path: Path) -> None:
+def check_sizes(values: np.ndarray, columns: list[str], path: Path) -> None:
     """Check that squares of the values are numbers, too. Raises ValueError."""
     highest, lowest = values.max(axis=0), values.min(axis=0)
     largest = np.maximum(np.abs(highest), np.abs(lowest))

@@ -254,3 +254,22 @@ def test_a_terminal_without_the_letters_of_a_name_gets_escapes(csv: Path, table:
     assert check(csv) == 0
     screen.flush()
     assert rb"\u8d1f\u8377" in screen.buffer.getvalue()
+
+
+def test_a_column_that_varies_only_after_training_is_named(
+    csv: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture
+):
+    table["late"] = np.where(np.arange(len(table)) < 90, 0.0, 5000.0)
+    table.to_csv(csv, index=False)
+    assert check(csv) == 0
+    assert "column late is constant (0) in the training rows and varies later" in capsys.readouterr().out
+    assert check(csv, "--split", "0.8,0.1,0.1") == 0
+    assert "in the training rows" not in capsys.readouterr().out
+
+
+def test_values_whose_squares_are_no_numbers_are_a_problem_as_in_training(csv: Path, table: pd.DataFrame):
+    table["a"] *= 1e-200
+    table.to_csv(csv, index=False)
+    assert check(csv) == 1
+    with pytest.raises(ValueError, match="whose squared errors are no numbers"):
+        load_series(config_of(csv))

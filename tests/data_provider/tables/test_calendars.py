@@ -75,6 +75,7 @@ def test_a_few_days_with_a_gap_are_days():
 
 def test_a_calendar_is_explained():
     assert in_words("B") == "B (working days)"
+    assert in_words("12ME") == "12ME (year ends)" and in_words("2MS") == "2MS (month starts)"
     assert in_words("h") == "h"
 
 

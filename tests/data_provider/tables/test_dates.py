@@ -149,6 +149,16 @@ def test_days_of_a_zone_stay_its_days_through_the_change_of_summer_time():
     assert found.zone is not None and list(found.zone.restored(found.dates)) == list(days)
 
 
+def test_midnights_written_with_the_offsets_of_summer_and_winter_are_days():
+    days = pd.date_range("2024-03-25", periods=20, freq="D", tz="Europe/Berlin")
+    found = parse_dates(pd.Series(days.astype(str)), name="date")
+    assert list(found.dates) == list(days.tz_localize(None)) and found.zone is None
+    assert "read as its days" in found.notes[0]
+    hours = pd.Series([*days.astype(str)[:-1], "2024-04-13 01:00:00+02:00"])
+    with pytest.raises(ValueError, match="mixes UTC offsets"):
+        parse_dates(hours, name="date")
+
+
 @pytest.mark.parametrize("freq", ["10s", "min", "15min", "h", "D", "7D", "MS", "3MS", "ME", "B"])
 def test_the_step_of_regular_dates_is_found_and_continues_them(freq: str):
     dates = list(pd.date_range("2020-01-01", periods=60, freq=freq))
