@@ -13,7 +13,15 @@ ROOT = Path(__file__).parent.parent
 SPEED_PAGE = ROOT / "docs" / "speed.md"
 STEP_PAGES = ("step_BALM_96", "step_BALM_720", "step_CALF_256", "step_CALF_32")
 # Models whose savings differ from row to row of their page.
-FURTHER_PAGES = {"Time-LLM": "step_TimeLLM_96"}
+FURTHER_PAGES = {
+    "BALM, SmolLM2, H=96": "step_BALM_96_SmolLM2",
+    "BALM, SmolLM2, H=720": "step_BALM_720_SmolLM2",
+    "Time-LLM": "step_TimeLLM_96",
+    "TimeCMA": "step_TimeCMA_96",
+    "UniTime": "step_UniTime_96",
+    "TimesNet": "step_TimesNet_96",
+    "TimesNet, 40 steps trained": "step_TimesNet_96_trained",
+}
 EXACT, BF16 = "ours, float32, exact", "ours, LLM in bfloat16"
 FROZEN = "ours, after --freeze_prompt_after (text states kept)"
 # Row of docs/speed.md: number of the table in a page of benchmarks.step, its row and its column.
