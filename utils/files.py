@@ -83,7 +83,8 @@ def keep_previous(path: Path, previous: Path) -> None:
     """Give the file at `path`, if there is one, the second name `previous`, so that replacing it does not remove it."""
     beside = previous.with_name(f".{previous.name}.{owner_mark()}{PART}")
     try:
-        if not path.is_file():
+        # Where they are one file already, rename(2) would do nothing and leave `beside`.
+        if not path.is_file() or (previous.exists() and path.samefile(previous)):
             return
         beside.unlink(missing_ok=True)
         try:

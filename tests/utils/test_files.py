@@ -263,3 +263,14 @@ def test_the_lock_that_a_dead_process_left_in_a_finished_run_is_removed(tmp_path
     owner.join()
     files.remove_stale_lock(tmp_path / "lock")
     assert not (tmp_path / "lock").exists()
+
+
+def test_the_file_before_is_kept_once_and_leaves_nothing_beside(tmp_path):
+    """Killed between the two steps of a save, a run finds both names on one file."""
+    path, previous = tmp_path / "last", tmp_path / "previous"
+    path.write_text("1")
+    for _ in range(2):
+        files.keep_previous(path, previous)
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["last", "previous"]
+    files.replace_file(path, b"2")
+    assert previous.read_text() == "1"
