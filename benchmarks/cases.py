@@ -24,7 +24,7 @@ from data_provider.demo import synthetic_table
 from data_provider.loader import Loader
 from data_provider.windows import Batch
 from exp.training.spec import forecast_spec
-from exp.training.step import TrainingStep
+from exp.training.step import TrainingStep, loss_of
 from layers.backbone_loading import RANDOM, LLMConfig, llm_width
 from models.balm import BALM, BALMConfig
 from models.base import Forecast, Forecaster, ForecastSpec
@@ -175,7 +175,7 @@ def step_of(model: Forecaster, config: CaseConfig, way: str) -> TrainingStep:
     return TrainingStep(
         model,
         torch.optim.Adam(model.parameter_groups(1e-4)),
-        model.default_loss,
+        loss_of(model),
         forward=_forward(config, model, way),
         keep_targets=lambda values: values,
     )

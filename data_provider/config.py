@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from transformers.hf_argparser import HfArg
 
 from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
+from utils.quantiles import parse_quantiles
 
 READING_FLAGS = (
     "date_column",
@@ -25,6 +26,9 @@ FILES = {name: benchmark.file for name, benchmark in DATASETS.items()}
 @dataclass(frozen=True)
 class DataConfig:
     """Flags of the data set, its columns, splits and windows."""
+
+    # Runs without them keep their ids.
+    flags_added_later: ClassVar[tuple[str, ...]] = ("quantiles",)
 
     data: str = HfArg(
         default="demo",
@@ -48,6 +52,10 @@ class DataConfig:
     target: str = HfArg(default="OT", help="the target column of --features S and MS")
     seq_len: int = HfArg(default=512, help="look-back window, in time steps", metadata={"role": "cell"})
     pred_len: int = HfArg(default=96, help="horizon, in time steps", metadata={"role": "cell"})
+    quantiles: str | None = HfArg(
+        default=None,
+        help="levels of quantiles to forecast, such as 0.1,0.5,0.9; 0.5 is the forecast itself, the loss pinball",
+    )
     percent: int = HfArg(
         default=100,
         help="percentage of the training rows to use, 1 to 100, the oldest first (few-shot); the "
@@ -111,6 +119,10 @@ class DataConfig:
         for name in ("seq_len", "pred_len"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1 time step, got {getattr(self, name)}")
+        if self.quantiles is not None:
+            # 0.10,0.5,.9 and 0.1,0.5,0.9 are the same run.
+            levels = ",".join(f"{level:g}" for level in parse_quantiles(self.quantiles))
+            object.__setattr__(self, "quantiles", levels)
         if not 1 <= self.percent <= 100:
             raise ValueError(f"--percent must be in 1..100, got {self.percent}")
         if self.data == CUSTOM and self.data_path is None:
@@ -122,3 +134,8 @@ class DataConfig:
                 f"it for {self.data}, as published, so that results can be compared; to read its file otherwise: "
                 f"--data custom --data_path {self.root_path}/{FILES.get(self.data, self.data)}"
             )
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """The levels of the quantiles to forecast; empty if there are none."""
+        return parse_quantiles(self.quantiles) if self.quantiles else ()

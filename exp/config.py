@@ -55,9 +55,12 @@ class TrainConfig:
     weight_decay: float = HfArg(default=0.0, help="Weight decay: with adam added to the gradient, with adamw apart")
     clip_grad_norm: float = HfArg(default=0.0, help="Scale the gradient down to this norm where it is longer; 0: never")
     train_epochs: int = HfArg(default=10, help="Maximum number of epochs")
-    patience: int = HfArg(default=10, help="Early stopping after this many epochs without a better validation MSE")
-    loss: Literal["default", "mse", "l1", "smooth_l1", "smape"] = HfArg(
-        default="default", help="Training loss; default is that of the model's paper"
+    patience: int = HfArg(
+        default=10,
+        help="Early stopping after this many epochs without a better validation MSE (pinball loss with --quantiles)",
+    )
+    loss: Literal["default", "mse", "l1", "smooth_l1", "smape", "pinball"] = HfArg(
+        default="default", help="Training loss; default is that of the model's paper, or pinball with --quantiles"
     )
     seed: int = HfArg(default=2021, help="Seed of initial weights, data order and dropout", metadata={"role": "label"})
     seeds: list[int] = HfArg(

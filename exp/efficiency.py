@@ -28,7 +28,7 @@ from exp.exp_long_term_forecast import LongTermForecast
 from exp.training.evaluation import forecast_batch
 from exp.training.memory import held_bytes, recent_peak_bytes, reset_peak
 from exp.training.runtime import cpu_name
-from exp.training.step import TrainingStep
+from exp.training.step import TrainingStep, loss_of
 from models import model_class
 from utils.files import replace_file
 from utils.flags import flag_names
@@ -120,7 +120,7 @@ def _training_seconds(experiment: LongTermForecast, num_iterations: int) -> floa
     step = TrainingStep(
         model,
         torch.optim.Adam(groups),
-        model.default_loss,
+        loss_of(model),
         forward=wrapped,
         keep_targets=loader.windows.keep_targets,
         backward=runtime.backward,

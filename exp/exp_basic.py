@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from data_provider.config import DataConfig
 from exp.config import TrackConfig, TrainConfig
 from exp.training.runtime import Runtime
+from models import MODELS, model_class
 from models.base import Forecaster
 from utils.files import locked
 from utils.flags import flag_roles, later_flags_at_default, place_flags
@@ -124,6 +125,7 @@ class Experiment(ABC):
     other_codes: list[str]
 
     def __init__(self, settings: Settings):
+        check_quantiles(settings)
         self.settings = settings
         self.runtime = Runtime(settings.train, settings.track)
         self.runtime.seed_everything()
@@ -217,6 +219,16 @@ class Experiment(ABC):
         """A closing line if the code is edited."""
         edited = self.code["edited"]
         return [f"edited code: {listed(edited)} (kept in {self.folder.code_changes.name})"] if edited else []
+
+
+def check_quantiles(settings: Settings) -> None:
+    """Check that the model can forecast what `--quantiles` asks for (ValueError)."""
+    if settings.data.quantiles and not settings.model_class.forecasts_quantiles:
+        able = [name for name in MODELS if model_class(name).forecasts_quantiles]
+        raise ValueError(
+            f"--model {settings.model_name} forecasts no quantiles: leave --quantiles away, or choose one of "
+            f"{', '.join(able)} (docs/adding_a_model.md says what a model needs for it)"
+        )
 
 
 class CheckpointTask(ABC):

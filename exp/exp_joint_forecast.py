@@ -22,7 +22,7 @@ from exp.exp_basic import Experiment, Settings, run_id
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.joint_config import JointConfig, Part, parts_of
 from exp.training.data import split_loader
-from exp.training.evaluation import measure, naive_values
+from exp.training.evaluation import naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.spec import forecast_spec
 from models.base import Forecaster, ForecastSpec
@@ -65,7 +65,7 @@ class JointForecast(LongTermForecast):
         self.model.to(self.runtime.device)
         self.train = JointLoader(self._training_loaders(), seed=settings.train.seed)
         self.validations = [self._loader(task, "validation") for task in range(len(self.parts))]
-        self.best_mse = math.inf
+        self.best_error = math.inf
         self.best_errors = None
         self.window_errors = {}
         determinants = {
@@ -82,7 +82,7 @@ class JointForecast(LongTermForecast):
             for horizon in part.test_pred_lens:
                 name = series.name if len(part.test_pred_lens) == 1 else f"{series.name} {horizon}"
                 loader = self._loader(task, "test", horizon)
-                metrics = measure(self.runtime, self.model, loader, label=f"test on {name}")
+                metrics = self.measured(loader, label=f"test on {name}")
                 naive = naive_values(self.runtime, loader, replace(self._spec(part, series), pred_len=horizon))
                 if horizon == part.data.pred_len:
                     self.window_errors[series.name] = metrics.window_values()["mse"]
@@ -110,7 +110,7 @@ class JointForecast(LongTermForecast):
     def _validate(self) -> dict[str, float]:
         """Mean of each error over the data sets."""
         found = [
-            measure(self.runtime, self.model, loader, label=f"validation on {series.name}").values()
+            self.measured(loader, label=f"validation on {series.name}").values()
             for series, loader in zip(self.all_series, self.validations, strict=True)
         ]
         return {name: sum(values[name] for values in found) / len(found) for name in found[0]}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,10 +33,12 @@ from exp.training.record import (
 from exp.training.runtime import peak_memory_bytes
 from exp.training.spec import forecast_spec
 from exp.training.state import load_weights
+from exp.training.step import loss_of
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
 from utils.conformal import AbsoluteErrors, Coverage
-from utils.metrics import MetricSet
+from utils.metrics import Metric, MetricSet
+from utils.quantiles import PINBALL
 from utils.run_folder import FORMAT
 from utils.terminal import duration, error_table
 from utils.tracking import Rows
@@ -46,17 +49,16 @@ logger = logging.getLogger(__name__)
 class LongTermForecast(Experiment):
     """The task `long_term_forecast`; with `--percent` it is few-shot forecasting."""
 
-    monitor: ClassVar[str] = "mse"
-
     def __init__(self, settings: Settings):
         super().__init__(settings)
         self.series = self.load()
         self.model = settings.model_class.build(settings.model, self.spec_of(self.series))
         self.model.to(self.runtime.device)
+        loss_of(self.model, settings.train.loss)
         self.train, self.validation, self.test = (
             self.loader_of(self.series, split) for split in ("train", "validation", "test")
         )
-        self.best_mse = math.inf
+        self.best_error = math.inf
         self.best_errors: AbsoluteErrors | None = None
         self.window_errors: dict[str, Tensor] = {}
         determinants = {
@@ -71,6 +73,11 @@ class LongTermForecast(Experiment):
     def run_id(self) -> str:
         """The name of the run folder, which every file in it carries."""
         return self.folder.path.name
+
+    @property
+    def monitor(self) -> str:
+        """The validation error that says which epoch is the best."""
+        return PINBALL if self.model.quantiles else "mse"
 
     def files_are_published(self) -> bool:
         """Whether the data are the registry's own file."""
@@ -92,7 +99,7 @@ class LongTermForecast(Experiment):
         """Test the model. Returns `tests` of metrics.json; a training run saves window errors and intervals."""
         intervals = self._validation_errors().intervals()
         coverage = Coverage(intervals, device=self.runtime.device)
-        metrics = measure(self.runtime, self.model, self.test, label="test", more=[coverage])
+        metrics = self.measured(self.test, label="test", more=[coverage])
         self.window_errors[self.series.name] = metrics.window_values()["mse"]
         if self.writes_record:
             save_checkpoint(
@@ -105,7 +112,7 @@ class LongTermForecast(Experiment):
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         """Train. Returns the training entries of metrics.json."""
         loop.fit()
-        if self.best_mse != loop.state.stopping.best:
+        if self.best_error != loop.state.stopping.best:
             # The best epoch was validated before this run was resumed.
             self.best_errors = None
         return loop.summary()
@@ -142,13 +149,22 @@ class LongTermForecast(Experiment):
         data = self.settings.data
         runtime = self.runtime
         return forecast_spec(
-            series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=runtime.dtype, device=runtime.device
+            series,
+            seq_len=data.seq_len,
+            pred_len=data.pred_len,
+            dtype=runtime.dtype,
+            device=runtime.device,
+            quantiles=data.quantile_levels,
         )
 
     def loader_of(self, series: WindowSource, split: Split) -> Loader:
         """The loader of a split."""
         settings = self.settings
         return split_loader(self.runtime, self.model, series, split, data=settings.data, train=settings.train)
+
+    def measured(self, loader: Loader, *, label: str, more: Sequence[Metric] = ()) -> MetricSet:
+        """All metrics of the model on a split: validation, test and zero-shot targets are measured alike."""
+        return measure(self.runtime, self.model, loader, label=label, more=more, quantiles=self.model.quantiles)
 
     def summary_of(self, metrics: MetricSet, series: SeriesInfo) -> dict[str, Any]:
         """The metrics of a test entry of metrics.json."""
@@ -193,9 +209,9 @@ class LongTermForecast(Experiment):
 
     def _validate(self) -> dict[str, float]:
         errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
-        values = measure(self.runtime, self.model, self.validation, label="validation", more=[errors]).values()
-        if values["mse"] < self.best_mse:
-            self.best_mse, self.best_errors = values["mse"], errors
+        values = self.measured(self.validation, label="validation", more=[errors]).values()
+        if values[self.monitor] < self.best_error:
+            self.best_error, self.best_errors = values[self.monitor], errors
         return values
 
     def _validation_errors(self) -> AbsoluteErrors:

@@ -16,7 +16,7 @@ from data_provider.config import READING_FLAGS
 from data_provider.tables.table import Reading
 from exp.exp_basic import CheckpointTask
 from exp.predict.adaptive import WindowForecasts, adaptive_forecast
-from exp.predict.forecaster import restore_forecaster
+from exp.predict.forecaster import Bounds, around, restore_forecaster
 from exp.predict.input_table import InputTable, input_table_of_file
 from exp.predict.output import SUFFIXES, decimals_of, held_in_words, uncertainty_note, write_tables
 from utils.files import CannotWrite, is_abandoned, owner_mark
@@ -41,10 +41,11 @@ class PredictConfig:
     )
     rolling: bool = HfArg(default=False, help="forecast from every window of the file instead of the last one only")
     interval: float | None = HfArg(default=None, help="also write prediction intervals of this level, such as 0.9")
-    interval_method: Literal["conformal", "adaptive"] = HfArg(
-        default="conformal",
-        help="conformal: widths from the validation errors of training, the same at all times; adaptive: they follow "
-        "the errors of the last windows of the file whose outcome is known",
+    interval_method: Literal["default", "quantiles", "conformal", "adaptive"] = HfArg(
+        default="default",
+        help="quantiles: those that the model forecasts (the default if it does); conformal: widths from the "
+        "validation errors of training, the same at all times (else the default); adaptive: they follow the errors of "
+        "the last windows of the file whose outcome is known",
     )
     date_column: str | None = HfArg(
         default=None, help="column with the dates (default: as in training, or found by name)"
@@ -87,13 +88,15 @@ class Predict(CheckpointTask):
         self.config, self.output = config, Path(config.output)
         moved = {name: getattr(config, name) for name in ("llm_model", "llm_tokenizer", "tslib_path")}
         self.forecaster = restore_forecaster(config.checkpoint, device=config.device, elsewhere=moved)
-        self.half_width = self.forecaster.half_width(config.interval) if config.interval is not None else None
+        self.intervals = self.forecaster.intervals(config.interval, config.interval_method)
+        self.shown_bounds: Bounds | None = None
         self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)
-        self.is_adaptive = config.interval is not None and config.interval_method == "adaptive"
         self.input_table = self.forecaster.checked(
-            self._read(Path(config.data_path)), rolling=config.rolling, with_past=self.is_adaptive
+            self._read(Path(config.data_path)), rolling=config.rolling, with_past=self.intervals.is_adaptive
         )
-        self.note = uncertainty_note(self.forecaster, level=config.interval, remarks=self.input_table.notes)
+        self.note = uncertainty_note(
+            self.forecaster, level=config.interval, quantiles=self.intervals.quantiles, remarks=self.input_table.notes
+        )
 
     def run(self) -> dict[str, Any]:
         """Write table, plot and note, all three or none. Returns the number of rows and the first and last date."""
@@ -151,23 +154,25 @@ class Predict(CheckpointTask):
     def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
         """The forecasts as tables; `last` receives the last windows, for the plot."""
         forecaster, rolling, level = self.forecaster, self.config.rolling, self.config.interval
-        if self.is_adaptive:
-            assert level is not None and self.half_width is not None
-            found = adaptive_forecast(forecaster, self.input_table, self.half_width, level=level, rolling=rolling)
+        if self.intervals.is_adaptive:
+            start = self.intervals.half_width
+            assert level is not None and start is not None
+            found = adaptive_forecast(forecaster, self.input_table, start, level=level, rolling=rolling)
             last[:] = [found.forecasts]
-            self.half_width = found.half_widths[-1]
+            self.shown_bounds = bounds = around(found.forecasts, found.half_widths)
             where = f"the values of {found.num_past} past windows of the file, whose errors they followed"
             self.note += "\n" + held_in_words(level, found.held.tolist(), forecaster.target_columns, where=where)
-            yield forecaster.table(found.forecasts, found.half_widths, rolling=rolling, long=self.input_table.long)
+            yield forecaster.table(found.forecasts, bounds, rolling=rolling, long=self.input_table.long)
             return
         for part in forecaster.forecasts(self.input_table):
             last[:] = [part]
-            yield forecaster.table(part, self.half_width, rolling=rolling, long=self.input_table.long)
+            self.shown_bounds = self.intervals(part)
+            yield forecaster.table(part, self.shown_bounds, rolling=rolling, long=self.input_table.long)
 
     def _plot(self, path: Path, last: WindowForecasts) -> None:
         forecaster = self.forecaster
         header, seq_len = forecaster.header, forecaster.data.seq_len
-        channels = forecaster.target_channels
+        channels, bounds = forecaster.target_channels, self.shown_bounds
         first_date: Any = last.dates[-1].tz_localize(None)[0]
         plot_forecast(
             path,
@@ -175,8 +180,8 @@ class Predict(CheckpointTask):
             target=None,
             forecast=last.values[-1],
             columns=forecaster.target_columns,
-            half_width=self.half_width,
-            half_width_label=f"{self.config.interval:g} interval" if self.config.interval else "",
+            interval=(bounds[0][-1], bounds[1][-1]) if bounds is not None else None,
+            interval_label=f"{self.config.interval:g} interval" if self.config.interval else "",
             first_date=first_date,
             time_step=forecaster.series.time_step,
             title=f"{header['model']} trained on {forecaster.series.name}: after {last.made_at[-1]}",

@@ -16,7 +16,7 @@ from data_provider.loader import Loader
 from data_provider.series import SeriesInfo
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
-from exp.training.evaluation import measure, naive_values
+from exp.training.evaluation import naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.state import load_weights
 from models.base import ForecastSpec
@@ -106,7 +106,7 @@ class ZeroShotForecast(LongTermForecast):
         tests = {}
         for name, series in self.targets.items():
             loader = self.target_loaders[name]
-            metrics = measure(self.runtime, self.model, loader, label=f"test on {name}")
+            metrics = self.measured(loader, label=f"test on {name}")
             self.window_errors[series.name] = metrics.window_values()["mse"]
             naive = naive_values(self.runtime, loader, self.spec_of(series))
             tests[name] = {**self.summary_of(metrics, series), "naive": naive}
@@ -163,7 +163,7 @@ class ZeroShotForecast(LongTermForecast):
         record = self.settings.record()
         found = {**header["data_config"], **header["model_config"], "model": header["model"]}
         wanted = {**record["data_config"], **record["model_config"], "model": record["model"]}
-        for name in ("model", "data", "seq_len", "pred_len", *record["model_config"]):
+        for name in ("model", "data", "seq_len", "pred_len", "quantiles", *record["model_config"]):
             if found.get(name) != wanted[name]:
                 raise ValueError(
                     f"--source_run {self.config.source_run} was trained with --{name} {found.get(name)}, but these "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,6 @@ from data_provider.splits import Split
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.m4_scores import M4Reference, M4Scores, score_table
-from exp.training.evaluation import measure
 from exp.training.loop import TrainingLoop
 from utils.checkpoint import pack, save_checkpoint
 from utils.files import replace_file
@@ -25,8 +24,6 @@ NUM_SERIES_IN_PLOT = 4
 
 class FrequencyForecast(LongTermForecast):
     """Experiment on one frequency; validation targets are the last horizon of the training series."""
-
-    monitor: ClassVar[str] = "smape"
 
     def __init__(self, settings: Settings, data: M4Data):
         horizon = data.frequency.horizon
@@ -43,6 +40,11 @@ class FrequencyForecast(LongTermForecast):
         for split in ("validation", "test"):
             self._m4_scores(split)
 
+    @property
+    def monitor(self) -> str:
+        """The validation error that says which epoch is the best."""
+        return "smape"
+
     def load(self) -> M4Data:
         """The data of the frequency."""
         return self.data
@@ -50,7 +52,7 @@ class FrequencyForecast(LongTermForecast):
     def test_entries(self) -> dict[str, Any]:
         """Score the test series as in the competition, and save every forecast as CSV in the run folder."""
         scores = self._m4_scores("test")
-        values = measure(self.runtime, self.model, self.test, label="test", more=[scores]).values()
+        values = self.measured(self.test, label="test", more=[scores]).values()
         if self.writes_record:
             self._save_forecasts(scores.forecast())
         return {"tests": {self.series.name: {"measures": list(values), **values, **scores.test_entry()}}}
@@ -61,7 +63,7 @@ class FrequencyForecast(LongTermForecast):
 
     def _validate(self) -> dict[str, float]:
         scores = self._m4_scores("validation")
-        return measure(self.runtime, self.model, self.validation, label="validation", more=[scores]).values()
+        return self.measured(self.validation, label="validation", more=[scores]).values()
 
     def _m4_scores(self, split: Split) -> M4Scores:
         if split not in self.references:

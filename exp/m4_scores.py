@@ -77,6 +77,7 @@ class M4Scores(Metric):
         *,
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],  # noqa: ARG002
+        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
     ) -> None:
         self.forecasts[window[:, 0]] = forecast[..., 0].double()
         self.counts[window[:, 0]] = 1

@@ -146,6 +146,7 @@ class BALM(Forecaster):
 
     Config = BALMConfig
     channel_independent = True
+    forecasts_quantiles = True
     renamed_parameters: ClassVar = {
         "learnable_prompt": "text_encoder.learnable_prompt",
         "text_attention.": "text_encoder.",
@@ -162,7 +163,8 @@ class BALM(Forecaster):
         self._check_fit(d)
         self.patch_embedding = PatchEmbedding(config.patch_len, config.d_model, config.dropout)
         self.mapping = nn.Linear(config.d_model, d)
-        self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, spec.pred_len, config.dropout)
+        self.quantiles = spec.quantiles
+        self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, spec.num_outputs, config.dropout)
         self.text_encoder: TextEncoder | VectorEncoder | None = None
         if backbone is not None:
             self.text_encoder = self._text_encoder(backbone)
@@ -216,8 +218,10 @@ class BALM(Forecaster):
             encoding = self.encode(look_back, **prompt_inputs)
             values = encoding.statistics.denormalise(self.head(self.head_tokens(encoding))[:, :, None])
             if not self.training or encoding.text is None or not self.config.alignment_weight:
-                return Forecast(values)
-            return Forecast(values, {"alignment": self.config.alignment_weight * self._alignment_loss(encoding)})
+                return self.forecast_of(values)
+            return self.forecast_of(
+                values, {"alignment": self.config.alignment_weight * self._alignment_loss(encoding)}
+            )
 
     def encode(self, look_back: Float[Tensor, "row seq_len 1"], **prompt_inputs: Tensor) -> Encoding:
         """Patch encoder, text encoder and scaling (paper, sections 3.1 to 3.3)."""

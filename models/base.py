@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -17,12 +17,24 @@ CPU = torch.device("cpu")
 class Forecast:
     """Output of a model: the forecast and, in training mode, weighted auxiliary losses by name.
 
-    `criterion_weight` multiplies the training criterion of the forecast itself.
+    `criterion_weight` multiplies the training criterion of the forecast itself. `quantiles` are those of
+    `Forecaster.quantiles`, in ascending order and never crossing; `values` are then the median.
     """
 
     values: Float[Tensor, "row pred_len channel"]
     auxiliary_losses: dict[str, Tensor] = field(default_factory=dict)
     criterion_weight: float = 1.0
+    quantiles: Float[Tensor, "row pred_len channel quantile"] | None = None
+
+    def on_targets(
+        self, keep_targets: Callable[[Tensor], Tensor]
+    ) -> tuple[Float[Tensor, "row pred_len target"], Float[Tensor, "row pred_len target quantile"] | None]:
+        """Values and quantiles in float32 of the channels that `keep_targets` selects along the last axis."""
+        values, quantiles = keep_targets(self.values.float()), self.quantiles
+        if quantiles is not None:
+            quantiles = keep_targets(quantiles.float().transpose(2, 3).flatten(1, 2))
+            quantiles = quantiles.unflatten(1, (values.shape[1], -1)).transpose(2, 3)
+        return values, quantiles
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class ForecastSpec:
     and small layers stay in float32. For prompts: the data set's name, a sentence about it, those that the published
     code of Time-LLM and of UniTime (`instruction`) gives, and each channel's scale (one scaled unit in original units).
     `target_channel` is the only channel that is evaluated of several (`--features MS`), else None; `device` is where
-    the model will compute.
+    the model will compute. `quantiles` are the levels to forecast besides the values (`--quantiles`), or none.
     """
 
     seq_len: int
@@ -51,6 +63,12 @@ class ForecastSpec:
     instruction: str = ""
     target_channel: int | None = None
     device: torch.device = CPU
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of a head for each channel: the horizon, once for each quantile (see `Forecaster.forecast_of`)."""
+        return self.pred_len * max(1, len(self.quantiles))
 
 
 class Forecaster(nn.Module):
@@ -65,6 +83,8 @@ class Forecaster(nn.Module):
     `needs_fixed_channels`: the weights depend on the number of channels.
     `losses_read_target`: in training, `forward` also gets `target=` (scaled, [row, pred_len, target_channel]) for the
     auxiliary losses.
+    `forecasts_quantiles`: the model can forecast the quantiles that its `ForecastSpec` names; `self.quantiles` are the
+    levels.
     `code_flag`: the flag with a folder of code that the model runs. A checkpoint never says where such code lies: to
     forecast with it the user gives the flag again, and files with other hashes than in training are refused.
     """
@@ -76,6 +96,8 @@ class Forecaster(nn.Module):
     prompts_read_original: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
     losses_read_target: ClassVar[bool] = False
+    forecasts_quantiles: ClassVar[bool] = False
+    quantiles: tuple[float, ...] = ()
     code_flag: ClassVar[str] = ""
     # Parameter names (or prefixes) in old checkpoints -> current names.
     renamed_parameters: ClassVar[dict[str, str]] = {}
@@ -111,6 +133,20 @@ class Forecaster(nn.Module):
         and `times=` (int64, [row, seq_len], nanoseconds since 1970).
         """
         return {}
+
+    def forecast_of(
+        self, outputs: Float[Tensor, "row output channel"], auxiliary_losses: dict[str, Tensor] | None = None
+    ) -> Forecast:
+        """The forecast that a head with `ForecastSpec.num_outputs` outputs makes, in the units of the outputs.
+
+        With quantiles the outputs are one horizon after another, sorted by size at each step so that none cross
+        (Chernozhukov et al., Econometrica 2010).
+        """
+        if not self.quantiles:
+            return Forecast(outputs, auxiliary_losses or {})
+        horizons = outputs.unflatten(1, (len(self.quantiles), -1)).movedim(1, -1)
+        quantiles = horizons.sort(dim=-1).values
+        return Forecast(quantiles[..., self.quantiles.index(0.5)], auxiliary_losses or {}, quantiles=quantiles)
 
     @property
     def has_prompt_inputs(self) -> bool:

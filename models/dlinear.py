@@ -42,13 +42,15 @@ class DLinear(Forecaster):
     """
 
     Config = DLinearConfig
+    forecasts_quantiles = True
 
     averaging: Tensor
 
     def __init__(self, config: DLinearConfig, spec: ForecastSpec) -> None:
         super().__init__()
-        self.trend = nn.Linear(spec.seq_len, spec.pred_len)
-        self.remainder = nn.Linear(spec.seq_len, spec.pred_len)
+        self.quantiles = spec.quantiles
+        self.trend = nn.Linear(spec.seq_len, spec.num_outputs)
+        self.remainder = nn.Linear(spec.seq_len, spec.num_outputs)
         # The moving average as a matrix: X_t = averaging^T X.
         averaging = moving_average(torch.eye(spec.seq_len)[None], config.moving_avg)[0]
         self.register_buffer("averaging", averaging, persistent=False)
@@ -58,9 +60,9 @@ class DLinear(Forecaster):
         return cls(config, spec)
 
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
-        return Forecast(functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2))
+        return self.forecast_of(functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2))
 
-    def joined(self) -> tuple[Float[Tensor, "pred_len seq_len"], Float[Tensor, "pred_len"]]:
+    def joined(self) -> tuple[Float[Tensor, "output seq_len"], Float[Tensor, "output"]]:
         """Weight and bias of the single linear map equal to W_s X_s + W_t X_t, as X_t is linear in X.
 
         The moving average is applied to the weights once per step instead of to every row.

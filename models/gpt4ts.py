@@ -49,6 +49,7 @@ class GPT4TS(Forecaster):
 
     Config = GPT4TSConfig
     channel_independent = True
+    forecasts_quantiles = True
     renamed_parameters: ClassVar = {"gpt2.": "llm."}
 
     def __init__(self, config: GPT4TSConfig, spec: ForecastSpec, backbone: Backbone | None) -> None:
@@ -61,7 +62,8 @@ class GPT4TS(Forecaster):
             self._take_llm(backbone, patches, seq_len=spec.seq_len)
         width = backbone.width if backbone is not None else llm_width(config)
         self.embedding = nn.Linear(config.patch_len, width)
-        self.head = FlattenHead(patches, width, spec.pred_len, dropout=0.0)
+        self.quantiles = spec.quantiles
+        self.head = FlattenHead(patches, width, spec.num_outputs, dropout=0.0)
 
     @classmethod
     def build(cls, config: GPT4TSConfig, spec: ForecastSpec) -> Self:
@@ -79,7 +81,7 @@ class GPT4TS(Forecaster):
             if self.backbone is not None:
                 states = self.backbone.states(states)
             forecast = self.head(states).float()
-        return Forecast(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
+        return self.forecast_of(statistics.denormalise(rows_as_channels(forecast, look_back.shape[2])))
 
     @property
     def random_llm_is_a_control(self) -> bool:

@@ -34,6 +34,7 @@ class ITransformer(Forecaster):
     """
 
     Config = ITransformerConfig
+    forecasts_quantiles = True
 
     def __init__(self, config: ITransformerConfig, spec: ForecastSpec) -> None:
         super().__init__()
@@ -44,7 +45,8 @@ class ITransformer(Forecaster):
         )
         final_norm = nn.LayerNorm(config.d_model)
         self.encoder = nn.TransformerEncoder(layer, config.e_layers, norm=final_norm, enable_nested_tensor=False)
-        self.head = nn.Linear(config.d_model, spec.pred_len)
+        self.quantiles = spec.quantiles
+        self.head = nn.Linear(config.d_model, spec.num_outputs)
 
     @classmethod
     def build(cls, config: ITransformerConfig, spec: ForecastSpec) -> Self:
@@ -54,4 +56,4 @@ class ITransformer(Forecaster):
         statistics = InstanceStatistics.of(look_back)
         tokens = self.dropout(self.embedding(statistics.normalise(look_back).transpose(1, 2)))
         forecast = self.head(self.encoder(tokens)).float().transpose(1, 2)
-        return Forecast(statistics.denormalise(forecast))
+        return self.forecast_of(statistics.denormalise(forecast))

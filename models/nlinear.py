@@ -24,10 +24,12 @@ class NLinear(Forecaster):
     """
 
     Config = NLinearConfig
+    forecasts_quantiles = True
 
     def __init__(self, spec: ForecastSpec) -> None:
         super().__init__()
-        self.linear = nn.Linear(spec.seq_len, spec.pred_len)
+        self.quantiles = spec.quantiles
+        self.linear = nn.Linear(spec.seq_len, spec.num_outputs)
 
     @classmethod
     def build(cls, config: NLinearConfig, spec: ForecastSpec) -> Self:  # noqa: ARG003
@@ -36,4 +38,4 @@ class NLinear(Forecaster):
     def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
         last = look_back[:, -1:]
         change = self.linear((look_back - last).transpose(1, 2)).float()
-        return Forecast(change.transpose(1, 2) + last)
+        return self.forecast_of(change.transpose(1, 2) + last)

@@ -45,6 +45,7 @@ class PatchTST(Forecaster):
     """
 
     Config = PatchTSTConfig
+    forecasts_quantiles = True
 
     def __init__(self, config: PatchTSTConfig, spec: ForecastSpec) -> None:
         super().__init__()
@@ -54,7 +55,8 @@ class PatchTST(Forecaster):
         self.positions = nn.Parameter(torch.empty(patches, config.d_model).uniform_(-0.02, 0.02))
         self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.Sequential(*(BatchNormEncoderLayer(config) for _ in range(config.e_layers)))
-        self.head = FlattenHead(patches, config.d_model, spec.pred_len, dropout=0.0)
+        self.quantiles = spec.quantiles
+        self.head = FlattenHead(patches, config.d_model, spec.num_outputs, dropout=0.0)
 
     @classmethod
     def build(cls, config: PatchTSTConfig, spec: ForecastSpec) -> Self:
@@ -66,4 +68,4 @@ class PatchTST(Forecaster):
         patches = cut_patches(rows, patch_len=self.patch_len, stride=self.stride)
         tokens = self.encoder(self.dropout(self.embedding(patches) + self.positions))
         forecast = rows_as_channels(self.head(tokens).float(), look_back.shape[2])
-        return Forecast(statistics.denormalise(forecast))
+        return self.forecast_of(statistics.denormalise(forecast))

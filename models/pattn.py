@@ -42,6 +42,7 @@ class PAttn(Forecaster):
 
     Config = PAttnConfig
     channel_independent = True
+    forecasts_quantiles = True
 
     def __init__(self, config: PAttnConfig, spec: ForecastSpec) -> None:
         super().__init__()
@@ -51,7 +52,8 @@ class PAttn(Forecaster):
         self.attention = nn.MultiheadAttention(config.d_model, config.n_heads, config.dropout, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.d_model)
-        self.head = FlattenHead(patches, config.d_model, spec.pred_len, dropout=0.0)
+        self.quantiles = spec.quantiles
+        self.head = FlattenHead(patches, config.d_model, spec.num_outputs, dropout=0.0)
 
     @classmethod
     def build(cls, config: PAttnConfig, spec: ForecastSpec) -> Self:
@@ -64,4 +66,4 @@ class PAttn(Forecaster):
         mixed, _ = self.attention(tokens, tokens, tokens, need_weights=False)
         tokens = self.norm(tokens + self.dropout(mixed))
         forecast = rows_as_channels(self.head(tokens).float(), look_back.shape[2])
-        return Forecast(statistics.denormalise(forecast))
+        return self.forecast_of(statistics.denormalise(forecast))

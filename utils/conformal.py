@@ -124,6 +124,7 @@ class AbsoluteErrors(Metric):
         *,
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],
+        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
     ) -> None:
         errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
         windows, channels = window.flatten(), channel.flatten()
@@ -168,6 +169,7 @@ class Coverage(Metric):
         *,
         window: Int[Tensor, "row channel"],  # noqa: ARG002
         channel: Int[Tensor, "row channel"],
+        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
     ) -> None:
         errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
         channels = channel.flatten()

@@ -32,8 +32,12 @@ class Metric(ABC):
         *,
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],
+        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,
     ) -> None:
-        """Add a batch; `window` and `channel` are the numbers of each series in it."""
+        """Add a batch; `window` and `channel` are the numbers of each series in it.
+
+        `quantiles` are those of the forecast, if it has some.
+        """
 
     def reduce(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
         """Combine the state of all ranks."""
@@ -67,9 +71,10 @@ class MetricSet(Metric):
         *,
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],
+        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,
     ) -> None:
         for metric in self.metrics:
-            metric.update(forecast, target, window=window, channel=channel)
+            metric.update(forecast, target, window=window, channel=channel, quantiles=quantiles)
 
     def reduce(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
         for metric in self.metrics:
@@ -90,10 +95,10 @@ class MetricSet(Metric):
         return joined
 
 
-class MeanError(Metric):
-    """Mean over all values of an error of single values, as a sum and a count (never a mean of batch means).
+class MeanOverValues(Metric):
+    """Mean over all values of an error of each, as a sum and a count (never a mean of batch means).
 
-    Sums are in float64, per channel and step and per window.
+    Sums are in float64, per channel and step and per window; `update` adds to them by `add`.
     """
 
     name: ClassVar[str]
@@ -107,20 +112,15 @@ class MeanError(Metric):
         self.sums, self.count = zeros(num_channels, pred_len), zeros(num_channels)
         self.window_sums, self.window_count = zeros(num_windows), zeros(num_windows)
 
-    @staticmethod
-    @abstractmethod
-    def error(forecast: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """The error of each value."""
-
-    def update(
+    def add(
         self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
+        errors: Float[Tensor, "row pred_len channel"],
         *,
         window: Int[Tensor, "row channel"],
         channel: Int[Tensor, "row channel"],
     ) -> None:
-        errors = self.error(forecast.double(), target.double()).transpose(1, 2).flatten(0, 1)
+        """Add the errors of a batch."""
+        errors = errors.transpose(1, 2).flatten(0, 1)
         windows, channels = window.flatten(), channel.flatten()
         ones = torch.ones_like(channels, dtype=torch.float64)
         self.sums.index_add_(0, channels, errors)
@@ -167,6 +167,26 @@ class MeanError(Metric):
 
     def _mean(self, sums: Float[Tensor, "channel pred_len"]) -> float:
         return (sums.sum() / (self.count.sum() * sums.shape[1])).item()
+
+
+class MeanError(MeanOverValues):
+    """Mean over all values of an error of forecast and target."""
+
+    @staticmethod
+    @abstractmethod
+    def error(forecast: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The error of each value."""
+
+    def update(
+        self,
+        forecast: Float[Tensor, "row pred_len channel"],
+        target: Float[Tensor, "row pred_len channel"],
+        *,
+        window: Int[Tensor, "row channel"],
+        channel: Int[Tensor, "row channel"],
+        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
+    ) -> None:
+        self.add(self.error(forecast.double(), target.double()), window=window, channel=channel)
 
 
 class MSE(MeanError):

@@ -29,6 +29,8 @@ NAIVE_COLOUR, NAIVE_NAME = "#7a5195", "seasonal naive"
 BEST_COLOUR = "#009e73"
 MAX_CHANNELS = 4
 SHOWN_LEVEL = 0.9
+# Lower and upper bound of an interval, in original units.
+Bounds = tuple[Float[np.ndarray, "pred_len channel"], Float[np.ndarray, "pred_len channel"]]
 
 
 def plot_forecast(
@@ -41,8 +43,8 @@ def plot_forecast(
     title: str,
     naive: Float[np.ndarray, "pred_len channel"] | None = None,
     remark: str = "",
-    half_width: Float[np.ndarray, "pred_len channel"] | None = None,
-    half_width_label: str = "interval",
+    interval: Bounds | None = None,
+    interval_label: str = "interval",
     first_date: str | pd.Timestamp | None = None,
     time_step: str | None = None,
     label: str | None = None,
@@ -53,8 +55,8 @@ def plot_forecast(
     without them the x-axis counts steps from the start of the forecast. `label` ("demo data, random LLM") is written in
     the figure, so that the plot still says what it is outside its run folder. Of more than MAX_CHANNELS channels, a few
     are drawn, evenly spread, among them the first and the last (by convention the target). `target` is None if the
-    future is not known yet; `half_width` is that of the prediction interval, if one is drawn, `naive` the seasonal
-    naive forecast, and `remark` what is written of the window. Returns the path.
+    future is not known yet; `interval` are the bounds of the prediction interval, if one is drawn, `naive` the
+    seasonal naive forecast, and `remark` what is written of the window. Returns the path.
     """
     look_back, forecast = np.asarray(look_back), np.asarray(forecast)
     num_shown = min(len(columns), MAX_CHANNELS)
@@ -76,12 +78,10 @@ def plot_forecast(
         if target is not None:
             truth = np.concatenate([now, target[:, channel]])
             axis.plot(moments[start - 1 :], truth, color=TRUTH_COLOUR, linewidth=1.5, label="truth")
-        if half_width is not None:
-            reach = np.concatenate([[0.0], half_width[:, channel]])
-            band = axis.fill_between(
-                moments[start - 1 :], joined - reach, joined + reach, color=FORECAST_COLOUR, alpha=0.18, linewidth=0
-            )
-            band.set_label(half_width_label)
+        if interval is not None:
+            lower, upper = (np.concatenate([now, bound[:, channel]]) for bound in interval)
+            band = axis.fill_between(moments[start - 1 :], lower, upper, color=FORECAST_COLOUR, alpha=0.18, linewidth=0)
+            band.set_label(interval_label)
         if naive is not None:
             repeated = np.concatenate([now, naive[:, channel]])
             axis.plot(

@@ -30,6 +30,7 @@ class _TestEntry(TypedDict):
     measures: list[str]
     naive: NotRequired[dict[str, dict[str, FiniteFloat]]]
     coverage: NotRequired[dict[str, FiniteFloat | dict[str, list[FiniteFloat]]]]
+    below_quantile: NotRequired[dict[str, FiniteFloat | dict[str, list[FiniteFloat]]]]
     per_channel: NotRequired[dict[str, list[str] | list[FiniteFloat]]]
     per_step: NotRequired[dict[str, list[FiniteFloat]]]
     mse_original: NotRequired[FiniteFloat]
@@ -297,6 +298,7 @@ class ForecastHeader(TypedDict):
     first_dates: Annotated[list[str], Field(min_length=1)]
     time_step: str
     remarks: NotRequired[list[str]]
+    level: NotRequired[FiniteFloat]
 
 
 def checked(value: Any, schema: Any, source: object) -> Any:

@@ -22,12 +22,14 @@ MAX_PAST, MIN_PAST = 1000, 100
 class WindowForecasts:
     """Forecasts of some windows in original units; `made_at` is the last date of a look-back, `dates` its horizon.
 
+    `quantiles` are those of the model, if it forecasts some.
     Dates are in the time zone of the table that was read, if it has one.
     """
 
     made_at: pd.DatetimeIndex
     dates: list[pd.DatetimeIndex]
     values: Float[ndarray, "window pred_len channel"]
+    quantiles: Float[ndarray, "window pred_len channel level"] | None = None
 
 
 @runtime_checkable

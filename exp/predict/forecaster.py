@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from models.base import Forecaster
 from utils.conformal import Intervals
 from utils.flags import recorded_flags
 from utils.python_errors import DATA_FRAME, python_errors
+from utils.quantiles import interval_levels
 from utils.run_folder import RunFolder
 from utils.schemas import Metrics
 from utils.terminal import progress_bar
@@ -38,7 +40,33 @@ from utils.time_steps import dates_after, pandas_step
 
 logger = logging.getLogger(__name__)
 ROWS_PER_BATCH = 256
-INTERVAL_METHODS = ("conformal", "adaptive")
+INTERVAL_METHODS = ("default", "quantiles", "conformal", "adaptive")
+Bounds = tuple[Float[ndarray, "window pred_len channel"], Float[ndarray, "window pred_len channel"]]
+
+
+@dataclass(frozen=True)
+class IntervalsOfForecasts:
+    """How prediction intervals are made: from two quantiles of the model, from half widths, or not at all.
+
+    `quantiles` are the places of the lower and the upper one, `half_width` is in original units. Adaptive ones begin at
+    `half_width` and change from window to window (`adaptive_forecast`).
+    """
+
+    quantiles: tuple[int, int] | None = None
+    half_width: Float[ndarray, "pred_len channel"] | None = None
+    is_adaptive: bool = False
+
+    def __call__(self, part: WindowForecasts) -> Bounds | None:
+        """Lower and upper bounds of the forecasts, in original units."""
+        if self.quantiles is not None:
+            assert part.quantiles is not None, "a model that has levels forecasts their quantiles"
+            return part.quantiles[..., self.quantiles[0]], part.quantiles[..., self.quantiles[1]]
+        return None if self.half_width is None else around(part, self.half_width)
+
+
+def around(part: WindowForecasts, half_width: Float[ndarray, "*window pred_len channel"]) -> Bounds:
+    """The forecasts less and plus half widths."""
+    return part.values - half_width, part.values + half_width
 
 
 class FittedForecaster:
@@ -73,7 +101,7 @@ class FittedForecaster:
         *,
         interval: float | None = None,
         rolling: bool = False,
-        interval_method: str = "conformal",
+        interval_method: str = "default",
         date_column: str | None = None,
     ) -> pd.DataFrame:
         """Forecast the `pred_len` rows after the last `seq_len` rows of `frame`, in original units.
@@ -90,19 +118,47 @@ class FittedForecaster:
                 date_column=date_column or self.data.date_column,
                 reading=Reading(**{name: getattr(self.data, name) for name in (*READING_FLAGS[2:],)}),
             )
-            if interval_method not in INTERVAL_METHODS:
-                raise ValueError(f"--interval_method must be {' or '.join(INTERVAL_METHODS)}, got {interval_method}")
-            is_adaptive = interval is not None and interval_method == "adaptive"
-            input_table = self.checked(table, rolling=rolling, with_past=is_adaptive)
-            half_width = self.half_width(interval) if interval is not None else None
+            intervals = self.intervals(interval, interval_method)
+            input_table = self.checked(table, rolling=rolling, with_past=intervals.is_adaptive)
             self.check_names(has_interval=interval is not None, rolling=rolling)
-            if is_adaptive:
-                assert interval is not None and half_width is not None
-                found = adaptive_forecast(self, input_table, half_width, level=interval, rolling=rolling)
-                return self.table(found.forecasts, found.half_widths, rolling=rolling, long=input_table.long)
+            if intervals.is_adaptive:
+                assert interval is not None and intervals.half_width is not None
+                found = adaptive_forecast(self, input_table, intervals.half_width, level=interval, rolling=rolling)
+                bounds = around(found.forecasts, found.half_widths)
+                return self.table(found.forecasts, bounds, rolling=rolling, long=input_table.long)
             parts = self.forecasts(input_table)
-            tables = [self.table(part, half_width, rolling=rolling, long=input_table.long) for part in parts]
+            tables = [self.table(part, intervals(part), rolling=rolling, long=input_table.long) for part in parts]
             return pd.concat(tables, ignore_index=True)
+
+    def intervals(self, level: float | None, method: str = "default") -> IntervalsOfForecasts:
+        """How the interval of `level` is made by `method` of `--interval_method`. Raises ValueError.
+
+        By default from the model's quantiles, and from validation errors if it forecasts none.
+        """
+        if method not in INTERVAL_METHODS:
+            raise ValueError(f"--interval_method must be {' or '.join(INTERVAL_METHODS)}, got {method}")
+        if level is None:
+            return IntervalsOfForecasts()
+        if method == "quantiles" or (method == "default" and self.model.quantiles):
+            return IntervalsOfForecasts(quantiles=self._quantiles_of(level))
+        return IntervalsOfForecasts(half_width=self.half_width(level), is_adaptive=method == "adaptive")
+
+    def _quantiles_of(self, level: float) -> tuple[int, int]:
+        """The places of the quantiles that bound the interval of `level`. Raises ValueError."""
+        if not self.model.quantiles:
+            raise ValueError(
+                "--interval_method quantiles needs a model that was trained with --quantiles: leave it away"
+            )
+        known = interval_levels(self.model.quantiles)
+        nearest = min(known, key=lambda other: abs(other - level), default=None)
+        if nearest is None or not math.isclose(nearest, level, abs_tol=1e-9):
+            levels = ", ".join(f"{quantile:g}" for quantile in self.model.quantiles)
+            choice = f"choose {' or '.join(f'{other:g}' for other in known)}, or " if known else ""
+            raise ValueError(
+                f"--interval {level:g} is not bounded by the quantiles {levels} of this model: {choice}"
+                "--interval_method conformal"
+            )
+        return known[nearest]
 
     def checked(self, input_table: InputTable, *, rolling: bool, with_past: bool = False) -> InputTable:
         """The last `seq_len` rows (all if rolling) after validation, which logs notes and raises ValueError.
@@ -152,17 +208,20 @@ class FittedForecaster:
             rows = windows.rows_of_windows(numbers)
             values = torch.cat([self._forward(loader, part) for part in rows.split(ROWS_PER_BATCH)])
             if self.model.channel_independent:
-                values = values.reshape(len(numbers), rows_per_window, -1).transpose(1, 2)
+                values = values.reshape(len(numbers), rows_per_window, *values.shape[1:2], -1).transpose(1, 2)
+            # The forecast itself comes first, then its quantiles.
+            original = values.double().cpu().numpy() * scale[:, None] + mean[:, None]
             yield WindowForecasts(
                 given(input_table.dates[[number + self.data.seq_len - 1 for number in numbers]]),
                 [given(windows.target_dates(number)) for number in numbers],
-                values.double().cpu().numpy() * scale + mean,
+                original[..., 0],
+                original[..., 1:] if self.model.quantiles else None,
             )
 
     def table(
         self,
         part: WindowForecasts,
-        half_width: Float[ndarray, "*window pred_len channel"] | None,
+        bounds: Bounds | None,
         *,
         rolling: bool,
         long: LongNames | None = None,
@@ -175,18 +234,19 @@ class FittedForecaster:
         for position, name in enumerate(self.target_columns):
             values = part.values[:, :, position]
             table[name] = values.ravel()
-            if half_width is not None:
-                table[f"{name}_lower"] = (values - half_width[..., position]).ravel()
-                table[f"{name}_upper"] = (values + half_width[..., position]).ravel()
+            if bounds is not None:
+                table[f"{name}_lower"], table[f"{name}_upper"] = (bound[:, :, position].ravel() for bound in bounds)
         wide = pd.DataFrame(table)
-        return wide if long is None else long.melted(wide, self.target_columns, bounds=half_width is not None)
+        return wide if long is None else long.melted(wide, self.target_columns, bounds=bounds is not None)
 
     @torch.no_grad()
-    def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel"]:
+    def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel known"]:
+        """The forecasts and, behind them along the last axis, their quantiles."""
         batch = loader.batch(rows)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            values = self.model(batch.look_back, **batch.inputs).values
-        return loader.windows.keep_targets(values.float())
+            forecast = self.model(batch.look_back, **batch.inputs)
+        values, quantiles = forecast.on_targets(loader.windows.keep_targets)
+        return torch.cat([values[..., None], *([] if quantiles is None else [quantiles])], dim=-1)
 
     def _loader(self, input_table: InputTable) -> Loader:
         """Loader over the table, extended by NaN rows for the last horizon, with windows and scaling as in training."""

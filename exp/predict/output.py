@@ -47,8 +47,17 @@ def write_tables(path: Path, tables: Iterator[pd.DataFrame], *, decimals: Mappin
     return _write_parquet(path, tables) if path.suffix.lower() == ".parquet" else _write_csv(path, tables, decimals)
 
 
-def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remarks: Sequence[str]) -> str:
-    """Text on the expected error: test errors per column in original units, interval coverage, and `remarks`."""
+def uncertainty_note(
+    forecaster: FittedForecaster,
+    *,
+    level: float | None,
+    remarks: Sequence[str],
+    quantiles: tuple[int, int] | None = None,
+) -> str:
+    """Text on the expected error: test errors per column in original units, interval coverage, and `remarks`.
+
+    `quantiles` are the places of those that bound the intervals, if they do.
+    """
     header, folder = forecaster.header, forecaster.folder
     lines = [f"forecast of {header['model']}, run {header.get('run_id', folder.path.name)}"]
     if header.get("labels"):
@@ -67,7 +76,9 @@ def uncertainty_note(forecaster: FittedForecaster, *, level: float | None, remar
         "",
         "These are means over the past: single values can be further off, and the future may be of another kind.",
     ]
-    held = _held_in_test(forecaster, level) if level is not None else None
+    held = None
+    if level is not None:
+        held = _held_in_test(forecaster, level) if not quantiles else _held_by_quantiles(forecaster, test, quantiles)
     if level is not None and held is not None:
         lines.append(held_in_words(level, held, forecaster.target_columns, where="the test values"))
     return "\n".join(lines)
@@ -90,6 +101,15 @@ def _held_in_test(forecaster: FittedForecaster, level: float) -> list[float] | N
         return intervals.coverage[intervals.levels.index(level)].tolist()
     test: Any = forecaster.folder.read_metrics()["tests"][forecaster.series.name]
     return test.get("coverage", {}).get("per_channel", {}).get(f"{level:g}")
+
+
+def _held_by_quantiles(forecaster: FittedForecaster, test: Any, places: tuple[int, int]) -> list[float] | None:
+    """The share of test values per channel between two quantiles; None if it was not counted."""
+    below = test.get("below_quantile", {}).get("per_channel", {})
+    names = [f"{forecaster.model.quantiles[place]:g}" for place in places]
+    if not set(names) <= set(below):
+        return None
+    return [upper - lower for lower, upper in zip(*(below[name] for name in names), strict=True)]
 
 
 def _error_table(errors: dict[str, Any], forecaster: FittedForecaster) -> str:

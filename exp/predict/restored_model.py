@@ -108,7 +108,9 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
     data = recorded_flags(DataConfig, header["data_config"], source=path)
     series, dtype = SeriesInfo.from_record(header["series"]), dtype_of(header["precision"], on_cpu=on_cpu)
     device = torch.device("cpu" if on_cpu else "cuda")
-    spec = forecast_spec(series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype, device=device)
+    spec = forecast_spec(
+        series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype, device=device, quantiles=data.quantile_levels
+    )
     with torch.random.fork_rng(devices=[]):
         # Random frozen weights are not in the checkpoint: draw them again from the seed of training.
         torch.manual_seed(header["train_config"]["seed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from exp.training.runtime import Runtime
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from utils.metrics import METRICS, Metric, MetricSet
+from utils.quantiles import QUANTILE_METRICS
 from utils.signals import raise_if_requested
 from utils.terminal import progress_bar
 
@@ -24,10 +26,21 @@ SHOWN_NAIVE = "SeasonalNaive"
 
 
 def measure(
-    runtime: Runtime, model: Forecaster, loader: Loader, *, label: str, more: Sequence[Metric] = ()
+    runtime: Runtime,
+    model: Forecaster,
+    loader: Loader,
+    *,
+    label: str,
+    more: Sequence[Metric] = (),
+    quantiles: tuple[float, ...] = (),
 ) -> MetricSet:
-    """Evaluate all `METRICS`, and `more`, on a whole split; the same result on all ranks."""
-    metrics = MetricSet([*more, *(metric_of(kind, loader, runtime) for kind in METRICS)])
+    """Evaluate all `METRICS`, and `more`, on a whole split; the same result on all ranks.
+
+    `quantiles` are the levels that a forecast is also judged by: those of a model that forecasts them, or of one that
+    it is compared with.
+    """
+    kinds = [*METRICS, *(partial(kind, quantiles) for kind in QUANTILE_METRICS if quantiles)]
+    metrics = MetricSet([*more, *(metric_of(kind, loader, runtime) for kind in kinds)])
     return evaluate(runtime, model, loader, metrics, label=label)
 
 
@@ -48,9 +61,9 @@ def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: Metric
     model.eval()
     for batch in progress_bar(loader, total=len(loader), label=label, shown=runtime.is_main):
         raise_if_requested()
-        values = forecast_batch(runtime, model, loader.windows, batch)
+        values, quantiles = forecast_batch(runtime, model, loader.windows, batch)
         window, channel = series_of_batch(loader.windows, batch)
-        metric.update(values, batch.target, window=window, channel=channel)
+        metric.update(values, batch.target, window=window, channel=channel, quantiles=quantiles)
     metric.reduce(runtime.sum_over_processes)
     return metric
 
@@ -58,11 +71,11 @@ def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: Metric
 @torch.no_grad()
 def forecast_batch(
     runtime: Runtime, model: Forecaster, windows: Windows, batch: Batch
-) -> Float[Tensor, "row pred_len channel"]:
-    """The model's forecast of the evaluated channels, in scaled units."""
+) -> tuple[Float[Tensor, "row pred_len channel"], Float[Tensor, "row pred_len channel level"] | None]:
+    """The model's forecast of the evaluated channels, and its quantiles if it has some, in scaled units."""
     with runtime.autocast():
-        values = model(batch.look_back, **batch.inputs).values
-    return windows.keep_targets(values.float())
+        forecast = model(batch.look_back, **batch.inputs)
+    return forecast.on_targets(windows.keep_targets)
 
 
 def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row channel"], Int[Tensor, "row channel"]]:
@@ -84,9 +97,9 @@ def naive_model(name: str, spec: ForecastSpec) -> Forecaster:
 
 
 def naive_values(runtime: Runtime, loader: Loader, spec: ForecastSpec) -> dict[str, dict[str, float]]:
-    """Errors of the naive forecasts on a split, for comparison, in scaled units."""
+    """Errors of the naive forecasts on a split, for comparison, in scaled units; by the quantiles of `spec`, if any."""
     values = {}
     for name in NAIVE:
         model = naive_model(name, spec)
-        values[name] = measure(runtime, model, loader.without_inputs(), label=name).values()
+        values[name] = measure(runtime, model, loader.without_inputs(), label=name, quantiles=spec.quantiles).values()
     return values

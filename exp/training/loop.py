@@ -17,7 +17,7 @@ from exp.config import TrainConfig
 from exp.training.resume import Resume, write_best
 from exp.training.runtime import Runtime
 from exp.training.state import Progress, TrainingState, load_weights
-from exp.training.step import SUM, LossGuard, TrainingStep
+from exp.training.step import SUM, LossGuard, TrainingStep, loss_of
 from models.base import Forecaster
 from utils.files import DamagedFile, write_json_lines
 from utils.run_folder import RunFolder
@@ -85,7 +85,7 @@ class TrainingLoop:
         self.step = TrainingStep(
             model,
             optimizer,
-            model.default_loss if config.loss == "default" else config.loss,
+            loss_of(model, config.loss),
             forward=self.wrapped,
             keep_targets=loader.windows.keep_targets,
             backward=runtime.backward,

@@ -18,7 +18,8 @@ from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.checkpoint import save_checkpoint
 from utils.conformal import Intervals
-from utils.plotting import plot_forecast, plot_training_curves, shown_interval, window_dates
+from utils.plotting import SHOWN_LEVEL, plot_forecast, plot_training_curves, shown_interval, window_dates
+from utils.quantiles import interval_levels
 from utils.run_folder import RunFolder
 from utils.tracking import Rows
 
@@ -31,9 +32,10 @@ NUM_DIAGNOSED_ROWS = 256
 class Samples:
     """Forecasts of a few windows in original units, as `save_forecasts` keeps them.
 
-    `tensors` are look_back, target, forecast and naive [window, time, channel]; `remarks` say of each window how its
-    error stands among all. `interval` is level and half widths [channel, pred_len] of a prediction interval, or None if
-    the run has none (zero-shot). `drawn` are the places of the windows that are plotted, by name.
+    `tensors` are look_back, target, forecast and naive [window, time, channel], and lower and upper if there is a
+    prediction interval of `level`: that of the forecast's quantiles, or else of the validation errors (none for a
+    zero-shot test). `remarks` say of each window how its error stands among all. `drawn` are the places of the windows
+    that are plotted, by name.
     """
 
     target: str
@@ -43,7 +45,7 @@ class Samples:
     time_step: str
     remarks: list[str]
     drawn: dict[str, int]
-    interval: tuple[float, np.ndarray] | None
+    level: float | None
 
 
 def save_forecasts(
@@ -71,19 +73,27 @@ def save_forecasts(
     channels = windows.target_channels[-NUM_SAMPLE_CHANNELS:]
     first = len(windows.target_channels) - len(channels)
     scale, mean = series.scaler.scale[channels], series.scaler.mean[channels]
-    arrays: dict[str, list[np.ndarray]] = {"look_back": [], "target": [], "forecast": [], "naive": []}
+    arrays: dict[str, list[np.ndarray]] = {}
+    level, places = _widest_shown(model)
     model.eval()
     for window in chosen:
         batch = loader.batch(windows.rows_of_windows([window]))
-        values = forecast_batch(runtime, model, windows, batch)
+        values, quantiles = forecast_batch(runtime, model, windows, batch)
         shown = {"target": batch.target, "forecast": values, "look_back": windows.keep_targets(batch.look_back)}
         shown["naive"] = windows.keep_targets(naive(batch.look_back).values)
+        if level is not None and quantiles is not None:
+            shown |= dict(zip(("lower", "upper"), quantiles[..., places].unbind(-1), strict=True))
         _, channel = series_of_batch(windows, batch)
         order = channel.flatten().argsort()[first:]
         for name, rows in shown.items():
             by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
-            arrays[name].append(by_channel * scale + mean)
+            arrays.setdefault(name, []).append(by_channel * scale + mean)
     tensors = {name: torch.from_numpy(np.stack(value)).contiguous() for name, value in arrays.items()}
+    if level is None and not target:
+        level, half_width = _interval(folder, first, scale) or (None, None)
+        if half_width is not None:
+            reach = torch.from_numpy(half_width.T)
+            tensors |= {"lower": tensors["forecast"] - reach, "upper": tensors["forecast"] + reach}
     dates = [pd.Timestamp(windows.target_dates(window).to_numpy()[0]).isoformat() for window in chosen]
     samples = Samples(
         target=target,
@@ -93,12 +103,20 @@ def save_forecasts(
         time_step=series.time_step,
         remarks=[_remark(window, errors, drawn) for window in chosen],
         drawn={name: chosen.index(window) for name, window in drawn.items()},
-        interval=None if target else _interval(folder, first, scale),
+        level=level,
     )
     texts = {name: getattr(samples, name) for name in ("columns", "first_dates", "time_step", "remarks")}
-    header = {**texts, "run_id": folder.path.name}
-    save_checkpoint(folder.forecasts_on(target), {**tensors, "window": torch.tensor(chosen)}, header)
+    header = {**texts, "run_id": folder.path.name, **({"level": level} if places else {})}
+    # The half widths of other intervals have a file of their own.
+    kept = {name: tensor for name, tensor in tensors.items() if places or name not in ("lower", "upper")}
+    save_checkpoint(folder.forecasts_on(target), {**kept, "window": torch.tensor(chosen)}, header)
     return samples
+
+
+def _widest_shown(model: Forecaster) -> tuple[float | None, list[int]]:
+    """Level, and places of both quantiles, of the widest interval up to 90 % that the model's quantiles bound."""
+    found = {level: ends for level, ends in interval_levels(model.quantiles).items() if level <= SHOWN_LEVEL}
+    return (max(found), list(found[max(found)])) if found else (None, [])
 
 
 def _windows_by_error(errors: Float[Tensor, "window"]) -> dict[str, int]:
@@ -128,15 +146,16 @@ def _interval(folder: RunFolder, first: int, scale: np.ndarray) -> tuple[float, 
 
 def plot_samples(folder: RunFolder, samples: Samples, *, title: str, labels: list[str]) -> None:
     """Plot the best, the median and the worst window."""
-    level, half_width = samples.interval or (0.0, None)
+    has_interval = samples.level is not None
     for name, number in samples.drawn.items():
         place = f"{samples.target}_{name}" if samples.target else name
+        bounds = {key: samples.tensors[key][number].numpy() for key in ("lower", "upper") if has_interval}
         plot_forecast(
             folder.plots / f"forecast_{place}.png",
             **{key: samples.tensors[key][number].numpy() for key in ("look_back", "target", "forecast", "naive")},
             columns=samples.columns,
-            half_width=None if half_width is None else half_width.T,
-            half_width_label=f"{100 * level:g} % prediction interval",
+            interval=(bounds["lower"], bounds["upper"]) if has_interval else None,
+            interval_label=f"{100 * (samples.level or 0):g} % prediction interval",
             first_date=samples.first_dates[number],
             time_step=samples.time_step,
             title=title,

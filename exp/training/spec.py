@@ -12,7 +12,13 @@ from utils.time_steps import pandas_step
 
 
 def forecast_spec(
-    series: SeriesInfo, *, seq_len: int, pred_len: int, dtype: torch.dtype, device: torch.device = CPU
+    series: SeriesInfo,
+    *,
+    seq_len: int,
+    pred_len: int,
+    dtype: torch.dtype,
+    device: torch.device = CPU,
+    quantiles: tuple[float, ...] = (),
 ) -> ForecastSpec:
     """The forecast spec of a model for `series`."""
     benchmark = DATASETS.get(series.name)
@@ -32,4 +38,5 @@ def forecast_spec(
         channel_scales=tuple(series.scaler.scale.tolist()),
         target_channel=targets[0] if len(targets) == 1 < series.num_channels else None,
         device=device,
+        quantiles=quantiles,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from data_provider.windows import Batch
 from models.base import Forecast, Forecaster
 from utils.losses import LOSSES
+from utils.quantiles import PINBALL, pinball
 from utils.schedules import Schedule
 
 SUM = "loss"
@@ -28,8 +29,9 @@ class TrainingStep:
     """Forward pass, losses, backward pass and optimizer step on one batch.
 
     `forward` is the model wrapped for precision and ranks; `keep_targets` selects the evaluated channels of a forecast.
-    The total loss is the sum of `loss_name` (of `utils.losses`, times the forecast's weight) and the model's auxiliary
-    losses. A gradient longer than `max_gradient_norm`, or else than that of the model, is scaled down to it.
+    The total loss is the sum of `loss_name` (of `utils.losses`, or pinball, times the forecast's weight) and the
+    model's auxiliary losses. A gradient longer than `max_gradient_norm`, or else than that of the model, is scaled
+    down to it.
     """
 
     model: Forecaster
@@ -61,9 +63,27 @@ class TrainingStep:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         target = {"target": batch.target} if self.model.losses_read_target else {}
         forecast = self.forward(batch.look_back, **batch.inputs, **target)
-        values = self.keep_targets(forecast.values.float())
-        criterion = LOSSES[self.loss_name](values, batch.target) * forecast.criterion_weight
-        return {self.loss_name: criterion, **forecast.auxiliary_losses}
+        values, quantiles = forecast.on_targets(self.keep_targets)
+        if self.loss_name == PINBALL:
+            assert quantiles is not None, "only a model with quantiles is trained by their loss"
+            criterion = pinball(quantiles, batch.target, self.model.quantiles).mean()
+        else:
+            criterion = LOSSES[self.loss_name](values, batch.target)
+        return {self.loss_name: criterion * forecast.criterion_weight, **forecast.auxiliary_losses}
+
+
+def loss_of(model: Forecaster, chosen: str = "default") -> str:
+    """The name of the training loss for `--loss`: by default that of the model's paper, pinball for quantiles.
+
+    Raises ValueError for a loss that the model cannot be trained by.
+    """
+    if model.quantiles and chosen not in ("default", PINBALL):
+        raise ValueError(f"--loss {chosen} trains no quantiles: leave it away, or leave --quantiles away")
+    if chosen == PINBALL and not model.quantiles:
+        raise ValueError("--loss pinball is for quantiles: give --quantiles such as 0.1,0.5,0.9")
+    if model.quantiles:
+        return PINBALL
+    return model.default_loss if chosen == "default" else chosen
 
 
 class _Unchecked(NamedTuple):

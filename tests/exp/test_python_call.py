@@ -111,7 +111,11 @@ def test_a_missing_file_is_told_as_data(tmp_path):
         (frame(), {"interval": 1.5}, "interval must lie between 0 and 1"),
         (frame(), {"interval": 0.123}, "interval 0.123 is not a level"),
         (frame(), {"date_column": "when"}, "date_column"),
-        (frame(), {"interval": 0.8, "interval_method": "adaptve"}, "interval_method must be conformal or adaptive"),
+        (
+            frame(),
+            {"interval": 0.8, "interval_method": "adaptve"},
+            "interval_method must be default or quantiles",
+        ),
     ],
 )
 def test_a_wrong_forecast_call_is_told_without_flags_or_commands(forecaster, table, options, message):

@@ -55,7 +55,7 @@ def test_a_label_is_drawn_and_stored_in_the_picture(tmp_path):
 
 def test_a_prediction_interval_is_drawn_where_there_is_one(tmp_path):
     bare = draw(tmp_path / "bare.png", 1)
-    banded = draw(tmp_path / "banded.png", 1, half_width=np.full((12, 1), 2.0))
+    banded = draw(tmp_path / "banded.png", 1, interval=(np.full((12, 1), -2.0), np.full((12, 1), 2.0)))
     tint = (0xED, 0xD8, 0xCA)  # the forecast's colour at 18 % over the tint of the horizon
     assert num_pixels(banded, tint) > 5000 and num_pixels(bare, tint) < 50
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from utils.report.finished_runs import Run
@@ -17,6 +18,7 @@ Frame = Any
 CELL = ["labels", "task_name", "features", "seq_len", "percent", "data", "pred_len", "name"]
 # The seed of a naive forecast, which has none.
 NO_SEED = -1
+PINBALL = "pinball"
 
 
 def measures_of(runs: Sequence[Run]) -> list[str]:
@@ -47,7 +49,11 @@ def result_rows(runs: Sequence[Run]) -> tuple[Frame, dict[str, str]]:
 
 
 def naive_rows(runs: Sequence[Run]) -> Frame:
-    """The naive forecasts that the runs were measured against, once per test set and method."""
+    """The naive forecasts that the runs were measured against, once per test set and method.
+
+    A measure that only some runs recorded is there too, but not one with several values: the pinball loss depends on
+    the quantiles of the run.
+    """
     columns = [*CELL, "model", "seed", "trainable", *measures_of(runs)]
     rows = [
         {**_cell(run, data, test), "name": name, "model": name, "seed": NO_SEED, "trainable": 0, **errors}
@@ -55,7 +61,20 @@ def naive_rows(runs: Sequence[Run]) -> Frame:
         for data, test in run.tests.items()
         for name, errors in test.get("naive", {}).items()
     ]
-    return pd.DataFrame(rows, columns=columns).drop_duplicates(CELL)
+    found: Frame = pd.DataFrame(rows, columns=columns)
+    if found.empty:
+        return found
+    values = found.groupby(CELL)[PINBALL].transform(_only_value) if PINBALL in found else None
+    filled = found if values is None else found.assign(**{PINBALL: values})
+    others = [name for name in measures_of(runs) if name != PINBALL]
+    first = filled.groupby(CELL)[others].transform("first")
+    return filled.assign(**first).drop_duplicates(CELL)
+
+
+def _only_value(values: Frame) -> float:
+    """The value of a column that is the same in all rows that have one; nan if there are several."""
+    known = values.dropna()
+    return float(known.iloc[0]) if len(known) and np.allclose(known, known.iloc[0]) else nan
 
 
 def _rows_of(run: Run, variant: str) -> list[dict[str, Any]]:

@@ -69,7 +69,9 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None, *, targe
         figures.append([])
         for channel in channels:
             # A run keeps forecasts of its last channels only, but intervals of all.
-            band = _band(times, forecast[:, channel], interval, channel - len(columns)) if interval else []
+            around = interval and (interval[0], interval[1][channel - len(columns)])
+            bounds = _bounds(arrays, header, window, channel, around)
+            band = _band(times, *bounds) if bounds else []
             naive = arrays["naive"][window][:, channel] if "naive" in arrays else None
             traces = band + _lines(times, past[-num_past:, channel], truth[:, channel], forecast[:, channel], naive)
             figures[-1].append(_figure(traces, str(times[num_past]), str(times[-1])))
@@ -88,7 +90,9 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None, *, targe
 
 def _check_shapes(arrays: dict[str, np.ndarray], run: Run, *, windows: int, channels: int) -> None:
     """Check look-backs, truths and forecasts [window, step, channel]. Raises UnusableRun."""
-    lengths = {"look_back": None, "target": run.metrics["pred_len"], "forecast": run.metrics["pred_len"]}
+    pred_len = run.metrics["pred_len"]
+    lengths = {"look_back": None, "target": pred_len, "forecast": pred_len}
+    lengths |= {name: pred_len for name in ("lower", "upper") if name in arrays}
     for name, length in lengths.items():
         shape = arrays[name].shape if name in arrays else ()
         fits = len(shape) == 3 and shape[::2] == (windows, channels) and shape[1] > 0 and length in (None, shape[1])
@@ -122,15 +126,30 @@ def _chosen_windows(count: int, remarks: Sequence[str], shown: Shown) -> list[in
     return sorted([*told, *others[: max(0, min(shown.max_windows, count) - len(told))]])
 
 
-def _band(times: np.ndarray, forecast: Float[np.ndarray, "pred_len"], interval: Interval, channel: int) -> list[Trace]:
+def _bounds(
+    arrays: dict[str, np.ndarray],
+    header: dict[str, Any],
+    window: int,
+    channel: int,
+    around: tuple[float, Float[np.ndarray, "pred_len"]] | None,
+) -> tuple[float, np.ndarray, np.ndarray] | None:
+    """Level, lower and upper bound: quantiles that the run forecast, or else half widths `around` the forecast."""
+    if {"lower", "upper"} <= set(arrays) and "level" in header:
+        return header["level"], arrays["lower"][window][:, channel], arrays["upper"][window][:, channel]
+    forecast = arrays["forecast"][window][:, channel]
+    return (around[0], forecast - around[1], forecast + around[1]) if around else None
+
+
+def _band(
+    times: np.ndarray, level: float, lower: Float[np.ndarray, "pred_len"], upper: Float[np.ndarray, "pred_len"]
+) -> list[Trace]:
     """The lower and the upper edge of the interval, with the area between them."""
-    level, half_width = interval[0], interval[1][channel]
     name = f"{100 * level:g} % prediction interval"
-    edge = {"legendgroup": "interval", "line": {"width": 0}, **_time_axis(times[-len(forecast) :])}
+    edge = {"legendgroup": "interval", "line": {"width": 0}, **_time_axis(times[-len(lower) :])}
     fill = {"fill": "tonexty", "fillcolor": "rgba(213,94,0,0.2)", "hovertemplate": "%{y}, upper end"}
     return [
-        line(name, forecast - half_width, ORANGE, **edge, showlegend=False, hovertemplate="%{y}, lower end"),
-        line(name, forecast + half_width, ORANGE, **edge, **fill),
+        line(name, lower, ORANGE, **edge, showlegend=False, hovertemplate="%{y}, lower end"),
+        line(name, upper, ORANGE, **edge, **fill),
     ]
 
 

@@ -34,14 +34,15 @@ def test_the_90_percent_interval_of_a_run_is_in_its_plots_and_its_page_in_origin
     assert interval and interval[0] == 0.9 and len(drawn) == 3
     np.testing.assert_allclose(interval[1], bounds * np.array(scale)[:, None], rtol=1e-6)
     for options in drawn:
-        np.testing.assert_allclose(options["half_width"], interval[1].T, rtol=1e-6)
-        assert options["half_width_label"] == "90 % prediction interval"
+        for bound, sign in zip(options["interval"], (-1, 1), strict=True):
+            np.testing.assert_allclose(bound, options["forecast"] + sign * interval[1].T, rtol=1e-6)
+        assert options["interval_label"] == "90 % prediction interval"
 
 
 def test_no_interval_is_drawn_for_zero_shot_targets(tmp_path, drawn):
     assert run_here(flags(tmp_path, "--task_name", "zero_shot_forecast", "--target_data", "demo")) == 0
     assert interval_of(read_run(run_folder(tmp_path))) is None
-    assert drawn and all(options["half_width"] is None for options in drawn)
+    assert drawn and all(options["interval"] is None for options in drawn)
 
 
 def test_forecasts_for_a_zero_shot_target_are_dated_by_the_step_of_the_target(tmp_path, drawn):
