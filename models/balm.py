@@ -164,6 +164,7 @@ class BALM(Forecaster):
         self.patch_embedding = PatchEmbedding(config.patch_len, config.d_model, config.dropout)
         self.mapping = nn.Linear(config.d_model, d)
         self.quantiles = spec.quantiles
+        self.may_leave_parameters_out = config.freeze_prompt_after is not None
         self.head = FlattenHead(self.num_states + self.num_patches, config.d_ff, spec.num_outputs, config.dropout)
         self.text_encoder: TextEncoder | VectorEncoder | None = None
         if backbone is not None:

@@ -85,6 +85,8 @@ class Forecaster(nn.Module):
     auxiliary losses.
     `forecasts_quantiles`: the model can forecast the quantiles that its `ForecastSpec` names; `self.quantiles` are the
     levels.
+    `may_leave_parameters_out`: some trainable parameters may get no gradient in a step (frozen later, or in no loss).
+    Several processes then look for them in every step, and torch complains if there are none.
     `code_flag`: the flag with a folder of code that the model runs. A checkpoint never says where such code lies: to
     forecast with it the user gives the flag again, and files with other hashes than in training are refused.
     """
@@ -98,6 +100,7 @@ class Forecaster(nn.Module):
     losses_read_target: ClassVar[bool] = False
     forecasts_quantiles: ClassVar[bool] = False
     quantiles: tuple[float, ...] = ()
+    may_leave_parameters_out: bool = True
     code_flag: ClassVar[str] = ""
     # Parameter names (or prefixes) in old checkpoints -> current names.
     renamed_parameters: ClassVar[dict[str, str]] = {}

@@ -43,6 +43,7 @@ class DLinear(Forecaster):
 
     Config = DLinearConfig
     forecasts_quantiles = True
+    may_leave_parameters_out = False
 
     averaging: Tensor
 

@@ -35,6 +35,7 @@ class ITransformer(Forecaster):
 
     Config = ITransformerConfig
     forecasts_quantiles = True
+    may_leave_parameters_out = False
 
     def __init__(self, config: ITransformerConfig, spec: ForecastSpec) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ class NLinear(Forecaster):
 
     Config = NLinearConfig
     forecasts_quantiles = True
+    may_leave_parameters_out = False
 
     def __init__(self, spec: ForecastSpec) -> None:
         super().__init__()

@@ -46,6 +46,7 @@ class PatchTST(Forecaster):
 
     Config = PatchTSTConfig
     forecasts_quantiles = True
+    may_leave_parameters_out = False
 
     def __init__(self, config: PatchTSTConfig, spec: ForecastSpec) -> None:
         super().__init__()

@@ -43,6 +43,7 @@ class PAttn(Forecaster):
     Config = PAttnConfig
     channel_independent = True
     forecasts_quantiles = True
+    may_leave_parameters_out = False
 
     def __init__(self, config: PAttnConfig, spec: ForecastSpec) -> None:
         super().__init__()

@@ -47,15 +47,15 @@ class Runtime:
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             # accelerate keeps precision and device of the first run of a process; a notebook trains several.
             AcceleratorState._reset_state(reset_partial_state=True)
+        # Buffers (running statistics) are those of rank 0 on all ranks.
+        self.distributed = DistributedDataParallelKwargs(broadcast_buffers=True)
         self.accelerator = Accelerator(
             # Without a GPU, ranks find each other only if accelerate is told to use the CPU.
             cpu=on_cpu,
             mixed_precision="bf16" if self.dtype == torch.bfloat16 else "no",
             log_with=track.track if track.track != "none" else None,
             project_dir=train.output_dir if track.track != "none" else None,
-            # A model may freeze parts during training, or leave them out of its loss. Buffers (running statistics)
-            # are those of rank 0 on all ranks.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=True)],
+            kwargs_handlers=[self.distributed],
         )
         self.device = self.accelerator.device
         if train.compile:
@@ -82,6 +82,7 @@ class Runtime:
         model.to(self.device)
         if self.compile:
             model.compile(dynamic=True)
+        self.distributed.find_unused_parameters = model.may_leave_parameters_out
         trainable = any(parameter.requires_grad for parameter in model.parameters())
         return self.accelerator.prepare_model(model, evaluation_mode=not trainable)
 

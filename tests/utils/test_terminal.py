@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import run
+from tests.exp.runs import flags
 from utils import terminal as module
 from utils.terminal import aligned, duration, one_line, printable, progress_bar
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -59,3 +67,21 @@ def test_control_characters_of_names_are_escaped_and_letters_kept():
     assert printable("a\x1b[31mred\x07\u202eß\ud800 温度\tb\nc") == "a\\x1b[31mred\\x07\\u202eß\\ud800 温度\tb\nc"
     assert one_line(" a\nb\r ") == "a\\nb"
     assert "\x1b" not in aligned(["x"], [["\x1b[2J\nforged line"]]) and "\nforged" not in aligned(["x"], [["\nforged"]])
+
+
+def test_a_reader_that_has_gone_ends_a_command_quietly():
+    """As in `python -m utils.results results | head -1`."""
+    code = "from utils.terminal import print_to_the_end; print_to_the_end('line\\n' * 100_000)"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.long
+def test_the_results_of_a_folder_survive_head(tmp_path):
+    assert run.main(["--model", "LastValue", *flags(tmp_path)[2:]]) == 0
+    command = f"'{sys.executable}' -m utils.results '{tmp_path / 'results'}' | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.startswith(b"long term forecast")
