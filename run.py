@@ -75,8 +75,9 @@ def interrupted(reason: str) -> int:
 if __name__ == "__main__":
     end_at_once_on_signals()
     stop_with_parent()
-    # Import before the handlers change, so that a signal meanwhile ends the process in one line.
-    from exp import command_line  # noqa: F401
-    from exp.training import loop  # noqa: F401
+    if not wants_help(sys.argv[1:]):
+        # Import before the handlers change, so that a signal meanwhile ends the process in one line.
+        from exp import command_line  # noqa: F401
+        from exp.training import loop  # noqa: F401
 
     sys.exit(main(sys.argv[1:]))

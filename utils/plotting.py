@@ -96,6 +96,8 @@ def plot_forecast(
             label="forecast",
         )
         axis.margins(x=0.01)
+        # A power of ten above the axis would push the title up, so only where the numbers need it.
+        axis.ticklabel_format(axis="y", scilimits=(-4, 7))
         _panel_title(axis, columns[channel])
         _label_moments(axis, dated=first_date is not None)
     parts = ["original units", f"{num_shown} of {len(columns)} channels" if len(columns) > num_shown else "", remark]
