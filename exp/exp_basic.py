@@ -216,7 +216,7 @@ class Experiment(ABC):
         return {**source_record(), "other_codes": self.other_codes}
 
     def code_lines(self) -> list[str]:
-        """A closing line if the code is edited; none if the run was only tested again, whose record says what it was."""
+        """A closing line if the code is edited; none for a test of a finished run, whose record says what it was."""
         if not self.settings.train.is_training:
             return []
         edited = self.code["edited"]
