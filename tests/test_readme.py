@@ -107,3 +107,10 @@ def test_the_readmes_averages_are_those_of_the_committed_runs(model):
 
 def test_the_readme_has_at_most_150_lines():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_readmes_cost_of_a_run_is_that_of_a_committed_one():
+    wanted = {"data": "ETTh1", "name": "DLinear", "pred_len": "96", "seed": "2021"}.items()
+    (run,) = [row for row in rows_of("docs/baselines/results.csv") if wanted <= row.items()]
+    shown = f"took {float(run['seconds_total']):.0f} s and {int(run['peak_host_bytes']) / 2**30:.1f} GiB of memory"
+    assert shown in (ROOT / "README.md").read_text()
