@@ -123,7 +123,10 @@ def _refusal(unknown: Sequence[str], *, known: set[str], belongs_to: Mapping[str
     names = dict.fromkeys(word.split("=")[0] for word in unknown if word.startswith("--"))
     if not names:
         return f"unexpected words among the flags: {' '.join(unknown)} (each value follows its flag)"
-    return "; ".join(_reason(name, known, belongs_to) for name in names) + " (delete them, or see --help)"
+    reasons = [_reason(name, known, belongs_to) for name in names]
+    # What is only called otherwise here should not be deleted.
+    advice = "see --help" if all("is called" in reason for reason in reasons) else "delete them, or see --help"
+    return f"{'; '.join(reasons)} ({advice})"
 
 
 def _usual_value(error: argparse.ArgumentError) -> str:

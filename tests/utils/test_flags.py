@@ -79,7 +79,7 @@ def test_no_flag_of_data_or_training_is_called_foreign():
 @pytest.mark.parametrize(
     ("words", "way_out"),
     [
-        (["--lr", "0.1"], "--lr is called --learning_rate here"),
+        (["--lr", "0.1"], "--lr is called --learning_rate here (see --help)"),
         (["--epochs", "3"], "--epochs is called --train_epochs here"),
         (["--loss", "MSE"], "here it is --loss mse"),
         (["--lradj", "type1"], "here it is --lradj halving"),
