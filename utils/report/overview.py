@@ -7,7 +7,7 @@ from typing import Any
 
 from utils.report.charts import COLOURS, DASHES, GREY, Trace, figure, line, packed, plain
 from utils.report.result_groups import ResultGroup
-from utils.report.result_rows import NO_SEED
+from utils.report.result_rows import NO_SEED, Frame
 from utils.terminal import measure_title
 
 Card = dict[str, Any]
@@ -62,7 +62,8 @@ def _against_cost(group: ResultGroup, data: str, horizon: int) -> dict[str, Any]
     traces: list[Trace] = [
         {
             "type": "scatter", "mode": "markers+text", "name": plain(str(name)), "text": [plain(str(name))],
-            "textposition": "top center", "x": [float(row["seconds_training"])], "y": [float(row[measure])],
+            "textposition": _beside(row["seconds_training"], trained["seconds_training"]),
+            "x": [float(row["seconds_training"])], "y": [float(row[measure])],
             "marker": {"color": COLOURS[number % len(COLOURS)], "size": 9}, "showlegend": False,
         }
         for number, (name, row) in enumerate(trained.iterrows())
@@ -80,3 +81,10 @@ def _against_cost(group: ResultGroup, data: str, horizon: int) -> dict[str, Any]
     x = {"type": "log", "title": {"text": f"seconds of training, horizon {horizon}"}, "hoverformat": ".3~g"}
     y = {"title": {"text": "scaled units"}, "hoverformat": ".4~g"}
     return figure(traces, height=320, x=x, y=y, hovermode="closest", shapes=shapes, annotations=notes)
+
+
+def _beside(seconds: float, all_seconds: Frame) -> str:
+    """Where a name stands at its point, so that the edges of the chart cut none."""
+    if seconds == all_seconds.min():
+        return "top right"
+    return "top left" if seconds == all_seconds.max() else "top center"
