@@ -117,6 +117,7 @@ class CALF(Forecaster):
 
     Config: ClassVar[type] = CALFConfig
     default_loss: ClassVar[str] = "l1"
+    may_leave_parameters_out = False
 
     words: Tensor
 

@@ -48,6 +48,7 @@ class GPT4TS(Forecaster):
     """
 
     Config = GPT4TSConfig
+    may_leave_parameters_out = False
     channel_independent = True
     forecasts_quantiles = True
     renamed_parameters: ClassVar = {"gpt2.": "llm."}

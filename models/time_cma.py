@@ -91,6 +91,7 @@ class TimeCMA(Forecaster):
     """
 
     Config = TimeCMAConfig
+    may_leave_parameters_out = False
     needs_fixed_channels = True
     prompts_read_original: ClassVar[bool] = True
 

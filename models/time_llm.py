@@ -102,6 +102,7 @@ class TimeLLM(Forecaster):
     """
 
     Config = TimeLLMConfig
+    may_leave_parameters_out = False
     channel_independent = True
 
     def __init__(self, config: TimeLLMConfig, spec: ForecastSpec, backbone: Backbone) -> None:

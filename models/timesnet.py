@@ -61,6 +61,7 @@ class TimesNet(Forecaster):
     """
 
     Config = TimesNetConfig
+    may_leave_parameters_out = False
     needs_time_features = True
     needs_fixed_channels = True
 
