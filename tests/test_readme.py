@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.tables import SPEED_PAGE, speed_tables, tables_of, with_rows
+from models import MODELS as MODEL_REGISTRY
+from utils.verdict.collection import read
+from utils.verdict.pages.main_table import README, with_main_table
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("DLinear", "NLinear", "SeasonalNaive", "LastValue")
@@ -94,8 +97,8 @@ def test_trial_runs_of_the_llm_forecasters_are_the_committed_ones():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_readmes_averages_are_those_of_the_committed_runs(model):
-    rows = table_about("README.md", "data", length=6)
+def test_averages_over_horizons_are_those_of_the_committed_runs(model):
+    rows = table_about("docs/baselines.md", "data", length=6)
     assert {row["data"] for row in rows} == {run["data"] for run in rows_of("docs/baselines/results.csv")}
     for row in rows:
         means = [found.mean() for found in errors(row["data"], model).values()]
@@ -103,6 +106,14 @@ def test_the_readmes_averages_are_those_of_the_committed_runs(model):
         assert row[model] == f"{np.mean(means):.3f}", row["data"]
         reported = published(dataset=row["data"], model="BALM", seq_len="512", pred_len="avg")
         assert row["BALM-TSF, published"] == reported
+
+
+def test_the_readmes_main_table_has_every_model_and_is_the_one_of_the_committed_runs():
+    """`python -m utils.verdict` writes it."""
+    text = README.read_text()
+    assert text == with_main_table(text, read())
+    shown = table_about("README.md", "model", length=11)
+    assert {row["model"].split(",")[0].split(" ")[0] for row in shown} == set(MODEL_REGISTRY)
 
 
 def test_the_readme_has_at_most_150_lines():

@@ -28,24 +28,30 @@ def page(
 ) -> str:
     """The page: `overview` (charts), `tables`, `runs` (see run_data.py) one at a time, and what was left out."""
     scripts = _scripts() if runs else []
-    return _environment().get_template("page.html").render(
+    return environment().get_template("page.html").render(
         title=title,
         tables=tables,
         lead=lead,
         overview=overview,
         runs=runs,
         left_out=left_out,
-        style=Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
+        style=style(),
         scripts=[Markup(script) for script in scripts],
-        policy=_policy(scripts),
+        policy=policy(scripts),
     )  # fmt: skip
 
 
-def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters["column_groups"] = _column_groups
-    return environment
+def environment() -> Environment:
+    """Jinja's templates of the pages."""
+    found = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    found.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    found.filters["column_groups"] = _column_groups
+    return found
+
+
+def style() -> Markup:
+    """The style sheet of the pages."""
+    return Markup((ASSETS / "report.css").read_text(encoding="utf-8"))
 
 
 def _column_groups(columns: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
@@ -59,11 +65,15 @@ def _scripts() -> list[str]:
     return [get_plotlyjs(), (ASSETS / "report.js").read_text(encoding="utf-8")]
 
 
-def _policy(scripts: Sequence[str]) -> str:
+def policy(scripts: Sequence[str], *, images: str = "") -> str:
     """Only the page's own scripts run, and nothing is loaded: not even markup that got in could do either.
 
-    Plotly sets styles from its script, so that inline styles have to be allowed.
+    Plotly sets styles from its script, so that inline styles have to be allowed. `images` is where images may be.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
-    return f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; form-action 'none'"
+    pictures = f"img-src {images}; " if images else ""
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; {pictures}script-src {allowed}; base-uri 'none'; "
+        "form-action 'none'"
+    )

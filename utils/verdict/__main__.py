@@ -1,37 +1,72 @@
-"""Collect finished runs and build docs/verdict/README.md: `python -m utils.verdict --collect FOLDER` or `--check`."""
+"""Collect finished runs and build docs/verdict and the README's table: `python -m utils.verdict [--collect FOLDER]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from utils.verdict.collection import PLACE, collect, read
-from utils.verdict.page import build
+from utils.files import replace_file
+from utils.terminal import one_line
+from utils.verdict.collection import PLACE, RESULTS, collect, read
+from utils.verdict.pages.main_table import README, ROOT, with_main_table
+from utils.verdict.pages.page import CAPTIONS, files
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 1 if `--check` finds another page than the committed one."""
+    """Exit code: 1 if `--check` finds other files than the committed ones, 2 for a folder that is not there."""
     parser = argparse.ArgumentParser(prog="python -m utils.verdict", description=__doc__)
     parser.add_argument(
         "--collect", nargs="+", type=Path, default=[], help="folders of run folders whose runs are added"
     )
-    parser.add_argument("--check", action="store_true", help="only compare the committed page with the committed runs")
+    parser.add_argument("--check", action="store_true", help="only compare the committed files with the committed runs")
     flags = parser.parse_args(arguments)
-    page = PLACE / "README.md"
-    if flags.collect:
-        print(f"{collect(flags.collect)} runs added to {PLACE / 'results.csv'}")
-    text = build(read())
-    if flags.check:
-        if text != page.read_text():
-            print(f"{page} does not follow from the committed runs: run `python -m utils.verdict`")
-            return 1
-        print("the page follows from the committed runs")
-        return 0
-    page.write_text(text)
-    print(f"wrote {page}")
+    if flags.check and flags.collect:
+        parser.error("--check changes nothing: give --collect in a command of its own")
+    try:
+        return _check() if flags.check else _build(flags.collect)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return 2
+
+
+def _build(folders: Sequence[Path]) -> int:
+    if folders:
+        outcome = collect(folders)
+        for line in outcome.left_out:
+            print(f"left out: {line}")
+        print(f"{PLACE / RESULTS}: {outcome.added} runs added, {outcome.replaced} replaced")
+    wanted = _wanted()
+    for path, content in wanted.items():
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            replace_file(path, content)
+    print(f"wrote {_names(path for path, content in wanted.items() if content is not None)}")
     return 0
+
+
+def _check() -> int:
+    wanted = _wanted()
+    wrong = [path for path, content in wanted.items() if (path.read_bytes() if path.is_file() else None) != content]
+    if wrong:
+        print(f"{_names(wrong)} do not follow from the committed runs: run `python -m utils.verdict`")
+        return 1
+    print(f"{_names(wanted)} follow from the committed runs")
+    return 0
+
+
+def _wanted() -> dict[Path, bytes | None]:
+    """Every file that is written, and its content; None for a picture with nothing to show."""
+    collected = read()
+    found = files(collected)
+    pages = {PLACE / name: found.get(name) for name in (*found, *CAPTIONS)}
+    return {**pages, README: with_main_table(README.read_text(encoding="utf-8"), collected).encode()}
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return ", ".join(str(path.relative_to(ROOT)) for path in paths)
 
 
 if __name__ == "__main__":

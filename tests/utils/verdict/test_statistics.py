@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from utils.verdict.statistics import Difference, _seeds_needed, across_cells, difference, holm, word
 
@@ -38,6 +39,23 @@ def test_no_difference_is_equivalent_when_seeds_scatter_little_and_undecided_whe
 def test_equivalence_is_not_declared_at_the_margin():
     found = difference(errors(5, factor=1.0101, spread=0, seed=1), errors(5, spread=0), horizon=HORIZON)
     assert judged(found) == "worse"
+
+
+def test_equivalence_is_rarely_declared_where_the_true_difference_is_the_margin():
+    calls = 0
+    for number in range(40):
+        arm = errors(8, factor=1.01, spread=0.003, seed=2 * number)
+        found = difference(arm, errors(8, spread=0.003, seed=2 * number + 1), horizon=HORIZON, num_draws=200)
+        calls += judged(found) == "equivalent"
+    assert calls <= 5
+
+
+def test_equivalence_is_declared_where_it_is_true_and_the_seeds_can_show_it():
+    calls = 0
+    for number in range(20):
+        arm, reference = (errors(8, spread=0.003, seed=2 * number + part) for part in (0, 1))
+        calls += judged(difference(arm, reference, horizon=HORIZON, num_draws=200)) == "equivalent"
+    assert calls >= 18
 
 
 def test_a_true_null_is_called_a_difference_about_as_often_as_the_level_says():
@@ -77,6 +95,21 @@ def test_seeds_needed_follow_from_the_spread_and_the_windows_limit_them():
     assert _seeds_needed(0.001, 0.01, of_windows=0.0, of_one_seed=0.01**2) == 4
 
 
+def test_seeds_needed_rise_with_the_number_of_cells_that_the_p_value_is_corrected_for():
+    one, four = (_seeds_needed(0.002, 0.0, of_windows=0.0, of_one_seed=1e-4, num_cells=number) for number in (1, 4))
+    assert one is not None and four is not None
+    # (2.50 / 1.96)^2: 0.0125 instead of 0.05 in two tails.
+    assert four / one == pytest.approx((2.498 / 1.960) ** 2, rel=0.02)
+
+
+def test_seeds_are_drawn_alike_for_both_arms():
+    """A level that a seed gives to both arms is no reason for doubt."""
+    levels = 1 + 0.2 * np.random.default_rng(3).standard_normal((5, 1))
+    windows = errors(1, spread=0)
+    found = difference(0.98 * levels * windows, levels * windows, horizon=HORIZON)
+    assert judged(found) == "better"
+
+
 def test_arms_with_different_numbers_of_seeds_can_be_compared():
     found = difference(errors(5, factor=0.9, seed=1), errors(10, seed=2), horizon=HORIZON)
     assert found.num_seeds == 5
@@ -96,6 +129,12 @@ def test_the_verdict_uses_the_corrected_p_value():
 def test_holm_multiplies_the_smallest_by_the_number_of_cells():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+def test_holms_correction_is_that_of_statsmodels():
+    for number in (2, 7):
+        p_values = np.random.default_rng(number).uniform(0, 0.3, number).round(2)
+        assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 def test_four_cells_that_agree_cannot_be_significant_across_cells():

@@ -1,0 +1,63 @@
+"""What our numbers say of published claims is computed, and never more than they say."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tests.utils.verdict.made_runs import made
+from utils.verdict.collection import PLACE, Collected
+from utils.verdict.pages.claims import JUDGES, claims_table
+from utils.verdict.plan import CELLS, PRETRAINED, RANDOM, SEEDS, core, later_parts, setting_of
+
+CALF = next(part for part in later_parts() if part.title.endswith("CALF"))
+
+
+def test_without_runs_every_claim_is_open():
+    table = claims_table(Collected(pd.DataFrame(columns=["cell", "arm", "seed", "run_id"]), {}), PLACE)
+    assert table is not None
+    assert {tuple(row[-2:]) for row in table.rows} == {("not run", "open")}
+
+
+def test_the_file_holds_no_number_and_no_verdict_of_ours():
+    claims = pd.read_csv(PLACE / "claims.csv")
+    assert list(claims.columns) == ["id", "source", "claim", "published", "note"]
+    assert set(JUDGES) < set(claims["id"])
+
+
+def test_random_weights_that_are_worse_are_counted_by_mean_and_by_test():
+    found = JUDGES["random_worse"](made(dict.fromkeys(RANDOM, 1.1)))
+    # ILI has too few windows for a test.
+    assert found == ("higher in 8 of 8 cells and draws, 6 by test", "shown in 6 of 8, not in the others")
+
+
+def test_random_weights_that_are_better_contradict_the_claim():
+    found = JUDGES["random_worse"](made(dict.fromkeys(RANDOM, 0.9), cells=1))
+    assert found == ("higher in 0 of 2 cells and draws, 0 by test", "does not hold in 2 of 2")
+
+
+def test_equal_arms_do_not_show_a_claim_and_scattered_ones_leave_it_open():
+    assert JUDGES["random_worse"](made({}, cells=1))[1] == "not shown; equivalent in 2 of 2"
+    assert JUDGES["random_worse"](made({}, cells=1, spread=0.2))[1] == "open"
+
+
+@pytest.mark.parametrize(
+    ("effect", "verdict"), [(1.1, "shown in 1 of 2, not in the others"), (1.0, "not shown; equivalent in 1 of 2")]
+)
+def test_another_model_with_and_without_its_language_model(effect, verdict):
+    # Its second cell is ILI.
+    assert JUDGES["calf_ablations"](made({f"CALF {PRETRAINED}": effect}, [CALF]))[1] == verdict
+
+
+def test_the_gain_is_over_the_best_model_with_all_its_seeds():
+    runs = made({}, cells=1)
+    level = float(runs.of(CELLS[0], [PRETRAINED])["mse"].mean())
+    rows = [
+        {"cell": f"{setting_of(CELLS[0])}_rate0.005", "arm": arm, "seed": seed, "run_id": f"{arm}{seed}", "mse": mse}
+        for arm, seeds, mse in (("DLinear", SEEDS, 2 * level), ("NLinear", SEEDS[:2], level / 9))
+        for seed in seeds
+    ]
+    both = Collected(pd.concat([runs.rows, pd.DataFrame(rows)]), runs.errors)
+    ours, verdict = JUDGES["balm_gain"](both)
+    assert ours.startswith("+50.0 % MSE over the best other model, mean of 1 cells") and verdict.startswith("open")
+    assert JUDGES["balm_gain"](made({}, [core(CELLS[:1])])) == ("not run", "open")
