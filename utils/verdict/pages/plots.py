@@ -28,6 +28,11 @@ MARKS = dict(zip(VERDICTS, ("o", "s", "D", "o"), strict=True))
 # Whatever a reader's matplotlibrc says.
 STYLE = style.context(["default", {"svg.hashsalt": "verdict", "svg.fonttype": "none", "font.size": 8}])
 INCH_A_LINE = 0.17
+# The forest plot's axis is linear up to here, and logarithmic beyond.
+LINEAR_PERCENT = 10
+PERCENT_TICKS = (-50, -10, -5, 0, 5, 10, 50, 200, 1000)
+# Errors that differ by more than this factor are shown on a logarithmic axis.
+WIDE = 5
 ARM_STYLES = {arm: (COLOURS[place % len(COLOURS)], ("-", "--", ":")[place // 4]) for place, arm in enumerate(ARMS)}
 ARM_MARKS = {arm: ("o", "s", "^")[place // 4] for place, arm in enumerate(ARMS)}
 
@@ -53,7 +58,6 @@ def forest(found: Sequence[Comparison], *, title: str) -> bytes:
         _labels(axis, x=f"MSE against {control}, % (left is better)")
         axis.set_yticks(range(len(lines)), [arm if place == 0 else "" for _, arm in lines])
         axis.tick_params(axis="y", length=0)
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
     for line, (cell, arm) in enumerate(lines):
         if not arm:
             name = cell_text(cell, with_rate=True)
@@ -75,6 +79,13 @@ def _forest_panel(axis: Axes, found: Sequence[Comparison], lines: Sequence[tuple
         axis.plot([middle], [place], color=colour, marker=MARKS[each.verdict], markersize=4)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_ylim(len(lines) - 0.5, -0.5)
+    # One arm may be ten times worse where the others differ by a few percent.
+    axis.set_xscale("symlog", linthresh=LINEAR_PERCENT, linscale=1.2)
+    low, high = (round(limit) for limit in axis.get_xlim()) if found else (-LINEAR_PERCENT, LINEAR_PERCENT)
+    axis.set_xlim(min(low, -5), max(high, 5))
+    ticks = [tick for tick in PERCENT_TICKS if min(low, -5) <= tick <= max(high, 5)]
+    axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 @STYLE
@@ -90,6 +101,7 @@ def cost(collected: Collected, cells: Sequence[str], *, title: str) -> bytes:
             colour, mark = ARM_STYLES[arm][0], ARM_MARKS[arm]
             axis.errorbar([seconds], [mean], [spread], color=colour, marker=mark, markersize=6, capsize=2, linewidth=1)
         axis.set_title(cell_text(cell, with_rate=True), loc="left", fontsize=8.5)
+        _logarithmic_if_wide(axis, [mean for _, mean, _ in points.values()])
         axis.set_xscale("log")
         low = min(seconds for seconds, _, _ in points.values())
         high = max(seconds for seconds, _, _ in points.values())
@@ -118,10 +130,11 @@ def curves(collected: Collected, cells: Sequence[str], *, title: str) -> bytes:
             if line.size:
                 colour, dash = ARM_STYLES[arm]
                 epochs, means, spreads = np.arange(1, line.shape[1] + 1), line.mean(axis=0), line.std(axis=0)
-                low, high = _rounded(means - spreads), _rounded(means + spreads)
+                low, high = _rounded(np.maximum(means - spreads, means / 2)), _rounded(means + spreads)
                 axis.plot(epochs, _rounded(means), color=colour, linestyle=dash, linewidth=1.3)
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
         axis.set_title(cell_text(cell, with_rate=True), loc="left", fontsize=8.5)
+        _logarithmic_if_wide(axis, [value for line in lines.values() if line.size for value in line.mean(axis=0)])
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         _labels(axis, x="epoch", y="validation MSE")
     _legend(figure, [(arm, ARM_STYLES[arm][0], "", ARM_STYLES[arm][1]) for arm in ARMS], title)
@@ -158,6 +171,14 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
     stride = 0.94 / columns
     boxes = [(0.07 + stride * column, (2.5 * (rows - 1 - row) + 0.45) / height) for column, row in places]
     return figure, [figure.add_axes((left, bottom, stride - 0.07, 1.8 / height)) for left, bottom in boxes]
+
+
+def _logarithmic_if_wide(axis: Axes, values: Sequence[float]) -> None:
+    if max(values) > WIDE * min(values):
+        axis.set_yscale("log")
+        ticks = [n * 10.0**e for e in range(-3, 4) for n in (1, 3) if min(values) / 2 <= n * 10.0**e <= 2 * max(values)]
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _labels(axis: Axes, *, x: str, y: str = "") -> None:
