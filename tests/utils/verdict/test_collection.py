@@ -74,7 +74,7 @@ def test_a_run_takes_the_place_of_its_own_row_and_leaves_those_of_other_commits(
     committed = texts(place)
     mse, run_id = committed.loc["DLinear", ["mse", "run_id"]]
     # A row of a commit that recorded less, whose run folder is nowhere any more, and whose code's hash reads as 5e+12.
-    gone = committed.loc["DLinear"].to_dict() | {"arm": "words", "run_id": "gone", "code": "5e12"}
+    gone = committed.loc["DLinear"].to_dict() | {"arm": "words", "run_id": "gone", "code": "5e12", "cell": "else_24_6"}
     committed.loc["DLinear", "mse"] = "0.12345678901234567"
     pd.concat([committed, pd.DataFrame([gone])]).to_csv(place / RESULTS, index=False)
     assert read(place).rows.set_index("arm").loc["DLinear", "mse"] == 0.12345678901234567

@@ -1,5 +1,7 @@
 """Verdicts on made errors whose true difference is known."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
@@ -134,7 +136,8 @@ def test_holm_multiplies_the_smallest_by_the_number_of_cells():
 def test_holms_correction_is_that_of_statsmodels():
     for number in (2, 7):
         p_values = np.random.default_rng(number).uniform(0, 0.3, number).round(2)
-        assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+        expected: Any = multipletests(p_values, method="holm")[1]
+        assert holm(p_values.tolist()) == pytest.approx(expected.tolist())
 
 
 def test_four_cells_that_agree_cannot_be_significant_across_cells():
