@@ -37,7 +37,10 @@ def test_every_parameter_has_a_gradient_unless_the_model_says_otherwise(tmp_path
     chosen = {**MODELS, **CALF, **BALM, **more}.get(model, [])
     built = LongTermForecast(parse_command(["--model", name, *command[2:], *chosen]))
     assert built.model.may_leave_parameters_out == (model == "BALM frozen")
-    built.model.train()
+    wrapped = built.runtime.wrap(built.model)
+    handler = built.runtime.accelerator.ddp_handler
+    assert handler is not None and handler.find_unused_parameters == (model == "BALM frozen")
+    wrapped.train()
     batch = built.train.batch(built.train.windows.training_rows(seed=0, epoch=0)[:4])
     target = {"target": batch.target} if built.model.losses_read_target else {}
     forecast = built.model(batch.look_back, **batch.inputs, **target)
