@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from utils.files import replace_file
@@ -43,13 +43,15 @@ def _build(folders: Sequence[Path]) -> int:
             path.unlink(missing_ok=True)
         else:
             replace_file(path, content)
-    print(f"wrote {_names(path for path, content in wanted.items() if content is not None)}")
+    print(f"wrote {_names(wanted)}")
     return 0
 
 
 def _check() -> int:
     wanted = _wanted()
-    wrong = [path for path, content in wanted.items() if (path.read_bytes() if path.is_file() else None) != content]
+    committed = {path: path.read_bytes() if path.is_file() else None for path in wanted}
+    # A file that is not written any more is named as well.
+    wrong = {path: content or b"" for path, content in wanted.items() if committed[path] != content}
     if wrong:
         print(f"{_names(wrong)} do not follow from the committed runs: run `python -m utils.verdict`")
         return 1
@@ -65,8 +67,9 @@ def _wanted() -> dict[Path, bytes | None]:
     return {**pages, README: with_main_table(README.read_text(encoding="utf-8"), collected).encode()}
 
 
-def _names(paths: Iterable[Path]) -> str:
-    return ", ".join(str(path.relative_to(ROOT)) for path in paths)
+def _names(paths: Mapping[Path, bytes | None]) -> str:
+    """The files with a content, by their names in the repository."""
+    return ", ".join(str(path.relative_to(ROOT)) for path, content in paths.items() if content is not None)
 
 
 if __name__ == "__main__":
