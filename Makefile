@@ -31,7 +31,7 @@ verdict: .venv/tests
 		-- --root_path $(DATA) --output_dir results/verdict --text_store results/texts
 	$(BIN)/python -m utils.verdict --collect results/verdict
 
-.venv/runs: requirements.txt
+.venv/runs: requirements.txt requirements-package.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@

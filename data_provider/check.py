@@ -7,11 +7,14 @@ import io
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from data_provider.panel.table import allowed_horizons as panel_horizons
+from data_provider.panel.table import each_series, lines_of_each
 from data_provider.scaling import Standardizer
 from data_provider.series import constant_notes
 from data_provider.splits import Borders, parse_split
@@ -33,6 +36,9 @@ _MAX_REMARKED = 20
 def problems_of(table: Table, *, split: str | None = None, date_format: str | None = None) -> list[str]:
     """The problems that make training refuse this table, a sentence each; empty if there are none."""
     found = list(table.complaints)
+    if table.is_panel:
+        alone = partial(problems_of, split=None if _has_dates(split) else split, date_format=date_format)
+        return [*found, *lines_of_each(table, alone)]
     undated = int(table.dates.isna().sum())
     if undated:
         found.append(f"rows without a readable date: {undated}")
@@ -75,6 +81,10 @@ def _borders(table: Table, split: str | None, date_format: str | None) -> Border
     return borders if borders.train else None
 
 
+def _has_dates(split: str | None) -> bool:
+    return split is not None and len(split.split(",")) == 2
+
+
 def _missing_cells(table: Table) -> Iterator[str]:
     for name, column in zip(table.columns, table.values.T, strict=True):
         missing = ~np.isfinite(column) & ~table.unread[:, table.columns.index(name)]
@@ -86,6 +96,8 @@ def _missing_cells(table: Table) -> Iterator[str]:
 
 def remarks_on(table: Table) -> list[str]:
     """Remarks that do not stop training: gaps, constant columns, outliers, codes for missing values."""
+    if table.is_panel:
+        return lines_of_each(table, remarks_on)
     dates = pd.DatetimeIndex(table.dates.dropna().unique().sort_values())
     found = []
     if len(dates) >= 3:
@@ -139,6 +151,8 @@ def _column_remarks(column: np.ndarray) -> Iterator[str]:
 
 def allowed_horizons(table: Table, split: str | None, date_format: str | None = None) -> list[str]:
     """Rows per split, then the longest possible horizon for each usual look-back: every split needs one window."""
+    if table.is_panel:
+        return panel_horizons(list(each_series(table)), None if _has_dates(split) else split, _LOOK_BACKS)
     borders = parse_split(split, table.dates, zone=table.zone, date_format=date_format)
     sizes = (borders.train, borders.validation - borders.train, borders.test - borders.validation)
     lines = [f"training {sizes[0]} rows, validation {sizes[1]}, test {sizes[2]}"]
@@ -152,11 +166,15 @@ def allowed_horizons(table: Table, split: str | None, date_format: str | None = 
 def overview(table: Table) -> list[str]:
     """Lines with the size, dates, time step and season of the table."""
     dates = table.dates.dropna()
+    counts = np.sort((~table.absent).sum(axis=0))
+    size = f"series of {counts[0]} to {counts[-1]} rows, {len(counts)} of them" if table.is_panel else ""
     lines = [
-        f"{len(table.values)} rows x {len(table.columns)} channels: {', '.join(table.columns[:10])}"
+        f"{size or f'{len(table.values)} rows x {len(table.columns)} channels'}: {', '.join(table.columns[:10])}"
         + (" ..." if len(table.columns) > 10 else ""),
         f"dates in column {table.date_column}: {dates.min()} .. {dates.max()}",
     ]
+    if table.is_panel:
+        dates = max((part.dates for part in each_series(table)), key=len)
     if len(dates.unique()) >= 3:
         time_step = infer_time_step(pd.DatetimeIndex(dates.unique().sort_values()))
         lines.append(f"step {in_words(time_step)}, season {season_of_step(time_step)} steps")
@@ -174,11 +192,12 @@ def report(table: Table, *, split: str | None, date_format: str | None = None) -
     problems = problems_of(table, split=split, date_format=date_format)
     _print_block(f"{table.path}", overview(table))
     _print_block("Problems (training refuses them; --fix interpolate|ffill|drop repairs)", problems)
-    borders = _borders(table, split, date_format)
+    borders = None if table.is_panel else _borders(table, split, date_format)
     late = [] if borders is None else constant_notes(table.values, table.columns, borders)
     _print_block("Worth knowing", [*table.notes, *remarks_on(table), *late])
     if not problems:
-        _print_block(f"Splits ({split or '0.7,0.1,0.2'})", allowed_horizons(table, split, date_format))
+        shown = "0.7,0.1,0.2" if split is None or (table.is_panel and _has_dates(split)) else split
+        _print_block(f"Splits ({shown})", allowed_horizons(table, split, date_format))
     return not problems
 
 

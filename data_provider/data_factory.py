@@ -14,6 +14,7 @@ from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, M4, sha256_of
 from data_provider.loader import Loader, PromptInputs
 from data_provider.memory_budget import MemoryBudget
+from data_provider.panel import Panel
 from data_provider.series import Series, WindowSource, benchmark_series
 from data_provider.splits import Split
 from data_provider.windows import Windows
@@ -22,6 +23,14 @@ logger = logging.getLogger(__name__)
 
 
 def load_series(config: DataConfig) -> Series:
+    """`load_data` of a table whose channels have common dates. Raises ValueError for another, too."""
+    series = load_data(config)
+    if not isinstance(series, Series):
+        raise ValueError(f"{file_of(config)} holds series with dates of their own, which only training reads")
+    return series
+
+
+def load_data(config: DataConfig) -> Series | Panel:
     """Read and validate the series that `config` names, and log its notes.
 
     Raises FileNotFoundError for a missing file and ValueError for an invalid one.

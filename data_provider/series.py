@@ -27,6 +27,7 @@ class SeriesInfo:
 
     `target_channels` are the channels that are evaluated, `time_step` is a pandas offset string, `season_length` the
     strongest natural cycle in time steps, `fingerprint` the SHA-256 of the file, `description` a sentence for prompts.
+    The columns of a panel are series with dates of their own, which a model reads one at a time.
     """
 
     name: str
@@ -38,11 +39,12 @@ class SeriesInfo:
     fingerprint: str
     is_demo: bool = False
     description: str = ""
+    is_panel: bool = False
 
     @property
     def num_channels(self) -> int:
-        """Number of channels that a model reads."""
-        return len(self.columns)
+        """Number of channels that a model reads at once."""
+        return 1 if self.is_panel else len(self.columns)
 
     @property
     def target_columns(self) -> list[str]:
@@ -52,7 +54,8 @@ class SeriesInfo:
     def to_record(self) -> dict[str, Any]:
         """JSON values for config.json and checkpoints."""
         names = ("name", "columns", "target_channels", "time_step", "season_length", "fingerprint", "description")
-        return {**{name: getattr(self, name) for name in names}, "scaler": self.scaler.to_dict()}
+        panel = {"is_panel": True} if self.is_panel else {}
+        return {**{name: getattr(self, name) for name in names}, **panel, "scaler": self.scaler.to_dict()}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:

@@ -134,6 +134,16 @@ class Windows(Dataset[Batch]):
         window, position = self._window_and_position(rows)
         return window, torch.as_tensor(self.row_channels, device=rows.device)[position]
 
+    @property
+    def sample_channels(self) -> list[int]:
+        """The evaluated channels that have common dates, of which sample forecasts are kept."""
+        return self.target_channels
+
+    @property
+    def complete_windows(self) -> range:
+        """The windows that all `sample_channels` have."""
+        return range(self.num_windows)
+
     def keep_targets(self, values: Float[Tensor, "row time channel"]) -> Float[Tensor, "row time target_channel"]:
         """Select the evaluated channels of `values`, which have the channels of a row."""
         if self.channel_independent or len(self.target_channels) == self.num_channels:

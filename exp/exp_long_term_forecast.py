@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_provider.data_factory import load_series
+from data_provider.data_factory import load_data
 from data_provider.datasets import is_published
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo, WindowSource
@@ -85,7 +85,7 @@ class LongTermForecast(Experiment):
 
     def load(self) -> WindowSource:
         """The series that the flags name."""
-        return load_series(self.settings.data)
+        return load_data(self.settings.data)
 
     def run(self) -> dict[str, Any]:
         """Train, test and write the run folder; with `--is_training 0` test a finished run again and write nothing."""
@@ -227,7 +227,7 @@ class LongTermForecast(Experiment):
         llm = self.model.fingerprint()
         weights = "random weights" if llm.get("random") else "pretrained weights"
         machine = self.runtime.describe()
-        kinds = "single channels" if self.model.channel_independent else "windows of all channels"
+        kinds = "single channels" if self.train.windows.channel_independent else "windows of all channels"
         rows = f"{len(self.train.windows):,} training rows ({kinds}), {len(self.train):,} steps an epoch"
         lines = [
             f"data    {self.series.name}, {len(self.series.columns)} channels, look-back {data.seq_len}, horizon "

@@ -15,14 +15,16 @@ from transformers.hf_argparser import HfArg
 from data_provider.config import READING_FLAGS
 from data_provider.tables.table import Reading
 from exp.exp_basic import CheckpointTask
-from exp.predict.adaptive import WindowForecasts, adaptive_forecast
-from exp.predict.forecaster import Bounds, around, restore_forecaster
-from exp.predict.input_table import InputTable, input_table_of_file
+from exp.predict.forecaster import restore_forecaster
+from exp.predict.input_table import InputTable, input_table_of_file, panel_of_file
 from exp.predict.output import SUFFIXES, decimals_of, held_in_words, uncertainty_note, write_tables
+from exp.predict.parts import drawn_together, held_by, parts_of, side_by_side
 from utils.files import CannotWrite, is_abandoned, owner_mark
 from utils.plotting import plot_forecast
 
 LINES_SHOWN = 24
+# Series of a panel in the plot.
+MAX_DRAWN = 16
 HIDDEN = ".forecast-"
 
 
@@ -88,38 +90,38 @@ class Predict(CheckpointTask):
         self.config, self.output = config, Path(config.output)
         moved = {name: getattr(config, name) for name in ("llm_model", "llm_tokenizer", "tslib_path")}
         self.forecaster = restore_forecaster(config.checkpoint, device=config.device, elsewhere=moved)
-        self.intervals = self.forecaster.intervals(config.interval, config.interval_method)
-        self.shown_bounds: Bounds | None = None
+        intervals = self.forecaster.intervals(config.interval, config.interval_method)
         self.forecaster.check_names(has_interval=config.interval is not None, rolling=config.rolling)
-        self.input_table = self.forecaster.checked(
-            self._read(Path(config.data_path)), rolling=config.rolling, with_past=self.intervals.is_adaptive
-        )
+        table = self._read(Path(config.data_path))
+        self.long, self.is_adaptive = table.long, intervals.is_adaptive
+        self.parts, notes = parts_of(self.forecaster, table, rolling=config.rolling, intervals=intervals)
         self.note = uncertainty_note(
-            self.forecaster, level=config.interval, quantiles=self.intervals.quantiles, remarks=self.input_table.notes
+            self.forecaster, level=config.interval, quantiles=intervals.quantiles, remarks=notes
         )
 
     def run(self) -> dict[str, Any]:
         """Write table, plot and note, all three or none. Returns the number of rows and the first and last date."""
-        last: list[WindowForecasts] = []
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
             prefix = f"{HIDDEN}{owner_mark()}."
             with tempfile.TemporaryDirectory(prefix=prefix, dir=self.output.parent) as folder:
-                num_rows = self._write(Path(folder), last)
+                num_rows = self._write(Path(folder))
         except OSError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
             raise CannotWrite(
                 f"--output {self.output} cannot be written ({reason}): make room or choose another place"
             ) from error
-        return {"num_rows": num_rows, "first": last[0].dates[-1][0], "last": last[0].dates[-1][-1]}
+        horizons = [part.last.dates[-1] for part in self.parts if part.last is not None]
+        first, last = min(dates[0] for dates in horizons), max(dates[-1] for dates in horizons)
+        return {"num_rows": num_rows, "first": first, "last": last}
 
-    def _write(self, folder: Path, last: list[WindowForecasts]) -> int:
+    def _write(self, folder: Path) -> int:
         """Write the three files to `folder`, then move them to their place. Returns the number of rows."""
         table = folder / self.output.name
-        decimals = decimals_of(self.forecaster, long=self.input_table.long)
-        num_rows = write_tables(table, self._tables(last), decimals=decimals)
-        self._plot(table.with_suffix(".png"), last[0])
+        decimals = decimals_of(self.forecaster, long=self.long)
+        num_rows = write_tables(table, self._tables(), decimals=decimals)
+        self._plot(table.with_suffix(".png"))
         table.with_suffix(".txt").write_text(self.note + "\n", encoding="utf-8")
         for path in sorted(folder.iterdir()):
             path.replace(self.output.parent / path.name)
@@ -149,38 +151,33 @@ class Predict(CheckpointTask):
     def _read(self, path: Path) -> InputTable:
         trained, flags = self.forecaster.data, READING_FLAGS
         reading = {name: getattr(self.config, name, None) or getattr(trained, name) for name in flags}
-        return input_table_of_file(path, self.forecaster.columns, Reading(**{**reading, "columns": None}))
+        read = panel_of_file if self.forecaster.series.is_panel else input_table_of_file
+        return read(path, self.forecaster.columns, Reading(**{**reading, "columns": None}))
 
-    def _tables(self, last: list[WindowForecasts]) -> Iterator[pd.DataFrame]:
-        """The forecasts as tables; `last` receives the last windows, for the plot."""
-        forecaster, rolling, level = self.forecaster, self.config.rolling, self.config.interval
-        if self.intervals.is_adaptive:
-            start = self.intervals.half_width
-            assert level is not None and start is not None
-            found = adaptive_forecast(forecaster, self.input_table, start, level=level, rolling=rolling)
-            last[:] = [found.forecasts]
-            self.shown_bounds = bounds = around(found.forecasts, found.half_widths)
-            where = f"the values of {found.num_past} past windows of the file, whose errors they followed"
-            self.note += "\n" + held_in_words(level, found.held.tolist(), forecaster.target_columns, where=where)
-            yield forecaster.table(found.forecasts, bounds, rolling=rolling, long=self.input_table.long)
-            return
-        for part in forecaster.forecasts(self.input_table):
-            last[:] = [part]
-            self.shown_bounds = self.intervals(part)
-            yield forecaster.table(part, self.shown_bounds, rolling=rolling, long=self.input_table.long)
+    def _tables(self) -> Iterator[pd.DataFrame]:
+        """The forecasts as tables; the note then says how adaptive intervals held."""
+        level = self.config.interval
+        for part in self.parts:
+            yield from part.tables(rolling=self.config.rolling, level=level)
+        if self.is_adaptive:
+            assert level is not None
+            columns, held, num_past = held_by(self.parts)
+            where = f"the values of {num_past} past windows of the file, whose errors they followed"
+            self.note += "\n" + held_in_words(level, held, columns, where=where)
 
-    def _plot(self, path: Path, last: WindowForecasts) -> None:
-        forecaster = self.forecaster
-        header, seq_len = forecaster.header, forecaster.data.seq_len
-        channels, bounds = forecaster.target_channels, self.shown_bounds
+    def _plot(self, path: Path) -> None:
+        forecaster, parts = self.forecaster, drawn_together(self.parts)[:MAX_DRAWN]
+        header, seq_len, last = forecaster.header, forecaster.data.seq_len, parts[0].last
+        assert last is not None
         first_date: Any = last.dates[-1].tz_localize(None)[0]
+        lower, upper = ([part.bounds[end][-1] for part in parts if part.bounds is not None] for end in (0, 1))
         plot_forecast(
             path,
-            look_back=self.input_table.values[-seq_len:, channels],
+            look_back=side_by_side([part.table.values[-seq_len:, part.forecaster.target_channels] for part in parts]),
             target=None,
-            forecast=last.values[-1],
-            columns=forecaster.target_columns,
-            interval=(bounds[0][-1], bounds[1][-1]) if bounds is not None else None,
+            forecast=side_by_side([part.last.values[-1] for part in parts if part.last is not None]),
+            columns=[name for part in parts for name in part.forecaster.target_columns],
+            interval=(side_by_side(lower), side_by_side(upper)) if lower else None,
             interval_label=f"{self.config.interval:g} interval" if self.config.interval else "",
             first_date=first_date,
             time_step=forecaster.series.time_step,

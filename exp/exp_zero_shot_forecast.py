@@ -10,7 +10,7 @@ from typing import Any
 from transformers.hf_argparser import HfArg
 
 from data_provider.config import READING_FLAGS, DataConfig
-from data_provider.data_factory import load_series
+from data_provider.data_factory import load_data
 from data_provider.datasets import CUSTOM
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo
@@ -93,7 +93,7 @@ class ZeroShotForecast(LongTermForecast):
     def __init__(self, settings: Settings):
         super().__init__(settings)
         self.config: ZeroShotConfig = next(c for c in settings.task if isinstance(c, ZeroShotConfig))
-        found = [load_series(self.config.target(name, settings.data)) for name in self.config.target_data]
+        found = [load_data(self.config.target(name, settings.data)) for name in self.config.target_data]
         self.targets = {series.name: series for series in found}
         for name, series in self.targets.items():
             if series.num_channels != self.series.num_channels:

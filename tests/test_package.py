@@ -98,6 +98,17 @@ def test_the_extra_dev_is_what_testing_needs():
     assert [line for line in lines if not line.startswith(("#", "-r"))] == PROJECT["optional-dependencies"]["dev"]
 
 
+def test_requirements_are_those_of_the_package_and_the_tracker():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    of_package = (ROOT / "requirements-package.txt").read_text(encoding="utf-8")
+    assert [line for line in lines if not line.startswith("#")] == [
+        "-r requirements-package.txt",
+        *PROJECT["optional-dependencies"]["wandb"],
+    ]
+    assert all(name in of_package for name in ("torch", "transformers", "numpy", "pandas", "scikit-learn", "tqdm"))
+    assert "wandb" not in of_package
+
+
 def test_the_page_on_python_can_be_followed_in_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}

@@ -131,6 +131,7 @@ class SeriesRecord(TypedDict, total=False):
     season_length: Positive
     fingerprint: str
     description: str
+    is_panel: bool
     scaler: Scaler
 
 
@@ -197,6 +198,7 @@ class WholeSeries(TypedDict):
     season_length: Positive
     fingerprint: str
     description: NotRequired[str]
+    is_panel: NotRequired[bool]
     scaler: Scaler
 
 

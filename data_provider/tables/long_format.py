@@ -67,10 +67,10 @@ def to_wide(
     *,
     wanted: Sequence[str] | None,
     source: str,
-) -> tuple[list[str], pd.DatetimeIndex, np.ndarray, np.ndarray]:
-    """Names of the series in order of appearance, all dates, values and unread cells [date, series].
+) -> tuple[list[str], pd.DatetimeIndex, np.ndarray, np.ndarray, np.ndarray]:
+    """Names of the series in order of appearance, all dates; values, unread cells and absent rows [date, series].
 
-    A series without a date has a missing cell there. Raises ValueError for a date that a series has twice.
+    An absent row is a date that a series lacks; its value is NaN. Raises ValueError for a date that a series has twice.
     """
     names = pd.Series(ids).astype("string").fillna("").str.strip()
     if (names == "").any() or dates.isna().any():
@@ -87,5 +87,7 @@ def to_wide(
         raise ValueError(f"{source} has no series {', '.join(missing[:8])}: --columns names the series of a long table")
     wide: Any = frame[frame["id"].isin(chosen)].pivot(index="date", columns="id", values=["value", "unread"])
     found = wide["value"][chosen].to_numpy(dtype=np.float64)
-    marks = wide["unread"][chosen].to_numpy() == True  # noqa: E712  (NaN where a series has no row)
-    return chosen, pd.DatetimeIndex(wide.index), found, marks.astype(bool)
+    marks = wide["unread"][chosen]
+    absent = marks.isna().to_numpy()
+    unread_cells = (marks.to_numpy() == True).astype(bool)  # noqa: E712  (NaN where a series has no row)
+    return chosen, pd.DatetimeIndex(wide.index), found, unread_cells, absent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pandas as pd
 
 from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, Benchmark
+from data_provider.panel import Panel
+from data_provider.panel.table import panel_of, series_of
+from data_provider.scaling import Standardizer
 from data_provider.series import Series, benchmark_series, build_series
 from data_provider.splits import Borders, parse_split
 from data_provider.tables.calendars import infer_time_step, irregularity
@@ -19,9 +23,11 @@ from utils.time_steps import gaps, in_words, season_of_step
 LARGEST = 1e150
 
 
-def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series:
+def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series | Panel:
     """Load a table with all checks. Raises ValueError if it is invalid."""
     series = _custom(config, path) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
+    if isinstance(series, Panel):
+        return series
     place = series.scaler.first_unscalable(series.values)
     if place is not None:
         raise ValueError(f"{path} {unscalable(series.dates, series.columns, series.values, place)}")
@@ -53,8 +59,12 @@ def check_sizes(values: np.ndarray, columns: list[str], path: Path) -> None:
             )
 
 
-def _custom(config: DataConfig, path: Path) -> Series:
+def _custom(config: DataConfig, path: Path) -> Series | Panel:
     table = read_table(path, reading_of(config))
+    if table.is_panel and config.features == "S" and config.target in table.columns:
+        table = series_of(table, table.columns.index(config.target))
+    if table.is_panel:
+        return panel_of(config, path, table, check=partial(_check_series, seq_len=config.seq_len))
     check_table(table)
     if len(table.dates) < 3:
         raise ValueError(
@@ -74,6 +84,16 @@ def _custom(config: DataConfig, path: Path) -> Series:
         season_length=season_of_step(time_step),
         notes=[_shape_note(config, table, borders, time_step), *table.notes, *_gap_note(table, time_step)],
     )
+
+
+def _check_series(table: Table, *, seq_len: int) -> None:
+    """Check one series of a panel. Raises ValueError."""
+    check_table(table)
+    check_regular(table, infer_time_step(table.dates), seq_len=seq_len)
+    place = Standardizer.fit(table.values).first_unscalable(table.values)
+    if place is not None:
+        raise ValueError(f"{table.path} {unscalable(table.dates, table.columns, table.values, place)}")
+    check_sizes(table.values, table.columns, table.path)
 
 
 def reading_of(config: DataConfig) -> Reading:
@@ -112,10 +132,6 @@ def check_table(table: Table) -> None:
     """Check for missing cells and for unsorted or repeated dates. Raises ValueError; nothing is repaired."""
     way_out = f"`python -m data_provider.check {table.path} --fix interpolate` writes a repaired copy"
     wrong = ~np.isfinite(table.values)
-    if table.long is not None:
-        way_out = (
-            f"series of a long table must cover the same dates, and {way_out.replace('interpolate', 'drop')} of these"
-        )
     if wrong.any():
         row, channel = (int(index) for index in np.argwhere(wrong)[0])
         raise ValueError(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_provider.tables.calendars import infer_time_step, irregularity
 from data_provider.tables.formats import PARQUET_SUFFIXES
+from data_provider.tables.long_format import to_wide
 from data_provider.tables.table import Table
 from utils.time_steps import gaps, missing_dates
 
@@ -46,10 +47,13 @@ def repair(table: Table, method: Method) -> tuple[Table, Changes]:
 
     `interpolate` and `ffill` insert missing dates and fill missing cells, linearly in time or with the previous value;
     at both ends of a column the nearest value is used. `drop` removes rows with a missing cell and leaves gaps as they
-    are. Of rows with the same date the first is kept. Raises ValueError for cells that hold something other than a
+    are. Of rows with the same date the first is kept. A series in long format is repaired by itself, within its own
+    first and last date. Raises ValueError for cells that hold something other than a
     number, which are never filled, and for dates without a regular step.
     """
     _check_cells(table)
+    if table.long is not None:
+        return _repair_each(table, method)
     frame = pd.DataFrame(np.where(np.isfinite(table.values), table.values, np.nan), table.dates, table.columns)
     changes = Changes([*table.notes, *table.complaints])
     frame = _with_sorted_dates(frame, changes)
@@ -78,7 +82,13 @@ def write_table(table: Table, path: Path) -> None:
     """Write the table as CSV or Parquet, by the suffix of `path`; an interrupted write leaves no partial file there."""
     frame = pd.DataFrame(table.values, columns=table.columns)
     dates = table.dates if table.zone is None else table.zone.restored(table.dates)
-    frame.insert(0, "date" if table.date_column.startswith("Unnamed: ") else table.date_column, dates)
+    if table.long is None:
+        frame.insert(0, "date" if table.date_column.startswith("Unnamed: ") else table.date_column, dates)
+    else:
+        frame.insert(0, "date", dates)
+        frame = table.long.melted(frame, table.columns, bounds=False)
+        rows = ~table.absent.T.ravel() if table.is_panel else slice(None)
+        frame = frame[rows]
     temporary = path.with_name(f".{path.name}.partial")
     try:
         if path.suffix.lower() in PARQUET_SUFFIXES:
@@ -88,6 +98,35 @@ def write_table(table: Table, path: Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _repair_each(table: Table, method: Method) -> tuple[Table, Changes]:
+    """The series of a long table, each repaired by itself."""
+    changes = Changes([*table.notes, *table.complaints])
+    ids: list[str] = []
+    dates, values = [], []
+    for channel, name in enumerate(table.columns):
+        rows = ~table.absent[:, channel] if table.is_panel else np.ones(len(table.dates), bool)
+        alone = replace(
+            table, columns=[name], dates=table.dates[rows], values=table.values[rows][:, [channel]], long=None,
+            unread=np.zeros((0, 0), bool), absent=np.zeros((0, 0), bool), notes=[], complaints=[],
+        )  # fmt: skip
+        repaired, found = repair(alone, method)
+        for line in found.lines:
+            changes.add(f"series {name}: {line}")
+        changes.share = max(changes.share, found.share)
+        ids += [name] * len(repaired.dates)
+        dates.append(repaired.dates)
+        values.append(repaired.values[:, 0])
+    flat = np.concatenate(values)
+    columns, all_dates, wide, unread, absent = to_wide(
+        ids, dates[0].append(dates[1:]), flat, np.zeros(len(flat), bool), wanted=None, source=str(table.path)
+    )
+    repaired = replace(
+        table, columns=columns, dates=all_dates, values=wide, unread=unread, notes=[], complaints=[],
+        absent=absent if absent.any() else np.zeros((0, 0), bool),
+    )  # fmt: skip
+    return repaired, changes
 
 
 def _check_cells(table: Table) -> None:

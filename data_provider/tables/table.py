@@ -53,7 +53,7 @@ class Table:
 
     `unread` marks cells that hold something which is no number. `notes` are remarks on the reading, such as dates
     converted to UTC; `complaints` are the errors that a lenient reading ignored. `long` names the columns of a file in
-    long format.
+    long format, and `absent` marks the dates that a series of it lacks, while others have them (else it is empty).
     """
 
     path: Path
@@ -66,6 +66,12 @@ class Table:
     zone: Zone | None = None
     unread: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     long: LongNames | None = None
+    absent: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+
+    @property
+    def is_panel(self) -> bool:
+        """Whether its columns are series with dates of their own."""
+        return bool(self.absent.any())
 
 
 def column_names(text: str | None) -> tuple[str, ...] | None:
@@ -142,7 +148,7 @@ def _check_text(columns: dict[str, pa.ChunkedArray], path: Path) -> None:
 
 def _widened(table: Table, ids: pd.Series, series_column: str, reading: Reading) -> Table:
     """The wide table of one in long format."""
-    columns, dates, values, unread = to_wide(
+    columns, dates, values, unread, absent = to_wide(
         ids.tolist(),
         table.dates,
         table.values[:, 0],
@@ -159,6 +165,7 @@ def _widened(table: Table, ids: pd.Series, series_column: str, reading: Reading)
         unread=unread,
         notes=[note, *table.notes],
         long=LongNames(series_column, table.date_column, table.columns[0]),
+        absent=absent if absent.any() else np.zeros((0, 0), bool),
     )
 
 

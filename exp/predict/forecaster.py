@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from torch import Tensor
 from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.loader import Loader
 from data_provider.memory_budget import MemoryBudget
+from data_provider.scaling import Standardizer
 from data_provider.series import SeriesInfo
 from data_provider.tables.long_format import LongNames
 from data_provider.tables.table import Reading
 from data_provider.time_features import time_features
 from data_provider.windows import Windows
-from exp.predict.adaptive import WindowForecasts, adaptive_forecast, rows_with_past
+from exp.predict.adaptive import WindowForecasts, rows_with_past
+from exp.predict.bounds import Bounds, IntervalsOfForecasts
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
+from exp.predict.parts import parts_of
 from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import dtype_of
 from models.base import Forecaster
@@ -41,32 +45,6 @@ from utils.time_steps import dates_after, pandas_step
 logger = logging.getLogger(__name__)
 ROWS_PER_BATCH = 256
 INTERVAL_METHODS = ("default", "quantiles", "conformal", "adaptive")
-Bounds = tuple[Float[ndarray, "window pred_len channel"], Float[ndarray, "window pred_len channel"]]
-
-
-@dataclass(frozen=True)
-class IntervalsOfForecasts:
-    """How prediction intervals are made: from two quantiles of the model, from half widths, or not at all.
-
-    `quantiles` are the places of the lower and the upper one, `half_width` is in original units. Adaptive ones begin at
-    `half_width` and change from window to window (`adaptive_forecast`).
-    """
-
-    quantiles: tuple[int, int] | None = None
-    half_width: Float[ndarray, "pred_len channel"] | None = None
-    is_adaptive: bool = False
-
-    def __call__(self, part: WindowForecasts) -> Bounds | None:
-        """Lower and upper bounds of the forecasts, in original units."""
-        if self.quantiles is not None:
-            assert part.quantiles is not None, "a model that has levels forecasts their quantiles"
-            return part.quantiles[..., self.quantiles[0]], part.quantiles[..., self.quantiles[1]]
-        return None if self.half_width is None else around(part, self.half_width)
-
-
-def around(part: WindowForecasts, half_width: Float[ndarray, "*window pred_len channel"]) -> Bounds:
-    """The forecasts less and plus half widths."""
-    return part.values - half_width, part.values + half_width
 
 
 class FittedForecaster:
@@ -117,17 +95,12 @@ class FittedForecaster:
                 self.columns,
                 date_column=date_column or self.data.date_column,
                 reading=Reading(**{name: getattr(self.data, name) for name in (*READING_FLAGS[2:],)}),
+                is_panel=self.series.is_panel,
             )
             intervals = self.intervals(interval, interval_method)
-            input_table = self.checked(table, rolling=rolling, with_past=intervals.is_adaptive)
             self.check_names(has_interval=interval is not None, rolling=rolling)
-            if intervals.is_adaptive:
-                assert interval is not None and intervals.half_width is not None
-                found = adaptive_forecast(self, input_table, intervals.half_width, level=interval, rolling=rolling)
-                bounds = around(found.forecasts, found.half_widths)
-                return self.table(found.forecasts, bounds, rolling=rolling, long=input_table.long)
-            parts = self.forecasts(input_table)
-            tables = [self.table(part, intervals(part), rolling=rolling, long=input_table.long) for part in parts]
+            parts, _ = parts_of(self, table, rolling=rolling, intervals=intervals)
+            tables = [found for part in parts for found in part.tables(rolling=rolling, level=interval)]
             return pd.concat(tables, ignore_index=True)
 
     def intervals(self, level: float | None, method: str = "default") -> IntervalsOfForecasts:
@@ -160,6 +133,14 @@ class FittedForecaster:
             )
         return known[nearest]
 
+    def of_series(self, name: str) -> FittedForecaster:
+        """The same model for one series of a panel."""
+        channel, alone = self.columns.index(name), copy(self)
+        scaler = Standardizer(self.scaler.mean[[channel]], self.scaler.scale[[channel]])
+        alone.series = replace(self.series, columns=[name], target_channels=[0], scaler=scaler, is_panel=False)
+        alone.scaler, alone.columns, alone.target_channels = scaler, [name], [0]
+        return alone
+
     def checked(self, input_table: InputTable, *, rolling: bool, with_past: bool = False) -> InputTable:
         """The last `seq_len` rows (all if rolling) after validation, which logs notes and raises ValueError.
 
@@ -176,6 +157,8 @@ class FittedForecaster:
 
     def check_names(self, *, has_interval: bool, rolling: bool) -> None:
         """Check that the columns of the forecast have distinct names. Raises ValueError."""
+        if self.series.is_panel:
+            return
         names = ["date", *self.target_columns, *(["made_at"] if rolling else [])]
         if has_interval:
             names += [f"{name}_{bound}" for name in self.target_columns for bound in ("lower", "upper")]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from data_provider.tables.calendars import irregularity
@@ -26,7 +26,8 @@ class InputTable:
     """Dates without time zone, and values in original units: columns in the order of training, NaN for empty cells.
 
     `source` names the table in messages, `notes` are remarks for the log, `zone` is that of the forecast's dates,
-    `long` the columns of a table in long format, which the forecast has, too.
+    `long` the columns of a table in long format, which the forecast has, too, and `absent` its rows that a series
+    lacks while others have them (else it is empty).
     """
 
     source: str
@@ -35,24 +36,72 @@ class InputTable:
     notes: list[str]
     zone: Zone | None = None
     long: LongNames | None = None
+    absent: Bool[ndarray, "rows series"] = field(default_factory=lambda: np.zeros((0, 0), bool))
 
 
 def input_table_of_file(path: Path, columns: Sequence[str], reading: Reading) -> InputTable:
     """Read the columns, by name, of a file. Raises ValueError or FileNotFoundError."""
     table = read_table(path, replace(reading, columns=tuple(columns)))
-    return InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long)
+    return InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long, table.absent)
+
+
+def panel_of_file(path: Path, columns: Sequence[str], reading: Reading) -> InputTable:
+    """Read those of the series `columns` that a file in long format holds. Raises ValueError or FileNotFoundError."""
+    table = read_table(path, replace(reading, columns=None))
+    if table.long is None:
+        raise ValueError(
+            f"{path} is not in long format, but the run was trained on series with dates of their own: give a table "
+            "with a row for each date of each series"
+        )
+    found = InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long, table.absent)
+    return of_columns(found, table.columns, columns)
+
+
+def of_columns(table: InputTable, names: Sequence[str], wanted: Sequence[str]) -> InputTable:
+    """The `wanted` series of a table whose columns are `names`, in that order; those it lacks have no rows."""
+    places = {name: place for place, name in enumerate(names)}
+    values = np.full((len(table.dates), len(wanted)), np.nan)
+    absent = np.ones(values.shape, bool)
+    for number, name in enumerate(wanted):
+        if name in places:
+            values[:, number] = table.values[:, places[name]]
+            absent[:, number] = table.absent[:, places[name]] if table.absent.size else False
+    if absent.all():
+        raise ValueError(f"{table.source} holds none of the series of the run: {', '.join(wanted[:8])}")
+    return replace(table, values=values, absent=absent)
+
+
+def series_of(table: InputTable, channel: int, name: str) -> InputTable:
+    """The table of one series of a panel: the rows that it has."""
+    rows = ~table.absent[:, channel]
+    return replace(
+        table,
+        source=f"{table.source}, series {name}",
+        dates=table.dates[rows],
+        values=table.values[rows][:, [channel]],
+        absent=np.zeros((0, 0), bool),
+        notes=[],
+    )
 
 
 def input_table_of_frame(
-    frame: pd.DataFrame, columns: Sequence[str], *, date_column: str | None, reading: Reading | None = None
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    *,
+    date_column: str | None,
+    reading: Reading | None = None,
+    is_panel: bool = False,
 ) -> InputTable:
-    """Take the columns, by name, of a data frame whose dates are a column or the index. Raises ValueError."""
+    """Take the columns, by name, of a data frame whose dates are a column or the index. Raises ValueError.
+
+    If the columns are those of a panel, a frame in long format need not hold them all.
+    """
     # Names as a file of the same columns would have them.
     frame = frame.rename(columns=lambda name: " ".join(str(name).split()))
     reading = reading or Reading()
     names = list(frame.columns)
     series = series_column_of(names, reading.series_column if reading.series_column in names else None, source=SOURCE)
-    missing = [name for name in columns if name not in names] if series is None else []
+    missing = [name for name in columns if name not in names] if series is None and not is_panel else []
     if missing:
         known = ", ".join(frame.columns)
         raise ValueError(f"the data frame has no column {', '.join(missing)}: its columns are {known}")
@@ -65,7 +114,12 @@ def input_table_of_frame(
     column = pd.Series(frame.index if name is None else frame[name]).reset_index(drop=True)
     parsed = parse_dates(column, name=str(name or "index"), date_format=reading.date_format)
     if series is not None:
-        return _of_long_frame(frame, columns, str(name), series, parsed, reading)
+        return _of_long_frame(frame, columns, str(name), series, parsed, reading, is_panel=is_panel)
+    if is_panel:
+        raise ValueError(
+            "the data frame is not in long format, but the run was trained on series with dates of their own: give one "
+            "with a row for each date of each series"
+        )
     try:
         values = frame[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError) as error:
@@ -74,14 +128,24 @@ def input_table_of_frame(
 
 
 def _of_long_frame(
-    frame: pd.DataFrame, columns: Sequence[str], date: str, series: str, parsed: ParsedDates, reading: Reading
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    date: str,
+    series: str,
+    parsed: ParsedDates,
+    reading: Reading,
+    *,
+    is_panel: bool,
 ) -> InputTable:
     others = [name for name in frame.columns if name not in (date, series)]
     value = value_column_of(others, reading.value_column, source=SOURCE)
     cells = frame[value].to_numpy(dtype=np.float64, na_value=np.nan)
     ids, unread = frame[series].astype(str).tolist(), np.zeros(len(frame), bool)
-    _, dates, values, _ = to_wide(ids, parsed.dates, cells, unread, wanted=columns, source=SOURCE)
-    return InputTable(SOURCE, dates, values, list(parsed.notes), parsed.zone, LongNames(series, date, value))
+    wanted = None if is_panel else columns
+    found, dates, values, _, absent = to_wide(ids, parsed.dates, cells, unread, wanted=wanted, source=SOURCE)
+    names = LongNames(series, date, value)
+    table = InputTable(SOURCE, dates, values, list(parsed.notes), parsed.zone, names, absent)
+    return of_columns(table, found, columns) if is_panel else table
 
 
 def last_rows(table: InputTable, num_rows: int) -> InputTable:

@@ -67,11 +67,13 @@ def save_forecasts(
     windows = loader.windows
     if not len(errors):
         errors = torch.zeros(windows.num_windows)
-    drawn = _windows_by_error(errors)
-    spread = np.linspace(0, windows.num_windows - 1, NUM_SAMPLES).astype(int).tolist()
+    possible = windows.complete_windows
+    errors = torch.where((torch.arange(len(errors)) >= possible.start), errors, 0)
+    drawn = _windows_by_error(errors, first=possible.start)
+    spread = np.linspace(possible.start, possible.stop - 1, NUM_SAMPLES).astype(int).tolist()
     chosen = sorted({*spread, *drawn.values()})
-    channels = windows.target_channels[-NUM_SAMPLE_CHANNELS:]
-    first = len(windows.target_channels) - len(channels)
+    channels = windows.sample_channels[-NUM_SAMPLE_CHANNELS:]
+    positions = [windows.target_channels.index(channel) for channel in channels]
     scale, mean = series.scaler.scale[channels], series.scaler.mean[channels]
     arrays: dict[str, list[np.ndarray]] = {}
     level, places = _widest_shown(model)
@@ -84,13 +86,14 @@ def save_forecasts(
         if level is not None and quantiles is not None:
             shown |= dict(zip(("lower", "upper"), quantiles[..., places].unbind(-1), strict=True))
         _, channel = series_of_batch(windows, batch)
-        order = channel.flatten().argsort()[first:]
+        found = channel.flatten().tolist()
+        order = [found.index(position) for position in positions]
         for name, rows in shown.items():
             by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
             arrays.setdefault(name, []).append(by_channel * scale + mean)
     tensors = {name: torch.from_numpy(np.stack(value)).contiguous() for name, value in arrays.items()}
     if level is None and not target:
-        level, half_width = _interval(folder, first, scale) or (None, None)
+        level, half_width = _interval(folder, positions, scale) or (None, None)
         if half_width is not None:
             reach = torch.from_numpy(half_width.T)
             tensors |= {"lower": tensors["forecast"] - reach, "upper": tensors["forecast"] + reach}
@@ -119,11 +122,11 @@ def _widest_shown(model: Forecaster) -> tuple[float | None, list[int]]:
     return (max(found), list(found[max(found)])) if found else (None, [])
 
 
-def _windows_by_error(errors: Float[Tensor, "window"]) -> dict[str, int]:
+def _windows_by_error(errors: Float[Tensor, "window"], *, first: int) -> dict[str, int]:
     """The windows with the lowest, the median and the highest error among those that were tested."""
     tested = torch.nonzero(errors > 0).flatten()
     if not len(tested):
-        return {"first": 0}
+        return {"first": first}
     order = tested[errors[tested].argsort(stable=True)]
     return {"best": int(order[0]), "median": int(order[(len(order) - 1) // 2]), "worst": int(order[-1])}
 
@@ -137,11 +140,11 @@ def _remark(window: int, errors: Float[Tensor, "window"], drawn: dict[str, int])
     return f"MSE {float(errors[window]):.3g} in scaled units{among}"
 
 
-def _interval(folder: RunFolder, first: int, scale: np.ndarray) -> tuple[float, np.ndarray] | None:
+def _interval(folder: RunFolder, positions: list[int], scale: np.ndarray) -> tuple[float, np.ndarray] | None:
     if not folder.intervals.is_file():
         return None
     found = Intervals.load(folder.intervals, run_id=folder.path.name)
-    return shown_interval(found.levels, found.bounds[:, first:].numpy() * scale[:, None])
+    return shown_interval(found.levels, found.bounds[:, positions].numpy() * scale[:, None])
 
 
 def plot_samples(folder: RunFolder, samples: Samples, *, title: str, labels: list[str]) -> None:

@@ -35,7 +35,8 @@ def forecast_spec(
         description=series.description,
         published_description=benchmark.published_description if benchmark else PUBLISHED_DESCRIPTION,
         instruction=(benchmark.instruction if benchmark else "") or series.description,
-        channel_scales=tuple(series.scaler.scale.tolist()),
+        # The one channel of a panel's rows has the scale of another series in each row.
+        channel_scales=(1.0,) if series.is_panel else tuple(series.scaler.scale.tolist()),
         target_channel=targets[0] if len(targets) == 1 < series.num_channels else None,
         device=device,
         quantiles=quantiles,

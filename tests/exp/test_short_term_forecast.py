@@ -174,3 +174,26 @@ def test_all_series_weigh_the_same_in_the_overall_score():
     together = overall({"a": entry(3, 8.0, 1.0), "b": entry(1, 16.0, 3.0)})
     assert (together["smape"], together["mase"], together["num_rows"]) == (10.0, 1.5, 4)
     assert together["owa"] == pytest.approx(0.5 * (10 / 10 + 1.5 / 2))
+
+
+def with_series(root: Path, series: list[np.ndarray]) -> None:
+    """Replaces the yearly series."""
+    for part, cut in (("train", slice(None, -6)), ("test", slice(-6, None))):
+        lines = [",".join([f"Y{number}", *map(str, values[cut])]) for number, values in enumerate(series)]
+        (root / "m4" / f"Yearly-{part}.csv").write_text("\n".join(["id", *lines]))
+
+
+def test_series_that_are_all_constant_are_refused_in_one_line(root):
+    with_series(root, [np.full(30, level) for level in (0.0, 3.0, 5.0)])
+    with pytest.raises(WrongInput, match="M4-Yearly: Naive2 makes no error on the validation of any series"):
+        list(run_command(command(root, "--m4_frequencies", "Yearly")))
+    assert not (root / "results").exists()
+
+
+def test_zeros_with_spikes_beside_a_constant_series_have_finite_scores(root):
+    spikes = np.zeros(36)
+    spikes[::5] = 1e6
+    with_series(root, [spikes, np.roll(spikes, 2), np.full(36, 3.0), np.zeros(36)])
+    (text,) = run_command(command(root, "--m4_frequencies", "Yearly"))
+    test = read_run(folders(root)["M4-Yearly"]).metrics["tests"]["M4-Yearly"]
+    assert all(np.isfinite(test[name]) for name in ("smape", "mase", "owa")) and "nan" not in text

@@ -48,6 +48,13 @@ def interval_of(run: Run) -> Interval | None:
     return found[0], found[1] * scale[:, None]
 
 
+def _place_among_intervals(run: Run, columns: list[str], channel: int) -> int:
+    """Where the intervals of a channel are: a run keeps forecasts of some of its channels, but intervals of all."""
+    series: Any = run.config.get("series", {})
+    names = [series["columns"][place] for place in series["target_channels"]] if "columns" in series else []
+    return names.index(columns[channel]) if columns[channel] in names else channel - len(columns)
+
+
 def forecast_figures(run: Run, shown: Shown, interval: Interval | None, *, target: str = "") -> dict[str, Any] | None:
     """A figure for each window and channel, of a target of a zero-shot run; None where the run kept no forecasts."""
     path = run.folder.forecasts_on(target)
@@ -68,8 +75,7 @@ def forecast_figures(run: Run, shown: Shown, interval: Interval | None, *, targe
         past, truth, forecast = (arrays[name][window] for name in ("look_back", "target", "forecast"))
         figures.append([])
         for channel in channels:
-            # A run keeps forecasts of its last channels only, but intervals of all.
-            around = interval and (interval[0], interval[1][channel - len(columns)])
+            around = interval and (interval[0], interval[1][_place_among_intervals(run, columns, channel)])
             bounds = _bounds(arrays, header, window, channel, around)
             band = _band(times, *bounds) if bounds else []
             naive = arrays["naive"][window][:, channel] if "naive" in arrays else None
