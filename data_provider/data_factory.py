@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def load_series(config: DataConfig) -> Series:
     return series
 
 
-def load_data(config: DataConfig) -> Series | Panel:
-    """Read and validate the series that `config` names, and log its notes.
+def load_data(config: DataConfig, *, known_future: Sequence[str] = ()) -> Series | Panel:
+    """Read and validate the series that `config` names, with the columns `known_future`, and log its notes.
 
     Raises FileNotFoundError for a missing file and ValueError for an invalid one.
     """
@@ -41,6 +42,8 @@ def load_data(config: DataConfig) -> Series | Panel:
         )
     if config.data == M4:
         raise ValueError(f"--data {M4} is a set of many short series: forecast it with --task_name short_term_forecast")
+    if known_future and config.data != CUSTOM:
+        raise ValueError(f"--known_future only has a meaning with --data custom, not with {config.data}")
     path = file_of(config)
     fingerprint = sha256_of(path)
     if config.data != CUSTOM and fingerprint == DATASETS[config.data].sha256:
@@ -49,7 +52,7 @@ def load_data(config: DataConfig) -> Series | Panel:
         # Imported only if needed: a published file needs none of these checks.
         from data_provider.tables import own_table
 
-        series = own_table.load(config, path, fingerprint=fingerprint)
+        series = own_table.load(config, path, fingerprint=fingerprint, known_future=known_future)
     for note in series.notes:
         logger.info("%s: %s", path, note)
     return replace(series, fingerprint=fingerprint)

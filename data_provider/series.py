@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import torch
 
 from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, Benchmark
+from data_provider.known_future import KnownFuture
 from data_provider.scaling import Standardizer
 from data_provider.splits import Borders, Split, borders_by_fraction, rows_of_split
 from data_provider.windows import Windows
@@ -27,7 +29,8 @@ class SeriesInfo:
 
     `target_channels` are the channels that are evaluated, `time_step` is a pandas offset string, `season_length` the
     strongest natural cycle in time steps, `fingerprint` the SHA-256 of the file, `description` a sentence for prompts.
-    The columns of a panel are series with dates of their own, which a model reads one at a time.
+    `known_future` are columns beside the channels. The columns of a panel are series with dates of their own, which a
+    model reads one at a time.
     """
 
     name: str
@@ -40,6 +43,7 @@ class SeriesInfo:
     is_demo: bool = False
     description: str = ""
     is_panel: bool = False
+    known_future: KnownFuture | None = None
 
     @property
     def num_channels(self) -> int:
@@ -54,13 +58,17 @@ class SeriesInfo:
     def to_record(self) -> dict[str, Any]:
         """JSON values for config.json and checkpoints."""
         names = ("name", "columns", "target_channels", "time_step", "season_length", "fingerprint", "description")
-        panel = {"is_panel": True} if self.is_panel else {}
-        return {**{name: getattr(self, name) for name in names}, **panel, "scaler": self.scaler.to_dict()}
+        more: dict[str, Any] = {"is_panel": True} if self.is_panel else {}
+        if self.known_future is not None:
+            more["known_future"] = self.known_future.to_record()
+        return {**{name: getattr(self, name) for name in names}, **more, "scaler": self.scaler.to_dict()}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
         """The inverse of `to_record`."""
-        return cls(**{**record, "scaler": Standardizer.from_dict(record["scaler"])})
+        known = record.get("known_future")
+        made = {"known_future": KnownFuture.from_record(known)} if known else {}
+        return cls(**{**record, "scaler": Standardizer.from_dict(record["scaler"]), **made})
 
 
 class WindowSource(SeriesInfo, ABC):
@@ -87,12 +95,13 @@ class WindowSource(SeriesInfo, ABC):
 class Series(WindowSource):
     """A multivariate series: `values` float64 [time, channel] in original units, with the borders of its splits.
 
-    `notes` are remarks on the file, for the log.
+    `known_values` [time, column] are those of `known_future`, `notes` remarks on the file, for the log.
     """
 
     dates: pd.DatetimeIndex
     values: np.ndarray
     borders: Borders
+    known_values: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
 
     def windows(
@@ -124,9 +133,20 @@ class Series(WindowSource):
             row_channels=None if split == "train" else self.target_channels,
             dates=dates,
             time_features=features,
+            known_future=self._scaled_known(rows),
             original=self.values[rows.start : rows.stop],
             device=device,
         )
+
+    def with_known_future(self, columns: Sequence[str], values: np.ndarray) -> Series:
+        """The same series with columns `values` [time, column] whose future is known."""
+        known = KnownFuture(list(columns), Standardizer.fit(values[: self.borders.train]))
+        return replace(self, known_future=known, known_values=values)
+
+    def _scaled_known(self, rows: range) -> np.ndarray | None:
+        if self.known_future is None or self.known_values is None:
+            return None
+        return self.known_future.scaler.transform(self.known_values[rows.start : rows.stop])
 
 
 def benchmark_series(

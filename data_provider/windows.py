@@ -41,6 +41,7 @@ class Windows(Dataset[Batch]):
     """
 
     _original: Float64[ndarray, "time channel"] | None = None
+    _known_future: Float[Tensor, "time column"] | None = None
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Windows(Dataset[Batch]):
         row_channels: Sequence[int] | None = None,
         dates: pd.DatetimeIndex | None = None,
         time_features: Float[ndarray, "time feature"] | None = None,
+        known_future: Float[ndarray, "time column"] | None = None,
         original: Float64[ndarray, "time channel"] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -68,6 +70,8 @@ class Windows(Dataset[Batch]):
         self._on_cpu = values.T.contiguous() if channel_independent else values.contiguous()
         self._values = self._on_cpu.to(device)
         self._original = original
+        if known_future is not None:
+            self._known_future = torch.from_numpy(known_future).float().to(device)
         self._time_features = None if time_features is None else torch.from_numpy(time_features).to(device)
 
     @property
@@ -85,9 +89,11 @@ class Windows(Dataset[Batch]):
         length = self.seq_len + self.pred_len
         both = self._gather(self._values, numbers, length)
         inputs = {}
-        if self._time_features is not None:
-            window, _ = self._window_and_position(numbers.to(self.device))
-            inputs["time_features"] = self._time_features[_spans(window, length)]
+        further = {"time_features": self._time_features, "known_future": self._known_future}
+        for name, values in further.items():
+            if values is not None:
+                window, _ = self._window_and_position(numbers.to(self.device))
+                inputs[name] = values[_spans(window, length)]
         return Batch(numbers, both[:, : self.seq_len], self.keep_targets(both[:, self.seq_len :]), inputs, len(numbers))
 
     @property
@@ -156,9 +162,9 @@ class Windows(Dataset[Batch]):
         return self.dates[window + self.seq_len : window + self.seq_len + self.pred_len]
 
     def without_time_features(self) -> Self:
-        """The same windows (sharing memory) without time features."""
+        """The same windows (sharing memory) without time features and known columns."""
         windows = copy(self)
-        windows._time_features = None
+        windows._time_features = windows._known_future = None
         return windows
 
     def _window_and_position(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from data_provider.datasets import is_published
 from data_provider.loader import Loader
 from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
+from data_provider.tables.table import column_names
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
 from exp.training.evaluation import SHOWN_NAIVE, evaluate, measure, metric_of, naive_model, naive_values
@@ -44,6 +45,7 @@ from utils.terminal import duration, error_table
 from utils.tracking import Rows
 
 logger = logging.getLogger(__name__)
+TASK = "long_term_forecast"
 
 
 class LongTermForecast(Experiment):
@@ -85,7 +87,13 @@ class LongTermForecast(Experiment):
 
     def load(self) -> WindowSource:
         """The series that the flags name."""
-        return load_data(self.settings.data)
+        asked = self.settings.model.known_future if self.settings.model_class.reads_known_future else None
+        names = column_names(asked or None) or ()
+        if names and self.settings.task_name != TASK:
+            raise ValueError(
+                f"--known_future only has a meaning with --task_name {TASK}, not {self.settings.task_name}"
+            )
+        return load_data(self.settings.data, known_future=names)
 
     def run(self) -> dict[str, Any]:
         """Train, test and write the run folder; with `--is_training 0` test a finished run again and write nothing."""

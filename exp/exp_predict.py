@@ -152,7 +152,8 @@ class Predict(CheckpointTask):
         trained, flags = self.forecaster.data, READING_FLAGS
         reading = {name: getattr(self.config, name, None) or getattr(trained, name) for name in flags}
         read = panel_of_file if self.forecaster.series.is_panel else input_table_of_file
-        return read(path, self.forecaster.columns, Reading(**{**reading, "columns": None}))
+        table = read(path, self.forecaster.read_columns, Reading(**{**reading, "columns": None}))
+        return self.forecaster.with_known_future(table)
 
     def _tables(self) -> Iterator[pd.DataFrame]:
         """The forecasts as tables; the note then says how adaptive intervals held."""

@@ -44,6 +44,8 @@ class ShortTermForecast(Experiment):
     def __init__(self, settings: Settings):
         super().__init__(settings)
         check_data_flags(settings.data)
+        if settings.model_class.reads_known_future and settings.model.known_future:
+            raise ValueError("--known_future has no meaning for M4, whose series have no other columns: leave it out")
         if settings.model_class.needs_time_features:
             raise ValueError(
                 f"--model {settings.model_name} reads dates, and the series of M4 have none: choose another model"

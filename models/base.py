@@ -45,6 +45,7 @@ class ForecastSpec:
     that of calendar features for `time_step`. `dtype` is the precision of the large matrix products; statistics, losses
     and small layers stay in float32. For prompts: the data set's name, a sentence about it, those that the published
     code of Time-LLM and of UniTime (`instruction`) gives, and each channel's scale (one scaled unit in original units).
+    `num_known_future` is the number of columns whose future is known and that the model reads beside the channels;
     `target_channel` is the only channel that is evaluated of several (`--features MS`), else None; `device` is where
     the model will compute. `quantiles` are the levels to forecast besides the values (`--quantiles`), or none.
     """
@@ -62,6 +63,7 @@ class ForecastSpec:
     num_time_features: int = 4
     instruction: str = ""
     target_channel: int | None = None
+    num_known_future: int = 0
     device: torch.device = CPU
     quantiles: tuple[float, ...] = ()
 
@@ -87,6 +89,8 @@ class Forecaster(nn.Module):
     levels.
     `may_leave_parameters_out`: some trainable parameters may get no gradient in a step (frozen later, or in no loss).
     Several processes then look for them in every step, and torch complains if there are none.
+    `reads_known_future`: the Config has a flag `known_future` with names of columns; where it is given, `forward` also
+    gets `known_future=` [row, seq_len + pred_len, column], their scaled values in the look-back and the horizon.
     `code_flag`: the flag with a folder of code that the model runs. A checkpoint never says where such code lies: to
     forecast with it the user gives the flag again, and files with other hashes than in training are refused.
     """
@@ -101,6 +105,7 @@ class Forecaster(nn.Module):
     forecasts_quantiles: ClassVar[bool] = False
     quantiles: tuple[float, ...] = ()
     may_leave_parameters_out: bool = True
+    reads_known_future: ClassVar[bool] = False
     code_flag: ClassVar[str] = ""
     # Parameter names (or prefixes) in old checkpoints -> current names.
     renamed_parameters: ClassVar[dict[str, str]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.hf_argparser import HfArg
 
+from layers.known_future import KnownFutureEffect
 from models.base import Forecast, Forecaster, ForecastSpec
 
 
@@ -19,6 +20,13 @@ class DLinearConfig:
     """Settings of DLinear; the published moving average spans 25 time steps on every dataset."""
 
     moving_avg: int = HfArg(default=25, help="length of the trend's moving average, in time steps (odd)")
+    known_future: str = HfArg(
+        default="",
+        help="columns, separated by commas, whose values are known for the horizon, too: read beside the channels, not "
+        "forecast (custom data)",
+    )
+
+    flags_added_later: ClassVar[tuple[str, ...]] = ("known_future",)
 
     def __post_init__(self) -> None:
         if self.moving_avg < 1 or self.moving_avg % 2 == 0:
@@ -44,6 +52,7 @@ class DLinear(Forecaster):
     Config = DLinearConfig
     forecasts_quantiles = True
     may_leave_parameters_out = False
+    reads_known_future = True
 
     averaging: Tensor
 
@@ -55,13 +64,24 @@ class DLinear(Forecaster):
         # The moving average as a matrix: X_t = averaging^T X.
         averaging = moving_average(torch.eye(spec.seq_len)[None], config.moving_avg)[0]
         self.register_buffer("averaging", averaging, persistent=False)
+        self.effect = KnownFutureEffect(spec.num_known_future, spec.num_channels) if spec.num_known_future else None
 
     @classmethod
     def build(cls, config: DLinearConfig, spec: ForecastSpec) -> Self:
         return cls(config, spec)
 
-    def forward(self, look_back: Float[Tensor, "row seq_len channel"]) -> Forecast:
-        return self.forecast_of(functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2))
+    def forward(
+        self,
+        look_back: Float[Tensor, "row seq_len channel"],
+        known_future: Float[Tensor, "row both column"] | None = None,
+    ) -> Forecast:
+        if self.effect is None or known_future is None:
+            return self.forecast_of(self._outputs(look_back))
+        past, future = self.effect(known_future, seq_len=look_back.shape[1])
+        return self.forecast_of(self._outputs(look_back - past) + future.repeat(1, max(1, len(self.quantiles)), 1))
+
+    def _outputs(self, look_back: Float[Tensor, "row seq_len channel"]) -> Float[Tensor, "row output channel"]:
+        return functional.linear(look_back.transpose(1, 2), *self.joined()).float().transpose(1, 2)
 
     def joined(self) -> tuple[Float[Tensor, "output seq_len"], Float[Tensor, "output"]]:
         """Weight and bias of the single linear map equal to W_s X_s + W_t X_t, as X_t is linear in X.

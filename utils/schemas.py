@@ -121,6 +121,13 @@ class Scaler(TypedDict):
     scale: list[Scale]
 
 
+class KnownFutureRecord(TypedDict):
+    """Columns whose future is known, and their scaler."""
+
+    columns: list[str]
+    scaler: Scaler
+
+
 class SeriesRecord(TypedDict, total=False):
     """The data set of a run without its values."""
 
@@ -132,6 +139,7 @@ class SeriesRecord(TypedDict, total=False):
     fingerprint: str
     description: str
     is_panel: bool
+    known_future: KnownFutureRecord
     scaler: Scaler
 
 
@@ -199,6 +207,7 @@ class WholeSeries(TypedDict):
     fingerprint: str
     description: NotRequired[str]
     is_panel: NotRequired[bool]
+    known_future: NotRequired[KnownFutureRecord]
     scaler: Scaler
 
 

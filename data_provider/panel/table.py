@@ -105,7 +105,8 @@ def _borders_or_reason(config: DataConfig, table: Table, part: Table) -> Borders
     if config.split is not None and len(config.split.split(",")) == 2:
         # The first dates of the whole table from those of the flag on.
         cuts = table.dates[[borders.train, borders.validation]]
-        borders = Borders(*np.searchsorted(part.dates, cuts).tolist(), len(part.dates))
+        train, validation = (int(place) for place in np.searchsorted(part.dates, cuts))
+        borders = Borders(train, validation, len(part.dates))
     else:
         borders = parse_split(config.split, part.dates, **flags)
     sizes = {"seq_len": config.seq_len, "pred_len": config.pred_len, "percent": config.percent}

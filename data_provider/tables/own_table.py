@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pandas as pd
 
 from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, Benchmark
+from data_provider.known_future import split_table
 from data_provider.panel import Panel
 from data_provider.panel.table import panel_of, series_of
 from data_provider.scaling import Standardizer
@@ -23,9 +26,9 @@ from utils.time_steps import gaps, in_words, season_of_step
 LARGEST = 1e150
 
 
-def load(config: DataConfig, path: Path, *, fingerprint: str) -> Series | Panel:
+def load(config: DataConfig, path: Path, *, fingerprint: str, known_future: Sequence[str] = ()) -> Series | Panel:
     """Load a table with all checks. Raises ValueError if it is invalid."""
-    series = _custom(config, path) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
+    series = _custom(config, path, known_future) if config.data == CUSTOM else _benchmark(config, path, fingerprint)
     if isinstance(series, Panel):
         return series
     place = series.scaler.first_unscalable(series.values)
@@ -59,8 +62,23 @@ def check_sizes(values: np.ndarray, columns: list[str], path: Path) -> None:
             )
 
 
-def _custom(config: DataConfig, path: Path) -> Series | Panel:
-    table = read_table(path, reading_of(config))
+def _custom(config: DataConfig, path: Path, known_future: Sequence[str]) -> Series | Panel:
+    reading = reading_of(config)
+    if reading.columns is not None and known_future:
+        others = [name for name in known_future if name not in reading.columns]
+        reading = replace(reading, columns=(*reading.columns, *others))
+    table, known = read_table(path, reading), np.zeros((0, 0))
+    if known_future:
+        whole = table
+        table, known, num_future = split_table(table, known_future)
+        end = len(table.dates) - num_future
+        note = f"{', '.join(known_future)}: known columns, read beside the channels"
+        after = (
+            [f"{num_future} rows after the last channel's are the known future, not trained on"] if num_future else []
+        )
+        table = replace(table, dates=table.dates[:end], values=table.values[:end], notes=[*table.notes, note, *after])
+        known = known[:end]
+        check_table(replace(whole, dates=whole.dates[:end], values=whole.values[:end]))
     if table.is_panel and config.features == "S" and config.target in table.columns:
         table = series_of(table, table.columns.index(config.target))
     if table.is_panel:
@@ -73,7 +91,7 @@ def _custom(config: DataConfig, path: Path) -> Series | Panel:
     time_step = infer_time_step(table.dates)
     check_regular(table, time_step, seq_len=config.seq_len)
     borders = parse_split(config.split, table.dates, zone=table.zone, date_format=config.date_format)
-    return build_series(
+    series = build_series(
         config,
         path,
         table.dates,
@@ -84,6 +102,7 @@ def _custom(config: DataConfig, path: Path) -> Series | Panel:
         season_length=season_of_step(time_step),
         notes=[_shape_note(config, table, borders, time_step), *table.notes, *_gap_note(table, time_step)],
     )
+    return series.with_known_future(known_future, known) if known_future else series
 
 
 def _check_series(table: Table, *, seq_len: int) -> None:

@@ -29,6 +29,7 @@ from data_provider.windows import Windows
 from exp.predict.adaptive import WindowForecasts, rows_with_past
 from exp.predict.bounds import Bounds, IntervalsOfForecasts
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
+from exp.predict.known_future import with_known_future
 from exp.predict.parts import parts_of
 from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import dtype_of
@@ -64,6 +65,19 @@ class FittedForecaster:
         return self.series.target_columns
 
     @property
+    def read_columns(self) -> list[str]:
+        """The columns that are read of a table: the channels, and those whose future is known."""
+        return [*self.columns, *(self.series.known_future.columns if self.series.known_future else [])]
+
+    def with_known_future(self, table: InputTable) -> InputTable:
+        """A table with the `read_columns` as it is forecast. Raises ValueError if it lacks the known future."""
+        known = self.series.known_future
+        if known is None:
+            return table
+        sizes = {"num_channels": len(self.columns), "pred_len": self.data.pred_len}
+        return with_known_future(table, known.columns, **sizes, time_step=self.series.time_step)
+
+    @property
     def folder(self) -> RunFolder:
         """The run folder of the checkpoint."""
         return RunFolder(self.checkpoint.parent.parent)
@@ -92,11 +106,12 @@ class FittedForecaster:
         with python_errors(frame=DATA_FRAME):
             table = input_table_of_frame(
                 frame,
-                self.columns,
+                self.read_columns,
                 date_column=date_column or self.data.date_column,
                 reading=Reading(**{name: getattr(self.data, name) for name in (*READING_FLAGS[2:],)}),
                 is_panel=self.series.is_panel,
             )
+            table = self.with_known_future(table)
             intervals = self.intervals(interval, interval_method)
             self.check_names(has_interval=interval is not None, rolling=rolling)
             parts, _ = parts_of(self, table, rolling=rolling, intervals=intervals)
@@ -233,7 +248,7 @@ class FittedForecaster:
 
     def _loader(self, input_table: InputTable) -> Loader:
         """Loader over the table, extended by NaN rows for the last horizon, with windows and scaling as in training."""
-        time_step, pred_len = self.series.time_step, self.data.pred_len
+        time_step, pred_len, known = self.series.time_step, self.data.pred_len, self.series.known_future
         last_date: Any = input_table.dates[-1]
         dates = pd.DatetimeIndex(input_table.dates.append(dates_after(last_date, time_step, pred_len)))
         unknown = np.full((pred_len, self.series.num_channels), np.nan)
@@ -249,6 +264,7 @@ class FittedForecaster:
             time_features=time_features(dates, self.model.time_feature_step(pandas_step(time_step)))
             if self.model.needs_time_features
             else None,
+            known_future=known.scaler.transform(input_table.known[-len(dates) :]) if known else None,
             original=original,
             device=self.device,
         )

@@ -27,7 +27,8 @@ class InputTable:
 
     `source` names the table in messages, `notes` are remarks for the log, `zone` is that of the forecast's dates,
     `long` the columns of a table in long format, which the forecast has, too, and `absent` its rows that a series
-    lacks while others have them (else it is empty).
+    lacks while others have them (else it is empty). `known` are columns whose future is known, up to a horizon after
+    the last date.
     """
 
     source: str
@@ -36,13 +37,14 @@ class InputTable:
     notes: list[str]
     zone: Zone | None = None
     long: LongNames | None = None
+    known: Float[ndarray, "known_time known_column"] = field(default_factory=lambda: np.zeros((0, 0)))
     absent: Bool[ndarray, "rows series"] = field(default_factory=lambda: np.zeros((0, 0), bool))
 
 
 def input_table_of_file(path: Path, columns: Sequence[str], reading: Reading) -> InputTable:
     """Read the columns, by name, of a file. Raises ValueError or FileNotFoundError."""
     table = read_table(path, replace(reading, columns=tuple(columns)))
-    return InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long, table.absent)
+    return InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long, absent=table.absent)
 
 
 def panel_of_file(path: Path, columns: Sequence[str], reading: Reading) -> InputTable:
@@ -53,7 +55,7 @@ def panel_of_file(path: Path, columns: Sequence[str], reading: Reading) -> Input
             f"{path} is not in long format, but the run was trained on series with dates of their own: give a table "
             "with a row for each date of each series"
         )
-    found = InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long, table.absent)
+    found = InputTable(str(path), table.dates, table.values, table.notes, table.zone, table.long, absent=table.absent)
     return of_columns(found, table.columns, columns)
 
 
@@ -144,7 +146,7 @@ def _of_long_frame(
     wanted = None if is_panel else columns
     found, dates, values, _, absent = to_wide(ids, parsed.dates, cells, unread, wanted=wanted, source=SOURCE)
     names = LongNames(series, date, value)
-    table = InputTable(SOURCE, dates, values, list(parsed.notes), parsed.zone, names, absent)
+    table = InputTable(SOURCE, dates, values, list(parsed.notes), parsed.zone, names, absent=absent)
     return of_columns(table, found, columns) if is_panel else table
 
 

@@ -38,6 +38,7 @@ def forecast_spec(
         # The one channel of a panel's rows has the scale of another series in each row.
         channel_scales=(1.0,) if series.is_panel else tuple(series.scaler.scale.tolist()),
         target_channel=targets[0] if len(targets) == 1 < series.num_channels else None,
+        num_known_future=len(series.known_future.columns) if series.known_future else 0,
         device=device,
         quantiles=quantiles,
     )
