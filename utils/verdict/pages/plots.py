@@ -30,7 +30,7 @@ STYLE = style.context(["default", {"svg.hashsalt": "verdict", "svg.fonttype": "n
 INCH_A_LINE = 0.17
 # The forest plot's axis is linear up to here, and logarithmic beyond.
 LINEAR_PERCENT = 10
-PERCENT_TICKS = (-50, -10, -5, 0, 5, 10, 50, 200, 1000)
+PERCENT_TICKS = (-50, -10, -5, 0, 5, 10, 100, 1000, 10000)
 # Errors that differ by more than this factor are shown on a logarithmic axis.
 WIDE = 5
 ARM_STYLES = {arm: (COLOURS[place % len(COLOURS)], ("-", "--", ":")[place // 4]) for place, arm in enumerate(ARMS)}
