@@ -16,6 +16,7 @@ test: .venv/tests
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -n 2 -m "not long"
+	$(BIN)/python -m tests.pretend_device
 
 test-long: .venv/tests
 	$(BIN)/pytest -n 2 -m long

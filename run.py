@@ -32,6 +32,7 @@ def _run(arguments: Sequence[str]) -> int:
 
     from exp.command_line import WrongInput, run_command
     from exp.training.loop import Interrupted
+    from exp.training.memory import out_of_memory
     from exp.training.processes import StoppedElsewhere, close_processes, is_rank_zero, lost_process
     from utils.terminal import log_to_stderr, printable
 
@@ -45,8 +46,8 @@ def _run(arguments: Sequence[str]) -> int:
         return failure(str(error), FAILED)
     except Interrupted as error:
         return interrupted(str(error))
-    except RuntimeError as error:
-        reason = lost_process(error)
+    except (RuntimeError, MemoryError) as error:
+        reason = lost_process(error) or out_of_memory(error)
         if reason is None:
             raise
         return failure(reason, FAILED)

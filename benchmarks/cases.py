@@ -26,6 +26,7 @@ from data_provider.windows import Batch
 from exp.training.spec import forecast_spec
 from exp.training.step import TrainingStep, loss_of
 from layers.backbone_loading import RANDOM, LLMConfig, llm_width
+from layers.text_encoder import TextEncoder
 from models.balm import BALM, BALMConfig
 from models.base import Forecast, Forecaster, ForecastSpec
 from models.calf import CALF, CALFConfig
@@ -66,6 +67,11 @@ class CaseConfig:
         default=None, help="Directory with GPT-2's vocab.json and merges.txt; default: the built-in tokenizer"
     )
     device: Literal["cpu", "cuda"] = HfArg(default="cpu", help="Device")
+    prompts: Literal["as_trained", "inside", "outside"] = HfArg(
+        default="as_trained",
+        help="Whether making the prompts counts: inside or outside every way's step, or as each way trains (the "
+        "published code inside, ours outside)",
+    )
 
 
 def data_config(config: CaseConfig) -> DataConfig:
@@ -107,13 +113,14 @@ def batches_of(config: CaseConfig, model: Forecaster) -> list[Batch]:
 def spec_of(config: CaseConfig, dtype: torch.dtype) -> ForecastSpec:
     """Forecast spec of the data set."""
     series = load_series(data_config(config))
-    return forecast_spec(series, seq_len=config.seq_len, pred_len=config.pred_len, dtype=dtype)
+    seq_len, pred_len = config.seq_len, config.pred_len
+    return forecast_spec(series, seq_len=seq_len, pred_len=pred_len, dtype=dtype, device=torch.device(config.device))
 
 
 def build(config: CaseConfig, way: str) -> Forecaster:
     """Build the model of a way: as published, ours in float32 (`fp32`) or bfloat16 (`bf16`), or one between them."""
     torch.manual_seed(SEED)
-    dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    dtype = torch.bfloat16 if way.endswith("bf16") else torch.float32
     makers = {
         "BALM": _build_balm,
         "CALF": _build_calf,
@@ -154,11 +161,27 @@ def _build_calf(config: CaseConfig, way: str, spec: ForecastSpec) -> CALF:
 
 def _build_balm(config: CaseConfig, way: str, spec: ForecastSpec) -> BALM:
     plain = way.startswith("plain")
-    settings = BALMConfig(**llm_settings(config), d_ff=min(128, width_of(config)), **SETTINGS.get(way, {}))
+    settings = BALMConfig(**llm_settings(config), d_ff=min(128, width_of(config)), **_settings_of(way))
     balm = (PlainBALM if plain else BALM).build(settings, spec)
     if isinstance(balm, PlainBALM):
         balm.llm_drops_out = way == "plain"
+    assert isinstance(balm.text_encoder, TextEncoder)
+    if way.startswith("packed"):
+        balm.text_encoder.pack()
+    if way.startswith("transformers"):
+        balm.text_encoder.packed_gpt2 = None
+    if "compiled" in way:
+        # A CPU only tries the command: its compiler would take longer than all that is measured.
+        backend = {"backend": "eager"} if config.device == "cpu" else {}
+        if plain:
+            balm.compile(**backend)
+        else:
+            balm.text_encoder.compile_block(**backend)
     return balm
+
+
+def _settings_of(way: str) -> dict[str, Any]:
+    return SETTINGS.get(way.removesuffix("_bf16").removesuffix("_compiled"), {})
 
 
 def training_step(config: CaseConfig, way: str) -> Work:
@@ -166,7 +189,7 @@ def training_step(config: CaseConfig, way: str) -> Work:
     model = build(config, way).train()
     batches = batches_of(config, model)
     step = step_of(model, config, way)
-    following = cycle(_with_inputs(model, batches, way))
+    following = cycle(_with_inputs(config, model, batches, way))
     return lambda: step(next(following)())
 
 
@@ -185,7 +208,7 @@ def inference_batch(config: CaseConfig, way: str) -> Work:
     """Forecast of the next batch in evaluation mode."""
     model = build(config, way).eval()
     forward = _forward(config, model, way)
-    following = cycle(_with_inputs(model, batches_of(config, model), way))
+    following = cycle(_with_inputs(config, model, batches_of(config, model), way))
 
     @torch.no_grad()
     def infer() -> Tensor:
@@ -195,17 +218,19 @@ def inference_batch(config: CaseConfig, way: str) -> Work:
     return infer
 
 
-def _with_inputs(model: Forecaster, batches: list[Batch], way: str) -> list[Callable[[], Batch]]:
-    """Functions that return each batch with its prompt inputs: made in the step (plain) or once before (ours)."""
+def _with_inputs(config: CaseConfig, model: Forecaster, batches: list[Batch], way: str) -> list[Callable[[], Batch]]:
+    """Functions that return each batch with its prompt inputs, made in the step or once before (`--prompts`)."""
 
     def with_prompts_made_now(batch: Batch) -> Batch:
         assert not model.prompts_read_original
         made = model.prompt_inputs(batch.look_back.cpu())
         return replace(batch, inputs={name: value.to(batch.look_back.device) for name, value in made.items()})
 
-    if way.startswith("plain") and model.has_prompt_inputs and not model.prompts_read_original:
+    kept = way.startswith(("kept", "frozen")) and model.features_are_constant
+    inside = config.prompts == "inside" or (config.prompts == "as_trained" and way.startswith("plain"))
+    if inside and not kept and model.has_prompt_inputs and not model.prompts_read_original:
         return [partial(with_prompts_made_now, batch) for batch in batches]
-    if way.startswith(("kept", "frozen")) and model.features_are_constant:
+    if kept:
         with torch.no_grad():
             batches = [replace(batch, inputs=model.cached_features(**batch.inputs)) for batch in batches]
     return [partial(copy, batch) for batch in batches]
@@ -215,7 +240,7 @@ def _forward(config: CaseConfig, model: Forecaster, way: str) -> Callable[..., F
     """Forward of `model` in the precision of `way`."""
 
     def forward(look_back: Tensor, **inputs: Tensor) -> Forecast:
-        with torch.autocast(config.device, torch.bfloat16, enabled=way == "bf16"):
+        with torch.autocast(config.device, torch.bfloat16, enabled=way.endswith("bf16")):
             return model(look_back, **inputs)
 
     return forward

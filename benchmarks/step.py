@@ -167,7 +167,14 @@ def _notes(config: StepConfig) -> str:
     if config.model == "TimesNet":
         trained = f"after {config.trained_steps} training steps" if config.trained_steps else "with initial weights"
         weights = f"TimesNet {trained}, rows of {config.data}"
-    return f"{weights}; medians of {config.rounds} rounds, each running every way once; ratios within rounds."
+    prompts = {
+        "as_trained": "prompts made inside the published step and outside ours",
+        "inside": "prompts made inside every step",
+        "outside": "prompts made outside every step",
+    }[config.prompts]
+    return (
+        f"{weights}; {prompts}; medians of {config.rounds} rounds, each running every way once; ratios within rounds."
+    )
 
 
 def _rates(rates: dict[torch.dtype, float]) -> str:

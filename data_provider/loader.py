@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data_provider.memory_budget import MemoryBudget
 from data_provider.prompt_width import GPU_MULTIPLE, cut_prompts
+from data_provider.transfer import prepared_for
 from data_provider.windows import Batch, Windows
 
 Item = TypeVar("Item")
@@ -147,11 +148,10 @@ class Loader:
                 return self.prompt_inputs(self.windows.look_back_on_cpu(missing), **original)
 
         assert self._store is not None
-        on_gpu = self.windows.device.type == "cuda"
-        inputs = cut_prompts(self._store.get(rows, compute), multiple=GPU_MULTIPLE if on_gpu else 1)
-        if not on_gpu:
-            return inputs
-        return {name: tensor.pin_memory() for name, tensor in inputs.items()}
+        device = self.windows.device
+        multiple = 1 if device.type == "cpu" else GPU_MULTIPLE
+        inputs = cut_prompts(self._store.get(rows, compute), multiple=multiple)
+        return {name: prepared_for(tensor, device) for name, tensor in inputs.items()}
 
     def _batch(
         self, rows: Tensor, num_global_rows: int, inputs: dict[str, Tensor], *, with_features: bool = True

@@ -20,7 +20,7 @@ def cut_prompts(inputs: dict[str, Tensor], *, multiple: int = 1) -> dict[str, Te
     width = -(-int(lengths.long().max()) // multiple) * multiple
     kept = ids[:, :width].contiguous()
     if kept.shape[1] < width:
-        wider = ids.new_zeros(len(ids), width)
+        wider = ids.new_zeros(len(ids), width, *ids.shape[2:])
         wider[:, : kept.shape[1]] = kept
         kept = wider
     return {**inputs, "prompt_ids": kept}

@@ -11,6 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from data_provider.memory_budget import MemoryBudget
+from data_provider.transfer import copied_to
 
 Compute = Callable[[Tensor], dict[str, Tensor]]
 
@@ -137,7 +138,7 @@ class RowStore:
         assert self._columns is not None
         result = {}
         for name, column in self._columns.items():
-            values = column.values[rows]
+            values = column.values[copied_to(rows, column.values.device)]
             if values.ndim > 1:
                 values = values[:, : int(column.widths[rows].max())]
             result[name] = values.contiguous().view(column.dtype)

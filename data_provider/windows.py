@@ -15,6 +15,8 @@ from numpy import ndarray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data_provider.transfer import copied_to, kept_on
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -92,7 +94,7 @@ class Windows(Dataset[Batch]):
         further = {"time_features": self._time_features, "known_future": self._known_future}
         for name, values in further.items():
             if values is not None:
-                window, _ = self._window_and_position(numbers.to(self.device))
+                window, _ = self._window_and_position(copied_to(numbers, self.device))
                 inputs[name] = values[_spans(window, length)]
         return Batch(numbers, both[:, : self.seq_len], self.keep_targets(both[:, self.seq_len :]), inputs, len(numbers))
 
@@ -138,7 +140,19 @@ class Windows(Dataset[Batch]):
         if not self.channel_independent:
             raise ValueError("a row of whole windows has no single channel")
         window, position = self._window_and_position(rows)
-        return window, torch.as_tensor(self.row_channels, device=rows.device)[position]
+        return window, kept_on(tuple(self.row_channels), rows.device)[position]
+
+    def series_of(
+        self, rows: Int64[Tensor, "row"]
+    ) -> tuple[Int64[Tensor, "row target_channel"], Int64[Tensor, "row target_channel"]]:
+        """Window number, and position among the evaluated channels, of each series in these rows."""
+        if not self.channel_independent:
+            position = torch.arange(len(self.target_channels), device=rows.device)
+            return rows[:, None].expand(-1, len(position)), position[None].expand(len(rows), -1)
+        window, channel = self.window_and_channel(rows)
+        places = dict(zip(self.target_channels, range(len(self.target_channels)), strict=True))
+        positions = kept_on(tuple(places.get(number, 0) for number in range(self.num_channels)), rows.device)
+        return window[:, None], positions[channel][:, None]
 
     @property
     def sample_channels(self) -> list[int]:
@@ -154,7 +168,7 @@ class Windows(Dataset[Batch]):
         """Select the evaluated channels of `values`, which have the channels of a row."""
         if self.channel_independent or len(self.target_channels) == self.num_channels:
             return values
-        return values[..., self.target_channels]
+        return values.index_select(-1, kept_on(tuple(self.target_channels), values.device))
 
     def target_dates(self, window: int) -> pd.DatetimeIndex:
         """The dates of a window's horizon."""
@@ -173,11 +187,11 @@ class Windows(Dataset[Batch]):
         return rows // len(self.row_channels), rows % len(self.row_channels)
 
     def _gather(self, values: Tensor, rows: Tensor, length: int) -> Tensor:
-        window, position = self._window_and_position(rows.to(values.device))
+        window, position = self._window_and_position(copied_to(rows, values.device))
         times = _spans(window, length)
         if not self.channel_independent:
             return values[times]
-        channel = torch.as_tensor(self.row_channels, device=values.device)[position]
+        channel = kept_on(tuple(self.row_channels), values.device)[position]
         return values[channel[:, None], times][..., None]
 
 

@@ -14,7 +14,7 @@ class TrainConfig:
     """Flags of training, seeds, precision, device and the run folder."""
 
     # Runs without them keep their ids: at their default they are not part of the run id.
-    flags_added_later: ClassVar[tuple[str, ...]] = ("optimizer", "weight_decay", "clip_grad_norm")
+    flags_added_later: ClassVar[tuple[str, ...]] = ("optimizer", "weight_decay", "clip_grad_norm", "cuda_graph")
 
     is_training: int = HfArg(
         default=1, help="1 trains and tests; 0 tests a finished run of the same flags again", metadata={"role": "place"}
@@ -71,18 +71,32 @@ class TrainConfig:
     itr: int = HfArg(
         default=1, help="Runs with the seeds --seed, --seed + 1, ... (instead of --seeds)", metadata={"role": "place"}
     )
-    precision: Literal["fp32", "bf16"] = HfArg(
-        default="fp32", help="Precision of matrix products; statistics, losses and metrics stay in float32"
+    precision: Literal["fp32", "tf32", "bf16"] = HfArg(
+        default="fp32",
+        help="Precision of matrix products (tf32: float32 with rounded factors, on CUDA GPUs only); statistics, losses "
+        "and metrics stay in float32",
     )
     deterministic: bool = HfArg(
         default=False,
         help="Use only deterministic algorithms of torch (slower on a GPU)",
         metadata={"role": "numerics"},
     )
-    device: Literal["auto", "cpu"] = HfArg(
-        default="auto", help="auto uses the available GPUs, cpu uses none", metadata={"role": "place"}
+    device: Literal["auto", "cpu", "cuda", "mps"] = HfArg(
+        default="auto",
+        help="auto uses the available GPUs, cpu uses none; cuda and mps stop with an error if there is no such GPU",
+        metadata={"role": "place"},
     )
-    compile: bool = HfArg(default=False, help="Compile the model with torch.compile", metadata={"role": "numerics"})
+    compile: bool = HfArg(
+        default=False,
+        help="Compile the model with torch.compile: whole on a CPU, on a GPU its repeated blocks, once for each shape",
+        metadata={"role": "numerics"},
+    )
+    cuda_graph: bool = HfArg(
+        default=False,
+        help="Replay the forward and backward pass of full batches from CUDA graphs, one for each shape; never tried "
+        "on a GPU yet",
+        metadata={"role": "numerics"},
+    )
     fast_dev_run: bool = HfArg(
         default=False,
         help="Trial run on two batches of each split; its results are marked as such",

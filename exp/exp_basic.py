@@ -128,6 +128,8 @@ class Experiment(ABC):
         check_quantiles(settings)
         self.settings = settings
         self.runtime = Runtime(settings.train, settings.track)
+        if self.runtime.is_main:
+            logger.info("%s", self.runtime.where())
         self.runtime.seed_everything()
         self.tracking = self._tracking()
 

@@ -106,7 +106,7 @@ class LongTermForecast(Experiment):
     def test_entries(self) -> dict[str, Any]:
         """Test the model. Returns `tests` of metrics.json; a training run saves window errors and intervals."""
         intervals = self._validation_errors().intervals()
-        coverage = Coverage(intervals, device=self.runtime.device)
+        coverage = Coverage(intervals, device=self.runtime.metric_device)
         metrics = self.measured(self.test, label="test", more=[coverage])
         self.window_errors[self.series.name] = metrics.window_values()["mse"]
         if self.writes_record:

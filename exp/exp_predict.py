@@ -67,7 +67,9 @@ class PredictConfig:
         help="the Time-Series-Library checkout that a model tslib:NAME was trained with (a checkpoint cannot name "
         "it); its files must be those of the training",
     )
-    device: Literal["auto", "cpu"] = HfArg(default="auto", help="auto uses a GPU if there is one, cpu uses none")
+    device: Literal["auto", "cpu", "cuda", "mps"] = HfArg(
+        default="auto", help="auto uses a GPU if there is one, cpu uses none; cuda and mps demand theirs"
+    )
 
     def __post_init__(self) -> None:
         output = Path(self.output)

@@ -68,7 +68,7 @@ class FrequencyForecast(LongTermForecast):
     def _m4_scores(self, split: Split) -> M4Scores:
         if split not in self.references:
             self.references[split] = M4Reference.of(self.data, split)
-        return M4Scores(self.references[split], self.data.scales, device=self.runtime.device)
+        return M4Scores(self.references[split], self.data.scales, device=self.runtime.metric_device)
 
     def _save_forecasts(self, values: Float[np.ndarray, "series horizon"]) -> None:
         """Save the forecasts in the competition's layout (a row per series: id, F1, F2, ...), and plot a few."""

@@ -121,7 +121,11 @@ class Backbone:
         if not self.is_causal and ends is not None:
             # A causal model needs no mask: padding comes after every position that is read.
             places = torch.arange(embeddings.shape[1], device=embeddings.device)
-            inputs["attention_mask"] = (places < ends[:, None]).long()
+            seen = (places < ends[:, None]).long()
+            if embeddings.device.type != "cpu":
+                # transformers would make the host wait to see whether there is any padding at all.
+                seen = seen.bool()[:, None, None].expand(-1, 1, len(places), -1)
+            inputs["attention_mask"] = seen
         elif prefix is not None:
             inputs[_cache_argument(type(self.model))] = _repeated(prefix, len(embeddings), self.model)
             start = prefix.get_seq_length()
@@ -145,10 +149,24 @@ def all_states(model: PreTrainedModel, tokens: Float[Tensor, "row token width"])
     return list(_run(model, tokens, use_cache=False, output_hidden_states=True).hidden_states)
 
 
+class _KeepsNothing(DynamicCache):
+    """Cache that hands back what it is given.
+
+    With a cache, transformers does not look for several texts in one row, which would make the host wait for a GPU.
+    """
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **_more: Any) -> tuple[Tensor, Tensor]:
+        return key_states, value_states
+
+
 def _run(model: PreTrainedModel, embeddings: Tensor, *, start: int = 0, **inputs: Any) -> Any:
     """Output of `model` for embeddings at the positions from `start` on, given explicitly."""
     first = start + first_position(model.config)
     places = torch.arange(first, first + embeddings.shape[1], device=embeddings.device)
+    cache = _cache_argument(type(model))
+    reads_all = cache not in inputs and "attention_mask" not in inputs and family_of(model.config).is_causal
+    if reads_all and embeddings.device.type != "cpu":
+        inputs[cache] = _KeepsNothing(config=model.config)
     return model(inputs_embeds=embeddings, position_ids=places[None], **inputs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from jaxtyping import Float, Int, Integer
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from layers.alignment import token_deviation
 from layers.backbones import Backbone
 from layers.prompt import PromptWriter
+
+if TYPE_CHECKING:
+    from layers.packed_gpt2 import PackedGPT2
 
 Padding = Literal["aligned", "published"]
 
@@ -59,6 +62,7 @@ class TextEncoder(nn.Module):
         self.backbone, self.writer = backbone, writer
         self.num_states, self.d_ff = num_states, d_ff
         self.padding, self.dropout, self.feature_dtype = padding, dropout, feature_dtype
+        self.packed_gpt2: PackedGPT2 | None = None
         self.add_network()
         self.learnable_prompt: nn.Parameter | None = None
         if learnable_prompt:
@@ -126,6 +130,8 @@ class TextEncoder(nn.Module):
 
     def last_states(self, ids: Int[Tensor, "row width"], lengths: Int[Tensor, "row"]) -> Float[Tensor, "row state d"]:
         """Hidden states of each row's last `num_states` positions, which may include the learnable prompt's."""
+        if self.packed_gpt2 is not None and self.learnable_prompt is not None and not self._drops_out:
+            return self.packed_gpt2.last_states(self.learnable_prompt, ids, lengths, num_states=self.num_states)
         backbone, words = self.backbone, self.backbone.embed(ids)
         if self.learnable_prompt is None:
             return self.tail(backbone.states(words, lengths), lengths)
@@ -141,6 +147,27 @@ class TextEncoder(nn.Module):
             return self.tail(backbone.states(rows, ends), ends)
         finally:
             backbone.model.eval()
+
+    def pack(self) -> None:
+        """Read texts with `PackedGPT2` from now on: the same up to rounding, in fewer operations for a GPU."""
+        from layers.packed_gpt2 import PackedGPT2
+
+        self.packed_gpt2 = PackedGPT2.of(self.backbone.model)
+
+    def pack_if_possible(self) -> None:
+        """`pack` unless the language model is no GPT-2 or does not read the texts, or no learnable prompt is shared."""
+        from layers.packed_gpt2 import PackedGPT2
+
+        reads_texts = type(self).last_states is TextEncoder.last_states and self.learnable_prompt is not None
+        if reads_texts and PackedGPT2.reads(self.backbone.model):
+            self.pack()
+
+    def compile_block(self, **how: Any) -> str | None:
+        """Compile the packed block; what was compiled, None if texts are not packed."""
+        if self.packed_gpt2 is None:
+            return None
+        self.packed_gpt2.compile_block(**how)
+        return "the packed block of GPT-2"
 
     def train(self, mode: bool = True) -> Self:
         """As torch's, but the frozen language model stays in eval mode (no dropout)."""
@@ -163,13 +190,12 @@ class TextEncoder(nn.Module):
 
     def _padded(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Ids cut to the longest text; with published padding, all texts padded to that length."""
-        if self.padding == "aligned" and ids.device.type != "cpu":
-            return ids, lengths  # `lengths.max()` would synchronise with the GPU
-        ids = ids[:, : int(lengths.max())]
+        if ids.device.type == "cpu":  # reading the longest would make the host wait for a GPU
+            ids = ids[:, : int(lengths.max())]
         if self.padding == "aligned":
             return ids, lengths
         behind = torch.arange(ids.shape[1], device=ids.device) >= lengths[:, None]
-        return ids.masked_fill(behind, self.backbone.pad_id), torch.full_like(lengths, ids.shape[1])
+        return ids.masked_fill(behind, self.backbone.pad_id), lengths.max().expand_as(lengths)
 
     def tail(self, states: Float[Tensor, "row position d"], ends: Int[Tensor, "row"]) -> Tensor:
         """The last `num_states` states before each row's end."""

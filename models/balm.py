@@ -182,6 +182,10 @@ class BALM(Forecaster):
         dtype = torch.float32 if config.text_branch == "attention" else spec.dtype
         return cls(config, spec, load_backbone(config, WORDS, dtype, random_weights=config.text_branch == "random_llm"))
 
+    def compile_blocks(self, **how: Any) -> str | None:
+        """Compile the packed block of GPT-2, where texts are packed."""
+        return self.text_encoder.compile_block(**how) if isinstance(self.text_encoder, TextEncoder) else None
+
     def _text_encoder(self, backbone: Backbone) -> TextEncoder:
         config, kind = self.config, TextEncoder
         if config.text_branch in TEXT_CONTROLS:
@@ -200,6 +204,8 @@ class BALM(Forecaster):
         )
         encoder.check_positions(encoder.writer.typical_length)
         encoder.train_prompt(config.freeze_prompt_after != 0)
+        if self.spec.device.type != "cpu":
+            encoder.pack_if_possible()
         return encoder
 
     def _vector_encoder(self, width: int) -> VectorEncoder:

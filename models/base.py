@@ -85,6 +85,7 @@ class Forecaster(nn.Module):
     `needs_fixed_channels`: the weights depend on the number of channels.
     `losses_read_target`: in training, `forward` also gets `target=` (scaled, [row, pred_len, target_channel]) for the
     auxiliary losses.
+    `shapes_depend_on_values`: what a batch holds decides which shapes are computed, which no CUDA graph can hold.
     `forecasts_quantiles`: the model can forecast the quantiles that its `ForecastSpec` names; `self.quantiles` are the
     levels.
     `may_leave_parameters_out`: some trainable parameters may get no gradient in a step (frozen later, or in no loss).
@@ -101,6 +102,7 @@ class Forecaster(nn.Module):
     needs_time_features: ClassVar[bool] = False
     prompts_read_original: ClassVar[bool] = False
     needs_fixed_channels: ClassVar[bool] = False
+    shapes_depend_on_values: ClassVar[bool] = False
     losses_read_target: ClassVar[bool] = False
     forecasts_quantiles: ClassVar[bool] = False
     quantiles: tuple[float, ...] = ()
@@ -202,6 +204,13 @@ class Forecaster(nn.Module):
         Plots, logs and the report show it beside the loss.
         """
         return {}
+
+    def compile_blocks(self, **how: Any) -> str | None:  # noqa: ARG002
+        """Compile what the model itself knows to compile, with these arguments of torch.compile, and say what.
+
+        None: it knows nothing, so what it repeats is compiled.
+        """
+        return None
 
     def start_epoch(self, epoch: int) -> None:
         """Hook before each training epoch, counted from 0 (e.g. to freeze parameters)."""

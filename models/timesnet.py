@@ -64,6 +64,7 @@ class TimesNet(Forecaster):
     may_leave_parameters_out = False
     needs_time_features = True
     needs_fixed_channels = True
+    shapes_depend_on_values = True
 
     def __init__(self, config: TimesNetConfig, spec: ForecastSpec) -> None:
         super().__init__()

@@ -128,10 +128,11 @@ class AbsoluteErrors(Metric):
     ) -> None:
         errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
         windows, channels = window.flatten(), channel.flatten()
-        chosen = windows % self.every == 0
-        slots, channels = windows[chosen] // self.every, channels[chosen]
-        self.errors[channels, slots] = errors[chosen]
-        self.is_kept[channels, slots] = 1
+        # Zeros are added for windows that are left out: selecting the others would make the host wait for a GPU.
+        kept = windows % self.every == 0
+        places = channels * self.errors.shape[1] + windows // self.every
+        self.errors.flatten(0, 1).index_add_(0, places, torch.where(kept[:, None], errors, 0.0))
+        self.is_kept.flatten().index_add_(0, places, kept.float())
 
     def intervals(self) -> Intervals:
         """The intervals at all saved levels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
@@ -42,8 +43,15 @@ def pinball(
 ) -> Float[Tensor, "*shape"]:
     """Mean over the levels of the pinball loss max(q e, (q - 1) e) of e = target - quantile (Koenker, Bassett 1978)."""
     error = target.unsqueeze(-1) - quantiles
-    level = torch.as_tensor(levels, dtype=error.dtype, device=error.device)
+    level = _numbers_on(tuple(levels), error.dtype, error.device)
     return torch.maximum(level * error, (level - 1) * error).mean(-1)
+
+
+@functools.lru_cache(maxsize=64)
+def _numbers_on(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Float[Tensor, "level"]:
+    """A tensor of `values`, made once a device: a copy in every step would make the host wait for a GPU."""
+    numbers = torch.tensor(values, dtype=dtype)
+    return numbers if device.type == "cpu" else numbers.pin_memory().to(device, non_blocking=True)
 
 
 def crps(
@@ -57,7 +65,7 @@ def crps(
     edges = [0.0, *((low + high) / 2 for low, high in pairwise(levels)), 1.0]
     mass, middle = ([part(low, high) for low, high in pairwise(edges)] for part in (_width, _middle))
     error = target.unsqueeze(-1) - quantiles
-    weight, level = (torch.as_tensor(values, dtype=error.dtype, device=error.device) for values in (mass, middle))
+    weight, level = (_numbers_on(tuple(values), error.dtype, error.device) for values in (mass, middle))
     return (2 * weight * torch.maximum(level * error, (level - 1) * error)).sum(-1)
 
 

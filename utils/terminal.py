@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sys
@@ -24,7 +25,7 @@ class Progress(Generic[Item]):
 
     def __init__(self, items: Iterable[Item], *, total: int, label: str, start: int = 0, shown: bool = True):
         self.items, self.total, self.label, self.start = items, total, label, start
-        self.loss = ""
+        self.loss = math.nan
         self.bar: Any = None
         self.has_lines = shown and not sys.stderr.isatty()
         if shown and not self.has_lines:
@@ -35,10 +36,10 @@ class Progress(Generic[Item]):
             return self._with_status_lines()
         return iter(self.items if self.bar is None else self.bar)
 
-    def show(self, loss: Any) -> None:
-        """Show the loss of the last step, a number or a tensor of one."""
+    def show(self, loss: float) -> None:
+        """Show the loss of the last step whose loss is known."""
         if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {float(loss):.4g}", refresh=False)
+            self.bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         elif self.has_lines:
             self.loss = loss
 
@@ -49,7 +50,7 @@ class Progress(Generic[Item]):
             if now - last >= SECONDS_BETWEEN_LINES:
                 last = now
                 left = (now - began) / max(done - self.start, 1) * (self.total - done)
-                loss = "" if isinstance(self.loss, str) else f", loss {float(self.loss):.4g}"
+                loss = "" if math.isnan(self.loss) else f", loss {self.loss:.4g}"
                 logger.info(
                     "%s: step %d of %d%s, about %s left", self.label, done, self.total, loss, duration(left)
                 )  # fmt: skip

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
+from data_provider.transfer import copied_to
 from data_provider.windows import Batch, Windows, permutation
 
 
@@ -48,9 +49,9 @@ class M4Windows(Windows):
     def __getitem__(self, rows: Sequence[int] | Int64[Tensor, "row"]) -> Batch:
         """The batch of these rows."""
         numbers = torch.as_tensor(rows, dtype=torch.int64, device="cpu").reshape(-1)
-        look_back = self._values[self._look_back_places(numbers).to(self.device)]
+        look_back = self._values[copied_to(self._look_back_places(numbers), self.device)]
         offset, start = self._place(numbers)
-        target = self._values[(offset + start + torch.arange(self.pred_len)).to(self.device)]
+        target = self._values[copied_to(offset + start + torch.arange(self.pred_len), self.device)]
         return Batch(numbers, look_back[..., None], target[..., None], {}, len(numbers))
 
     @property

@@ -32,7 +32,7 @@ from exp.predict.input_table import InputTable, check_input_table, input_table_o
 from exp.predict.known_future import with_known_future
 from exp.predict.parts import parts_of
 from exp.predict.restored_model import checkpoint_file, restore_model
-from exp.training.runtime import dtype_of
+from exp.training.runtime import DEVICES, chosen_device, dtype_of
 from models.base import Forecaster
 from utils.conformal import Intervals
 from utils.flags import recorded_flags
@@ -208,7 +208,7 @@ class FittedForecaster:
             if self.model.channel_independent:
                 values = values.reshape(len(numbers), rows_per_window, *values.shape[1:2], -1).transpose(1, 2)
             # The forecast itself comes first, then its quantiles.
-            original = values.double().cpu().numpy() * scale[:, None] + mean[:, None]
+            original = values.cpu().double().numpy() * scale[:, None] + mean[:, None]
             yield WindowForecasts(
                 given(input_table.dates[[number + self.data.seq_len - 1 for number in numbers]]),
                 [given(windows.target_dates(number)) for number in numbers],
@@ -299,9 +299,9 @@ def load_forecaster(
 
 def restore_forecaster(run: str | Path, *, device: str, elsewhere: Mapping[str, str | None]) -> FittedForecaster:
     """`load_forecaster` for commands, whose errors name flags; `elsewhere` maps `llm_model` and so on to a path."""
-    if device not in ("auto", "cpu"):
-        raise ValueError(f"--device must be auto or cpu, got {device}")
+    if device not in DEVICES:
+        raise ValueError(f"--device must be one of {', '.join(DEVICES)}, got {device}")
     path = checkpoint_file(Path(run))
-    has_gpu = device == "auto" and torch.cuda.is_available()
-    model, header = restore_model(path, on_cpu=not has_gpu, elsewhere=elsewhere)
-    return FittedForecaster(path, header, model, torch.device("cuda" if has_gpu else "cpu"))
+    place = torch.device(chosen_device(device))
+    model, header = restore_model(path, device=place, elsewhere=elsewhere)
+    return FittedForecaster(path, header, model, place)

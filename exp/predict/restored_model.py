@@ -34,7 +34,7 @@ OF_A_FORECAST = ("models/", "layers/", "data_provider/")
 
 
 def restore_model(
-    path: Path, *, on_cpu: bool, elsewhere: Mapping[str, str | None]
+    path: Path, *, device: torch.device, elsewhere: Mapping[str, str | None]
 ) -> tuple[Forecaster, dict[str, Any]]:
     """The trained model in a checkpoint file, and the file's header.
 
@@ -61,7 +61,7 @@ def restore_model(
     if changed:
         logger.warning("%s was trained with other code: %s changed since", path, ", ".join(changed))
     try:
-        model = _build(header, path, elsewhere, on_cpu=on_cpu)
+        model = _build(header, path, elsewhere, device)
         # A buffer may hold infinities from the start, such as an attention mask.
         masks = _not_finite(model.saved_state())
         model.load_saved_state(weights)
@@ -93,7 +93,7 @@ def checkpoint_file(run: Path) -> Path:
     return found
 
 
-def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | None], *, on_cpu: bool) -> Forecaster:
+def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | None], device: torch.device) -> Forecaster:
     kind = model_class(header["model"])
     moved = {name: value for name, value in elsewhere.items() if value is not None}
     unread = sorted(set(moved) - {field.name for field in fields(kind.Config)})
@@ -106,8 +106,7 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
             f"which code to run: give --{kind.code_flag}, the checkout that you trust and trained with"
         )
     data = recorded_flags(DataConfig, header["data_config"], source=path)
-    series, dtype = SeriesInfo.from_record(header["series"]), dtype_of(header["precision"], on_cpu=on_cpu)
-    device = torch.device("cpu" if on_cpu else "cuda")
+    series, dtype = SeriesInfo.from_record(header["series"]), dtype_of(header["precision"], on_cpu=device.type == "cpu")
     spec = forecast_spec(
         series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype, device=device, quantiles=data.quantile_levels
     )

@@ -44,7 +44,7 @@ def split_loader(
     if model.has_prompt_inputs:
         from exp.training.feature_cache import FeatureCache
 
-        cache = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory)
+        cache = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory, device=runtime.device)
         loader.features = cache
         if train.text_store is not None and model.features_identity():
             _use_text_store(cache, loader, train, device=runtime.device.type)

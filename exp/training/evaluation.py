@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from data_provider.loader import Loader
+from data_provider.transfer import copied_to
 from data_provider.windows import Batch, Windows
 from exp.training.runtime import Runtime
 from models import model_class
@@ -51,7 +52,7 @@ def metric_of(kind: Callable[..., MetricKind], loader: Loader, runtime: Runtime)
         num_windows=windows.num_windows,
         num_channels=len(windows.target_channels),
         pred_len=windows.pred_len,
-        device=runtime.device,
+        device=runtime.metric_device,
     )
 
 
@@ -62,8 +63,11 @@ def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: Metric
     for batch in progress_bar(loader, total=len(loader), label=label, shown=runtime.is_main):
         raise_if_requested()
         values, quantiles = forecast_batch(runtime, model, loader.windows, batch)
-        window, channel = series_of_batch(loader.windows, batch)
-        metric.update(values, batch.target, window=window, channel=channel, quantiles=quantiles)
+        window, channel, target, values = (
+            value.to(runtime.metric_device) for value in (*series_of_batch(loader.windows, batch), batch.target, values)
+        )
+        quantiles = None if quantiles is None else quantiles.to(runtime.metric_device)
+        metric.update(values, target, window=window, channel=channel, quantiles=quantiles)
     metric.reduce(runtime.sum_over_processes)
     return metric
 
@@ -80,15 +84,7 @@ def forecast_batch(
 
 def series_of_batch(windows: Windows, batch: Batch) -> tuple[Int[Tensor, "row channel"], Int[Tensor, "row channel"]]:
     """Window number, and position among the evaluated channels, of each series in a batch."""
-    device, num_targets = batch.target.device, len(windows.target_channels)
-    rows = batch.rows.to(device)
-    if not windows.channel_independent:
-        channel = torch.arange(num_targets, device=device)
-        return rows[:, None].expand(-1, num_targets), channel[None].expand(len(rows), -1)
-    window, channel = windows.window_and_channel(rows)
-    position = torch.zeros(windows.num_channels, dtype=torch.int64, device=device)
-    position[windows.target_channels] = torch.arange(num_targets, device=device)
-    return window[:, None], position[channel][:, None]
+    return windows.series_of(copied_to(batch.rows, batch.target.device))
 
 
 def naive_model(name: str, spec: ForecastSpec) -> Forecaster:

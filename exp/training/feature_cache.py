@@ -11,6 +11,7 @@ from torch import Tensor
 
 from data_provider.memory_budget import MemoryBudget
 from data_provider.row_store import RowStore
+from data_provider.transfer import copied_to
 from data_provider.windows import Batch
 from exp.training.row_features import features_alone, joined
 from models.base import Forecaster
@@ -24,16 +25,19 @@ class FeatureCache:
 
     The features of a row are the same to the last digit whatever else is in its batch or in the cache.
 
-    Features are cached per row within a memory budget; rows beyond it are recomputed. Rows with equal inputs (equal
-    prompts) are computed once. With `open_store` they are taken from a store on disk, which `before` fills first.
+    Features are cached per row on `device` within a memory budget; rows beyond it are recomputed. Rows with equal
+    inputs (equal prompts) are computed once. With `open_store` they are taken from a store on disk, which `before`
+    fills first.
     """
 
-    def __init__(self, model: Forecaster, *, num_rows: int, memory: MemoryBudget):
+    def __init__(
+        self, model: Forecaster, *, num_rows: int, memory: MemoryBudget, device: torch.device | str = "cpu"
+    ) -> None:
         self.model = model
         self.text_store: TextStore | None = None
         self.open_store: Callable[[dict[str, Any]], TextStore] | None = None
         self.before: Callable[[TextStore], None] | None = None
-        self.store = RowStore(num_rows=num_rows, budget=memory)
+        self.store = RowStore(num_rows=num_rows, budget=memory, device=device)
         self.cache_key: int | None = None
         self._first_row: dict[bytes, int] = {}
 
@@ -47,7 +51,7 @@ class FeatureCache:
             self.cache_key = self.model.cache_key
             self._open_text_store()
         features = self.store.get(batch.rows, lambda missing: self._features(batch, missing))
-        return {name: value.to(batch.look_back.device, non_blocking=True) for name, value in features.items()}
+        return {name: copied_to(value, batch.look_back.device) for name, value in features.items()}
 
     def _features(self, batch: Batch, missing: Tensor) -> dict[str, Tensor]:
         """Features of the rows `missing` of a batch; equal inputs are computed once, or copied from a cached row."""

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from data_provider.joint_loader import JointLoader
 from data_provider.loader import Loader
 from exp.config import TrainConfig
+from exp.training.graphs import GraphedStep
 from exp.training.resume import Resume, write_best
 from exp.training.runtime import Runtime
 from exp.training.state import Progress, TrainingState, load_weights
@@ -82,7 +82,7 @@ class TrainingLoop:
             cosine_epochs=config.cosine_epochs,
         )
         self.state = TrainingState(model, optimizer, schedule, EarlyStopping(config.patience))
-        self.step = TrainingStep(
+        step = TrainingStep(
             model,
             optimizer,
             loss_of(model, config.loss),
@@ -93,6 +93,8 @@ class TrainingLoop:
             num_processes=runtime.num_processes,
             max_gradient_norm=config.clip_grad_norm or None,
         )
+        has_graphs = config.cuda_graph and runtime.has_graphs_for(model)
+        self.step = GraphedStep(step, config.batch_size) if has_graphs else step
 
     @property
     def progress(self) -> Progress:
@@ -133,7 +135,7 @@ class TrainingLoop:
         progress = self.progress
         self.model.start_epoch(progress.epoch)
         self.wrapped.train()
-        sums = {name: self._number(value) for name, value in progress.sums.items()}
+        self.guard.sums = dict(progress.sums)
         batches = progress_bar(
             self.loader.epoch(progress.epoch, first_step=progress.step),
             total=len(self.loader),
@@ -150,27 +152,25 @@ class TrainingLoop:
             if progress.total_steps == STEPS_UNTIL_ESTIMATE and self.runtime.is_main:
                 self._say_expected_time(time.perf_counter() - began)
             self.guard.watch(losses, epoch=progress.epoch + 1, step=progress.step, rows=batch.rows, learning_rate=rate)
-            if self.progress.step % self.steps_between_checks == 0:
-                batches.show(losses[SUM])
-            for name, value in losses.items():
-                sums[name] = sums.get(name, self._number(0.0)) + value * len(batch.rows)
+            if not self.guard.unchecked:
+                batches.show(self.guard.last)
             stopping = self._asked_to_stop(stop)
             if stopping or self._checkpoint_is_due():
-                began = self._update_progress(sums, began)
+                began = self._update_progress(began)
                 self._save()
             if stopping:
                 raise Interrupted(
                     f"stopped after step {progress.step} of epoch {progress.epoch + 1}; the same command goes on from "
                     "there"
                 )
-        self._update_progress(sums, began)
+        self._update_progress(began)
 
-    def _update_progress(self, sums: dict[str, Tensor], began: float) -> float:
+    def _update_progress(self, began: float) -> float:
         """Add the seconds since `began` and the loss sums to the progress. Returns the current time."""
         self.guard.check()
         now = time.perf_counter()
         self.progress.seconds += now - began
-        self.progress.sums = {name: value.item() for name, value in sums.items()}
+        self.progress.sums = dict(self.guard.sums)
         return now
 
     def _say_expected_time(self, seconds: float) -> None:
@@ -250,7 +250,9 @@ class TrainingLoop:
         """Mean of each loss over the rows of the epoch on all ranks."""
         names = sorted(self.progress.sums)
         sums = [self.progress.sums[name] for name in names] + [float(self.progress.rows)]
-        total = self.runtime.sum_over_processes(torch.tensor(sums, dtype=torch.float64, device=self.runtime.device))
+        total = self.runtime.sum_over_processes(
+            torch.tensor(sums, dtype=torch.float64, device=self.runtime.metric_device)
+        )
         return {name: (total[index] / total[-1]).item() for index, name in enumerate(names)}
 
     def _errors_line(self, record: dict[str, Any], *, improved: bool) -> str:
@@ -268,9 +270,6 @@ class TrainingLoop:
 
     def _learning_rate(self) -> float:
         return self.state.optimizer.param_groups[0]["lr"]
-
-    def _number(self, value: float) -> Tensor:
-        return torch.tensor(value, dtype=torch.float64, device=self.runtime.device)
 
 
 def _curves(record: dict[str, Any], progress: Progress) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from pathlib import Path
 
 import torch
@@ -30,6 +31,28 @@ def reset_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
         CLEAR.write_text(RESET_PEAK)
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """One line with the ways out if `error` says that memory ran out, on a GPU or in the machine, else None."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    on_gpu = isinstance(error, torch.OutOfMemoryError)
+    if not on_gpu and not isinstance(error, MemoryError) and "can't allocate memory" not in text:
+        return None
+    asked = re.search(r"allocate ([\d.]+ [KMGT]?iB)|allocate (\d+) bytes", text)
+    tried = "" if asked is None else f", {asked[1] or f'{int(asked[2]) / 2**30:.2f} GiB'} were asked for"
+    place = "the GPU" if on_gpu else "this machine"
+    return (
+        f"{place} is out of memory{tried}{_there_is(text)}. The run is kept as it was "
+        "last saved: the same command goes on from there, also with a smaller --eval_batch_size or --row_memory_mb; a "
+        "smaller --batch_size or --precision bf16 starts a run of its own"
+    )
+
+
+def _there_is(text: str) -> str:
+    """The memory of the GPU and what is free of it, as torch words it."""
+    found = re.search(r"total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+) is free", text)
+    return "" if found is None else f" of the {found[1]} that it has ({found[2]} free)"
 
 
 def _resident_bytes(name: str) -> int:

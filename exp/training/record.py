@@ -89,7 +89,7 @@ def save_forecasts(
         found = channel.flatten().tolist()
         order = [found.index(position) for position in positions]
         for name, rows in shown.items():
-            by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.double().cpu().numpy()
+            by_channel = rows.transpose(1, 2).flatten(0, 1)[order].T.cpu().double().numpy()
             arrays.setdefault(name, []).append(by_channel * scale + mean)
     tensors = {name: torch.from_numpy(np.stack(value)).contiguous() for name, value in arrays.items()}
     if level is None and not target:

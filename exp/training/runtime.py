@@ -22,13 +22,15 @@ from torch import Tensor, nn
 
 from data_provider.memory_budget import MemoryBudget
 from exp.config import TrackConfig, TrainConfig
+from exp.training.compiled import compile_for_gpu
 from exp.training.processes import SECONDS_TO_REPORT, StoppedElsewhere, delay_termination
 from models.base import Forecaster
 
 logger = logging.getLogger(__name__)
 # What torch.compile starts on a CPU, by platform.
 _CPP_COMPILERS = {"darwin": ["clang++"], "win32": ["cl"]}.get(sys.platform, ["g++"])
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Runtime:
@@ -42,7 +44,7 @@ class Runtime:
         if train.deterministic:
             # Deterministic matrix products on a GPU need this before cuBLAS is first used.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        on_cpu = train.device == "cpu" or not torch.accelerator.is_available()
+        on_cpu = chosen_device(train.device) == "cpu"
         self.dtype = dtype_of(train.precision, on_cpu=on_cpu)
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             # accelerate keeps precision and device of the first run of a process; a notebook trains several.
@@ -60,11 +62,32 @@ class Runtime:
         self.device = self.accelerator.device
         if train.compile:
             check_compiler(self.device)
+        self.has_tf32 = set_tf32(train.precision == "tf32" and self.device.type == "cuda")
+        if train.precision == "tf32" and not self.has_tf32:
+            logger.info("--precision tf32: only CUDA GPUs have TF32, so this run computes in float32")
         self.num_processes = self.accelerator.num_processes
         self.rank = self.accelerator.process_index
         self.is_main = self.accelerator.is_main_process
         if self.num_processes > 1:
             delay_termination(SECONDS_TO_REPORT)
+
+    @property
+    def metric_device(self) -> torch.device:
+        """Where metrics are summed up in float64, which a Mac's GPU does not have."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
+    def where(self) -> str:
+        """Where this run computes, and with which precision, in one line."""
+        ranks = f" on each of {self.num_processes} processes" if self.num_processes > 1 else ""
+        return f"computing on {self.device.type} ({self._device_name()}){ranks}, {self._precision()}"
+
+    def _precision(self) -> str:
+        products = "products in bf16, the rest" if self.dtype == torch.bfloat16 else "everything"
+        tf32 = f", TF32 {'on' if self.has_tf32 else 'off'}" if self.device.type == "cuda" else ""
+        return f"{products} in float32{tf32}"
+
+    def _device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
 
     def seed_everything(self) -> None:
         """Seed all random generators, for the same initial weights on all ranks."""
@@ -81,10 +104,28 @@ class Runtime:
         """Move `model` to the device, and wrap it for precision and distributed training."""
         model.to(self.device)
         if self.compile:
-            model.compile(dynamic=True)
+            logger.info("--compile: %s", self._compile(model))
         self.distributed.find_unused_parameters = model.may_leave_parameters_out
         trainable = any(parameter.requires_grad for parameter in model.parameters())
         return self.accelerator.prepare_model(model, evaluation_mode=not trainable)
+
+    def _compile(self, model: Forecaster) -> str:
+        """Compile `model` as it suits the device, and say what was compiled."""
+        if self.device.type == "cpu":
+            model.compile(dynamic=True)
+            return "the whole model is compiled, once for all shapes"
+        return f"{compile_for_gpu(model)} is compiled, whole, once for each shape"
+
+    def has_graphs_for(self, model: Forecaster) -> bool:
+        """Whether training steps of `model` can be CUDA graphs here; the log says why they cannot."""
+        reason = "only CUDA GPUs have graphs" if self.device.type != "cuda" else ""
+        if self.num_processes > 1:
+            reason = "steps of several processes are not recorded"
+        if model.shapes_depend_on_values:
+            reason = f"the shapes of {type(model).__name__} depend on the values of its rows"
+        if reason:
+            logger.info("--cuda_graph: %s, so every step is launched as usual", reason)
+        return not reason
 
     def autocast(self) -> Any:
         """Autocast context of this run, for forward passes outside training."""
@@ -135,13 +176,34 @@ class Runtime:
 
     def describe(self) -> dict[str, Any]:
         """Device, precision and number of ranks, for metrics.json."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         return {
             "device": self.device.type,
-            "device_name": name,
-            "precision": "bf16" if self.dtype == torch.bfloat16 else "fp32",
+            "device_name": self._device_name(),
+            "precision": "bf16" if self.dtype == torch.bfloat16 else "tf32" if self.has_tf32 else "fp32",
             "num_processes": self.num_processes,
         }
+
+
+def chosen_device(device: str) -> str:
+    """The kind of device that `--device` means here. Raises ValueError if the one it demands is not there."""
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return "cpu" if accelerator is None else accelerator.type
+    found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not found[device]:
+        there = ", ".join(name for name, is_there in found.items() if is_there)
+        raise ValueError(
+            f"--device {device} is not there (torch {torch.__version__} finds {there}): install a torch built for it "
+            "and check its driver, or give --device auto"
+        )
+    return device
+
+
+def set_tf32(allowed: bool) -> bool:
+    """Allow or forbid TF32 in matrix products and convolutions: torch by default forbids it only in products."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+    return allowed
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,19 +47,28 @@ class TrainingStep:
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Train on `batch`. Returns each loss by name and their sum as `loss`, detached."""
+        losses = self.backpropagate(batch)
+        self.update()
+        return losses
+
+    def backpropagate(self, batch: Batch) -> dict[str, Tensor]:
+        """Forward and backward pass: the losses as `__call__` returns them; gradients are those of this batch."""
         losses = self._losses(batch)
         total = torch.stack([value.float() for value in losses.values()]).sum()
         # Ranks may have unequal shares of the last global batch: each row must have the same weight in the gradient.
         weight = len(batch.rows) * self.num_processes / batch.num_global_rows
         self.optimizer.zero_grad()
         self.backward(total * weight if weight != 1 else total)
+        return {name: value.detach().float() for name, value in losses.items()} | {SUM: total.detach()}
+
+    def update(self) -> None:
+        """Scale the gradient, step the optimizer and the schedule."""
         max_norm = self.max_gradient_norm or self.model.max_gradient_norm
         if max_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.after_step()
-        return {name: value.detach().float() for name, value in losses.items()} | {SUM: total.detach()}
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         target = {"target": batch.target} if self.model.losses_read_target else {}
@@ -98,10 +108,13 @@ class _Unchecked(NamedTuple):
 class LossGuard:
     """Raises FloatingPointError for a loss that is not finite, naming the step, rows and learning rate.
 
-    Losses are checked every `steps_at_once` steps, because reading them synchronizes a GPU.
+    Losses are read every `steps_at_once` steps, all at once, because reading them makes the host wait for a GPU. `sums`
+    are the sums of each loss over the rows of the steps checked so far, `last` is the total loss of the last of them.
     """
 
     steps_at_once: int
+    sums: dict[str, float] = field(default_factory=dict)
+    last: float = math.nan
     unchecked: list[_Unchecked] = field(default_factory=list)
 
     def watch(self, losses: dict[str, Tensor], *, epoch: int, step: int, rows: Tensor, learning_rate: float) -> None:
@@ -111,15 +124,27 @@ class LossGuard:
             self.check()
 
     def check(self) -> None:
-        """Check all steps added since the last check."""
+        """Check all steps added since the last check, and add their losses to `sums`."""
         unchecked, self.unchecked = self.unchecked, []
+        if not unchecked:
+            return
+        read = iter(torch.stack([value for step in unchecked for value in step.losses.values()]).cpu().numpy())
         for step in unchecked:
-            broken = [name for name, value in step.losses.items() if not math.isfinite(value.item())]
-            if broken:
-                terms = ", ".join(name for name in broken if name != SUM) or SUM
-                shown = step.rows[:NUM_SHOWN_ROWS].tolist()
-                more = f" and {len(step.rows) - len(shown)} more" if len(step.rows) > len(shown) else ""
-                raise FloatingPointError(
-                    f"the loss is no longer a finite number in epoch {step.epoch}, step {step.step}: term {terms}, "
-                    f"learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
-                )
+            losses = {name: next(read) for name in step.losses}
+            _check_finite(step, losses)
+            for name, value in losses.items():
+                # The product in float32 and the sum in float64, as the histories of earlier versions have it.
+                self.sums[name] = self.sums.get(name, 0.0) + float(value * np.float32(len(step.rows)))
+            self.last = float(losses[SUM])
+
+
+def _check_finite(step: _Unchecked, losses: dict[str, np.float32]) -> None:
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if broken:
+        terms = ", ".join(name for name in broken if name != SUM) or SUM
+        shown = step.rows[:NUM_SHOWN_ROWS].tolist()
+        more = f" and {len(step.rows) - len(shown)} more" if len(step.rows) > len(shown) else ""
+        raise FloatingPointError(
+            f"the loss is no longer a finite number in epoch {step.epoch}, step {step.step}: term {terms}, "
+            f"learning rate {step.learning_rate:g}, rows {shown}{more}: {ADVICE}"
+        )

@@ -27,9 +27,9 @@ class InstructedLLM(nn.Module):
         self.backbone, self.llm = backbone, backbone.model
         ids = sorted({token for instruction in instructions for token in instruction})
         self.words = nn.Parameter(backbone.word_table()[ids].detach().float().clone())
-        self.places = [
-            torch.tensor([ids.index(token) for token in instruction], dtype=torch.int64) for instruction in instructions
-        ]
+        for number, instruction in enumerate(instructions):
+            places = torch.tensor([ids.index(token) for token in instruction], dtype=torch.int64)
+            self.register_buffer(f"places_{number}", places, persistent=False)
         self.word_ids = ids
         self.llm.set_input_embeddings(nn.Identity())
         self._train(tuning)
@@ -57,7 +57,7 @@ class InstructedLLM(nn.Module):
 
     def instruction_words(self, instruction: int) -> Float[Tensor, "word width"]:
         """Word embeddings of an instruction."""
-        return self.words[self.places[instruction].to(self.words.device)]
+        return self.words[self.get_buffer(f"places_{instruction}")]
 
     def _drops_out(self) -> bool:
         if not self.llm.training:

@@ -47,7 +47,7 @@ def test_the_run_id_changes_with_everything_that_determines_the_result_and_nothi
     changes = {
         "batch_size": 7, "learning_rate": 0.5, "lradj": "cosine", "cosine_epochs": 3, "adam_beta1": 0.5,
         "train_epochs": 3, "patience": 3, "loss": "l1", "seed": 3, "precision": "bf16", "deterministic": True,
-        "compile": True, "fast_dev_run": True, "model_id": "x", "des": "x",
+        "compile": True, "cuda_graph": True, "fast_dev_run": True, "model_id": "x", "des": "x",
         "is_training": 0, "seeds": [1], "itr": 2, "device": "cpu", "output_dir": "x", "overwrite": True,
         "checkpoint_steps": 3, "row_memory_mb": 3, "eval_batch_size": 3, "text_store": "x", "text_store_gb": 3.0,
         "recipe": "x", "allow_other_code": True, "optimizer": "adamw", "weight_decay": 0.1, "clip_grad_norm": 1.0,
@@ -84,7 +84,7 @@ def test_config_json_says_the_role_of_each_flag_that_has_one(tmp_path):
         },
         "note": {"recipe"},
         "label": {"model_id", "des", "seed", "fast_dev_run"},
-        "numerics": {"deterministic", "compile"},
+        "numerics": {"deterministic", "compile", "cuda_graph"},
         "cell": {"data", "data_path", "features", "seq_len", "pred_len", "percent"},
         "reading": {"date_format", "decimal", "thousands", "encoding", "series_column", "value_column"},
     }  # fmt: skip

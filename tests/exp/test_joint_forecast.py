@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from data_provider.config import DataConfig
 from data_provider.demo import DEMO_PATH
@@ -68,7 +69,7 @@ def test_the_tables_of_results_show_each_test_in_its_own_cell(finished):
 @pytest.mark.shared
 def test_there_is_no_prediction_from_it_and_one_line_says_so(finished):
     with pytest.raises(ValueError, match=r"was trained on several data sets \(demo,ILI\)"):
-        restore_model(finished / "checkpoint" / "best.safetensors", on_cpu=True, elsewhere={})
+        restore_model(finished / "checkpoint" / "best.safetensors", device=torch.device("cpu"), elsewhere={})
 
 
 def test_several_data_sets_choose_the_joint_task_and_its_flags():

@@ -142,7 +142,7 @@ def test_a_computed_level_is_the_level_that_it_means(forecaster):
 def test_loading_speaks_of_its_own_arguments(forecaster):
     with pytest.raises(FileNotFoundError, match=r"^run nowhere is missing"):
         load_forecaster("nowhere")
-    with pytest.raises(ValueError, match=r"^device must be auto or cpu"):
+    with pytest.raises(ValueError, match=r"^device must be one of auto, cpu, cuda, mps"):
         load_forecaster(forecaster.folder.path, device="gpu")
     with pytest.raises(ValueError, match=r"^tslib_path has no meaning here"):
         load_forecaster(forecaster.folder.path, tslib_path="x")

@@ -12,27 +12,14 @@ import pytest
 from data_provider.m4 import load_m4
 from exp.command_line import WrongInput, run_command
 from exp.m4_scores import M4Reference, overall
+from tests.exp.m4_files import write_m4
 from utils.report.finished_runs import read_run
-
-
-def wave_of(number: int, length: int) -> np.ndarray:
-    steps = np.arange(length)
-    return 50 + 10 * number + 5 * np.sin(2 * np.pi * steps / 4) + 0.1 * steps
 
 
 @pytest.fixture
 def root(tmp_path) -> Path:
     """Two frequencies of six and four series."""
-    (tmp_path / "m4").mkdir()
-    for name, horizon, count in (("Quarterly", 8, 6), ("Yearly", 6, 4)):
-        for part in ("train", "test"):
-            lines = ["id"]
-            for number in range(count):
-                whole = wave_of(number, 30 + number + horizon)
-                values = whole[:-horizon] if part == "train" else whole[-horizon:]
-                lines.append(",".join([f"{name[0]}{number}", *map(str, values)]))
-            (tmp_path / "m4" / f"{name}-{part}.csv").write_text("\n".join(lines))
-    return tmp_path
+    return write_m4(tmp_path)
 
 
 def command(root: Path, *more: str, model: str = "NLinear") -> list[str]:
