@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,11 +35,11 @@ class Compiler:
 
 
 @pytest.fixture
-def compiler(monkeypatch) -> Compiler:
-    made = Compiler()
+def compiler(monkeypatch) -> Iterator[Compiler]:
+    made, limit = Compiler(), torch._dynamo.config.recompile_limit
     monkeypatch.setattr(torch, "compile", made)
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", torch._dynamo.config.recompile_limit)
-    return made
+    yield made
+    torch._dynamo.config.recompile_limit = limit
 
 
 def test_the_packed_block_is_compiled_whole_for_all_blocks_and_sees_a_shape_for_each_padded_width(compiler):
