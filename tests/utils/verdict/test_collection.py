@@ -20,7 +20,7 @@ from utils.verdict.plan import cell_text, name_of_cell
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """A trained model, and a naive forecast, which has no epoch."""
+    """A trained model and a naive forecast."""
     folder = tmp_path_factory.mktemp("runs")
     table(200).to_csv(folder / "my.csv", index=False)
     for model in ("DLinear", "LastValue"):
@@ -58,8 +58,12 @@ def test_a_run_is_collected_with_its_epochs_flags_and_the_errors_of_every_window
     assert found.seeds_of(row["cell"], "DLinear") == {2021} and found.seeds_of(row["cell"], "words") == set()
 
 
-def test_numbers_stay_numbers_beside_a_run_without_epochs(place):
-    assert list(texts(place)["best_epoch"]) == ["1", "nan"]
+def test_counts_stay_whole_beside_a_row_without_them(place, results):
+    committed = texts(place)
+    without = committed.loc["LastValue"].to_dict() | {"arm": "words", "run_id": "gone", "cell": "else_24_6"}
+    pd.concat([committed, pd.DataFrame([without | {"best_epoch": "nan"}])]).to_csv(place / RESULTS, index=False)
+    collect([results], place)
+    assert texts(place)["best_epoch"].to_dict() == {"DLinear": "1", "LastValue": "1", "words": "nan"}
     assert read(place).rows["best_epoch"].dtype.kind == "f"
 
 
