@@ -83,9 +83,9 @@ def _read(path: Path, *, shape: tuple[int, int]) -> Tensor | None:
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportArgumentType]
             sha256, scores = (file.metadata() or {}).get("sha256"), file.get_tensor("scores")
-    except (SafetensorError, OSError):
+        return scores if scores.shape == shape and sha256 == _sha256(path.name, scores) else None
+    except (SafetensorError, OSError, TypeError):  # TypeError: numbers of a kind that numpy lacks
         return None
-    return scores if scores.shape == shape and sha256 == _sha256(path.name, scores) else None
 
 
 def _sha256(name: str, scores: Tensor) -> str:

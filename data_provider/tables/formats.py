@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import mmap
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -27,6 +29,7 @@ KINDS = "CSV, Parquet, Feather or Excel (.xlsx), or one of them as .gz or .zip"
 _OTHER_SUFFIXES = (".xls", ".ods", ".json", ".jsonl", ".h5", ".hdf5", ".pkl", ".npy", ".npz", ".mat", ".nc", ".tsf")
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "-"]
 _DELIMITERS = ",;\t|"
+_BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # none of them is an OSError
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +122,7 @@ def open_table(path: Path, *, encoding: str | None = None) -> OpenTable:
     except csv.Error as error:
         raise ValueError(f"{path} cannot be read as a table: its header line is no CSV ({error})") from None
     except (pa.ArrowException, zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a table: {str(error).splitlines()[0][:200]}") from None
+        raise ValueError(f"{path} cannot be read as a table: {_line(error)}") from None
 
 
 def output_path(path: Path, mark: str) -> Path:
@@ -134,7 +137,7 @@ def output_path(path: Path, mark: str) -> Path:
 
 def _unpacked(path: Path) -> tuple[str, Content]:
     """Name and content of the file, out of its archive."""
-    suffix = path.suffix.lower()
+    suffix, names = path.suffix.lower(), list[str]()
     try:
         if suffix == ".gz":
             with gzip.open(path) as file:
@@ -142,16 +145,22 @@ def _unpacked(path: Path) -> tuple[str, Content]:
         if suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name]
-                if len(names) != 1:
-                    shown = ", ".join(names[:5]) or "none"
-                    raise ValueError(f"{path} must hold one file, and holds {len(names)} ({shown}): unpack the one")
-                return names[0], archive.read(names[0])
-    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be unpacked: {error}") from None
+                if len(names) == 1:
+                    return names[0], archive.read(names[0])
+    except (*_BROKEN_ARCHIVE, OSError, EOFError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be unpacked: {_line(error)}") from None
+    if suffix == ".zip":
+        shown = ", ".join(names[:5]) or "none"
+        raise ValueError(f"{path} must hold one file, and holds {len(names)} ({shown}): unpack the one")
     if path.stat().st_size == 0:
         return path.name, b""
     with path.open("rb") as file:
         return path.name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what the error says, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _names(names: Iterable[object]) -> list[str]:
@@ -182,7 +191,7 @@ def _excel(path: Path, content: Content) -> tuple[pa.Table, list[str]]:
     except ImportError:
         raise ValueError(f"{path} needs openpyxl: pip install openpyxl, or save it as CSV") from None
     except Exception as error:  # openpyxl raises errors of many kinds for a damaged file
-        raise ValueError(f"{path} cannot be read as an Excel file: {str(error).splitlines()[0][:200]}") from None
+        raise ValueError(f"{path} cannot be read as an Excel file: {_line(error)}") from None
     name, sheet = next(iter(sheets.items()))
     sheet = sheet.dropna(how="all").dropna(how="all", axis=1)
     headers = sheet.index[sheet.notna().sum(axis=1) >= 2]

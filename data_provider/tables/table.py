@@ -227,5 +227,5 @@ def _dates(
 
 
 def _one_line(error: Exception) -> str:
-    line = str(error).splitlines()[0]
+    line = next(iter(str(error).splitlines()), type(error).__name__)
     return re.sub(r"[^\x20-\x7e]+", "?", line)[:200]

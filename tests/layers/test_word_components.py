@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from threadpoolctl import threadpool_limits
 
 from layers.user_cache import cache_directory
@@ -75,7 +75,12 @@ def one_bit(path: Path) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"no safetensors", one_bit, foreign])
+def other_numbers(path: Path) -> bytes:
+    """The scores in a kind of number that numpy lacks."""
+    return save({"scores": load_file(path)["scores"].bfloat16()}, metadata={"sha256": "0"})
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"no safetensors", one_bit, foreign, other_numbers])
 def test_a_cache_file_that_is_damaged_or_of_another_model_is_named_and_computed_again(
     word_table, tmp_path, caplog, damage
 ):

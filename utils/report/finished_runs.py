@@ -150,13 +150,19 @@ def _line(error: Exception) -> str:
 
 def _run_folders(root: Path) -> list[Path]:
     """Folders at or under `root` that hold a run's files or nothing at all; subfolders of a run are not searched."""
-    if RunFolder(root).has_files:
-        return [root]
-    found: list[Path] = []
-    try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:  # `read_run` says why
-        return [root]
-    for folder in folders:
-        found += [folder] if folder.is_symlink() else _run_folders(folder) or [folder]
+    found, waiting = list[Path](), [root]
+    while waiting:  # not a recursion, which a folder of a thousand levels would break off
+        folder = waiting.pop()
+        try:
+            is_searched = folder == root or not folder.is_symlink()
+            if not is_searched or RunFolder(folder).has_files:
+                found.append(folder)
+                continue
+            below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        except OSError:  # `read_run` says why
+            found.append(folder)
+            continue
+        if not below and folder != root:
+            found.append(folder)
+        waiting += reversed(below)
     return found

@@ -103,12 +103,28 @@ def two_files(path: Path) -> None:
         archive.writestr("b.csv", "y")
 
 
+def zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", FRAME.to_csv(index=False))
+
+
+def damage(path: Path, write: Callable[[Path], object]) -> None:
+    """Invert the middle of what `write` writes, where the packed text is."""
+    write(path)
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 4, len(content) // 2)
+    content[middle] = bytes(255 - byte for byte in content[middle])
+    path.write_bytes(content)
+
+
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "noise.csv": (lambda path: path.write_bytes(np.random.default_rng(0).bytes(5000)), "is not a text file"),
     "text.parquet": (lambda path: FRAME.to_csv(path), "cannot be read as a table"),
     "text.xlsx": (lambda path: FRAME.to_csv(path), "cannot be read as an Excel file"),
     "text.csv.gz": (lambda path: FRAME.to_csv(path, compression=None), "cannot be unpacked"),
     "text.zip": (lambda path: path.write_text("no"), "cannot be unpacked"),
+    "damaged.csv.gz": (lambda path: damage(path, lambda path: FRAME.to_csv(path, index=False)), "cannot be unpacked"),
+    "damaged.zip": (lambda path: damage(path, zipped), "cannot be unpacked"),
     "two.zip": (two_files, r"must hold one file, and holds 2 \(a.csv, b.csv\)"),
     "old.xls": (lambda path: path.write_bytes(b"x"), "is a .xls file, which is not read: save it as CSV"),
     "empty.csv": (lambda path: path.write_text(""), "is empty"),

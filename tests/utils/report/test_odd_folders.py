@@ -57,3 +57,19 @@ def test_no_cell_of_the_table_is_a_formula(write_run, tmp_path):
     write_results(results, tmp_path / "tables", tmp_path / "results")
     lines = (tmp_path / "tables" / "results.csv").read_text().splitlines()
     assert not any(cell.strip('"').startswith("=") for line in lines for cell in line.split(","))
+
+
+def test_folders_of_a_thousand_levels_are_searched(write_run, tmp_path):
+    write_run()
+    levels = [tmp_path / "a"]
+    for _ in range(1100):
+        levels.append(levels[-1] / "a")
+    for level in levels:
+        level.mkdir()
+    try:
+        found = collect(tmp_path)
+    finally:
+        for level in reversed(levels):
+            level.rmdir()
+    assert len(found.runs) == 1
+    assert list(found.skipped) == [str(levels[-1])]
