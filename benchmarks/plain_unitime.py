@@ -52,5 +52,5 @@ def build(config: CaseConfig, way: str, spec: ForecastSpec) -> UniTime:
     model = (PlainUniTime if way == "plain" else UniTime)(settings, [spec], backbone, instructions=ids)
     if way == "plain":
         model.reader.__class__ = PlainInstructedLLM
-        model.reader.words, model.reader.places = nn.Parameter(table), [torch.tensor(ids[0])]  # pyright: ignore[reportArgumentType]
+        model.reader.words, model.reader.places_0 = nn.Parameter(table), torch.tensor(ids[0])
     return model
