@@ -24,8 +24,8 @@ test-long: .venv/tests
 # What the committed runs still lack, then the page (docs/verdict) and the README's table. Data files: make verdict DATA=FOLDER.
 DATA ?= dataset
 # In the order of the plan.
-VERDICT := $(patsubst %,scripts_verdict/%.sh,BALM_core BALM_without_alignment BALM_whole BALM_MiniLM CALF_ETTh1_ILI \
-	GPT4TS_ETTh1_ILI Simple_models)
+VERDICT := $(patsubst %,scripts_verdict/%.sh,BALM_core BALM_core_second_rate BALM_without_alignment BALM_whole BALM_MiniLM \
+	CALF_ETTh1_ILI GPT4TS_ETTh1_ILI Simple_models)
 verdict: .venv/tests
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-llm.txt
 	$(BIN)/python -m exp.grid --scripts $(VERDICT) --finished docs/verdict/results.csv \
