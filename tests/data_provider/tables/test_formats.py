@@ -103,11 +103,6 @@ def two_files(path: Path) -> None:
         archive.writestr("b.csv", "y")
 
 
-def zipped(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.csv", FRAME.to_csv(index=False))
-
-
 def damage(path: Path, write: Callable[[Path], object]) -> None:
     """Invert the middle of what `write` writes, where the packed text is."""
     write(path)
