@@ -30,7 +30,7 @@ def german_frame() -> pd.DataFrame:
 
 
 def zipped(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("my.csv", FRAME.to_csv(index=False))
 
 
