@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
+from utils.terminal import printable
+
 logger = logging.getLogger(__name__)
 DEFAULT = "DejaVu Sans"
 # Fonts with Chinese, Japanese and Korean letters, of Linux, Windows and Mac.
@@ -20,7 +22,10 @@ _WIDE = (
 
 
 def drawable(text: str) -> tuple[str, dict[str, Any]]:
-    """The text to draw and the options of its font; transliterated, with one warning, if no font has its letters."""
+    """The text to draw and the options of its font; transliterated, with one warning, if no font has its letters.
+
+    Control characters are escaped."""
+    text = printable(text)
     missing = _missing(text)
     if not missing:
         return text, {}

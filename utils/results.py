@@ -44,7 +44,7 @@ def collect(root: Path, compare: Sequence[str] = ()) -> Results:
     have nothing in common.
     """
     runs, unusable = read_runs(root)
-    skipped = {str(folder): reason for folder, reason in unusable.items()}
+    skipped = {printable(str(folder)): reason for folder, reason in unusable.items()}
     rows, repeated = result_rows(runs)
     if rows.empty:
         return Results([], rows, [], skipped)

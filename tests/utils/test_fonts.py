@@ -38,3 +38,7 @@ def test_without_a_font_names_are_transliterated_with_one_warning(monkeypatch, c
 def test_what_is_drawn_has_letters_of_the_font(name):
     shown, options = fonts.drawable(name)
     assert options or not fonts._missing(shown)
+
+
+def test_control_characters_are_drawn_escaped():
+    assert fonts.drawable("load\x1b[2J\x07") == ("load\\x1b[2J\\x07", {})

@@ -103,6 +103,8 @@ def published_data() -> frozenset[str]:
 def read_run(path: Path) -> Run:
     """The finished run in `path`. Raises UnusableRun."""
     folder = RunFolder(path)
+    if not _is_text(path.name):
+        raise UnusableRun("its name is not text in UTF-8: rename it")
     try:
         if path.is_symlink() or any(file.is_symlink() for file in (*path.iterdir(), *folder.checkpoints.glob("*"))):
             raise UnusableRun("it is a link or holds one: links are not followed")
@@ -142,6 +144,11 @@ def read_arrays(path: Path, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     if broken is not None:
         raise UnusableRun(f"{path} is damaged ({broken} holds no numbers)")
     return arrays, header
+
+
+def _is_text(name: str) -> bool:
+    """Whether the bytes of a file's name are UTF-8 (Python shows others as lone surrogates)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _line(error: Exception) -> str:

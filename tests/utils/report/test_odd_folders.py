@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from utils.results import collect, write_results
@@ -73,3 +74,14 @@ def test_folders_of_a_thousand_levels_are_searched(write_run, tmp_path):
             level.rmdir()
     assert len(found.runs) == 1
     assert list(found.skipped) == [str(levels[-1])]
+
+
+def test_a_folder_whose_name_is_no_text_is_left_out(write_run, tmp_path):
+    odd = write_run()
+    write_run(seed=1)
+    results = tmp_path / "results"
+    odd.rename(os.fsdecode(os.fsencode(results) + b"/caf\xe9"))
+    found = collect(results)
+    assert len(found.runs) == 1
+    assert {Path(name).name for name in found.skipped} == {"caf\\udce9"}
+    write_results(found, tmp_path / "tables", results)
