@@ -23,6 +23,7 @@ from data_provider.data_factory import data_provider, load_series
 from data_provider.demo import synthetic_table
 from data_provider.loader import Loader
 from data_provider.windows import Batch
+from exp.training.graphs import GraphedForward
 from exp.training.spec import forecast_spec
 from exp.training.step import TrainingStep, loss_of
 from layers.backbone_loading import RANDOM, LLMConfig, llm_width
@@ -197,17 +198,19 @@ def step_of(model: Forecaster, config: CaseConfig, way: str) -> TrainingStep:
     """Training step of `model` with Adam."""
     return TrainingStep(
         model,
-        torch.optim.Adam(model.parameter_groups(1e-4)),
+        torch.optim.Adam(model.parameter_groups(1e-4), fused=True if config.device == "cuda" else None),
         loss_of(model),
         forward=_forward(config, model, way),
         keep_targets=lambda values: values,
     )
 
 
-def inference_batch(config: CaseConfig, way: str) -> Work:
-    """Forecast of the next batch in evaluation mode."""
+def inference_batch(config: CaseConfig, way: str, *, from_graphs: bool = False) -> Work:
+    """Forecast of the next batch in evaluation mode, replayed from CUDA graphs if wanted."""
     model = build(config, way).eval()
     forward = _forward(config, model, way)
+    if from_graphs:
+        forward = GraphedForward(forward, config.batch_size)
     following = cycle(_with_inputs(config, model, batches_of(config, model), way))
 
     @torch.no_grad()

@@ -68,9 +68,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def train_here(config: EpochConfig, way: str) -> dict[str, Any]:
+def train_here(config: EpochConfig, way: str, *, cuda_graph: bool = False) -> dict[str, Any]:
     """Train one way: seconds and validation MSE per epoch, rows per epoch, and matrix product rate in GFLOP/s."""
-    train = train_config(config, way)
+    train = replace(train_config(config, way), cuda_graph=cuda_graph)
     device = torch.device(config.device)
     rate = matmul_rate(torch.float32, device)
     work = ShortTraining(build(config, way), replace(data_config(config), percent=config.percent), train)
@@ -88,7 +88,7 @@ def train_config(config: EpochConfig, way: str) -> TrainConfig:
         lradj="constant",
         train_epochs=config.train_epochs,
         seed=SEED,
-        precision="bf16" if way == "bf16" else "fp32",
+        precision="bf16" if way.endswith("bf16") else "fp32",
         device="auto" if config.device == "cuda" else "cpu",
     )
 

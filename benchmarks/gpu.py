@@ -1,4 +1,4 @@
-"""The first minutes on a GPU: `python -m benchmarks.gpu smoke|parity|profile|graphs|epoch|memory|all`.
+"""The first minutes on a GPU: `python -m benchmarks.gpu smoke|resume|parity|profile|graphs|inference|epoch|memory|all`.
 
 Each part takes less than ten minutes on a GPU, and its page grows with every table that is done. With `--device cpu
 --tiny` the same code runs in the tests, and measures nothing.
@@ -6,6 +6,9 @@ Each part takes less than ten minutes on a GPU, and its page grows with every ta
 
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +20,8 @@ from transformers.hf_argparser import HfArg
 
 from benchmarks import epoch
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, step_of, training_step
-from benchmarks.gpu_checks import checkpoint_on_both, parity, smoke, waits_in_a_step
+from benchmarks.counting import multiply_adds
+from benchmarks.gpu_checks import checkpoint_on_both, golden, parity, resume, smoke, waits_in_a_step
 from benchmarks.machine import describe, matmul_rate
 from benchmarks.memory import memory_of_steps
 from benchmarks.profile import profile_of
@@ -44,13 +48,14 @@ class GPUConfig(CaseConfig):
         default="outside", help="Whether making the prompts counts (see benchmarks.step)"
     )
     tiny: bool = HfArg(default=False, help="Smallest sizes, to try the command itself: its figures measure nothing")
+    golden: str = HfArg(default="", help="Folder of golden files; `parity` then compares with them too")
     output: str | None = HfArg(
         default=None, help="Folder of the pages; default: benchmarks/results on a GPU, else they are only printed"
     )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the parts, each with a page of its own; exit code 1 if one failed (the others run all the same)."""
+    """Run a part, or all, each in a process of its own; exit code 1 if one failed (the others run all the same)."""
     chosen = [word for word in arguments[:1] if word in PARTS or word == "all"]
     if not chosen:
         print(f"error: name a part first: {', '.join(PARTS)} or all", file=sys.stderr)
@@ -59,9 +64,15 @@ def main(arguments: Sequence[str]) -> int:
     if config.device == "cuda" and not torch.cuda.is_available():
         print("error: --device cuda is not there; --device cpu --tiny tries the command", file=sys.stderr)
         return 2
+    if chosen == ["all"]:
+        # An error of a GPU lasts as long as the process, and memory and settings of a part are none of the next.
+        codes = [
+            subprocess.run([sys.executable, "-m", "benchmarks.gpu", name, *arguments[1:]], check=False)
+            for name in PARTS
+        ]
+        return 1 if any(done.returncode for done in codes) else 0
     config = replace(config, **TINY) if config.tiny else config
-    failed = [name for name in (PARTS if chosen == ["all"] else chosen) if not _run_part(name, config)]
-    return 1 if failed else 0
+    return 0 if _run_part(chosen[0], config) else 1
 
 
 def _run_part(name: str, config: GPUConfig) -> bool:
@@ -90,12 +101,27 @@ def _run_part(name: str, config: GPUConfig) -> bool:
 
 def check_runs(config: GPUConfig) -> Pieces:
     """Trial runs of every model."""
-    for title, rows in smoke(config, tiny=config.tiny):
+    yield from _runs(smoke(config, tiny=config.tiny))
+
+
+def check_resuming(config: GPUConfig) -> Pieces:
+    """A run that fails and goes on, and one whose steps are replayed from CUDA graphs."""
+    yield from _runs(resume(config, tiny=config.tiny))
+
+
+def _runs(tables: Iterator[tuple[str, list[list[str]]]]) -> Pieces:
+    # Read once, at the first matrix product: these runs share a process, a run of its own sets it in time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    for title, rows in tables:
         yield f"{title}\n\n{markdown(['run', 'result', 's'], rows)}"
 
 
 def check_numbers(config: GPUConfig) -> Pieces:
     """The device against the CPU, a checkpoint on both, and a step that may not wait."""
+    if config.golden:
+        notes = "Published numbers of the golden files on this device, each within the tolerance that holds on a CPU."
+        header = ["file", "comparisons that hold", "nearest to its tolerance"]
+        yield f"{notes}\n\n{markdown(header, golden(config.golden, config.device))}"
     notes = "Largest difference to the CPU in float32, divided by the largest absolute value. TF32 is off."
     yield f"{notes}\n\n{markdown(['model', 'forecast', 'gradient'], parity(config))}"
     yield markdown(["steps in which the host may not wait", "result"], waits_in_a_step(config))
@@ -111,21 +137,29 @@ def profile(config: GPUConfig) -> Pieces:
     for num_rows in (config.batch_size, 4 * config.batch_size):
         sized = replace(config, batch_size=num_rows)
         works = {way: training_step(sized, way) for way in WAYS}
-        yield _timed(f"training step of {num_rows} rows", works, config, with_launches=True)
+        yield _timed(f"training step of {num_rows} rows", works, config, rates=rates)
+
+
+def inference(config: GPUConfig) -> Pieces:
+    """Forecasts of a batch, launched one by one and replayed from CUDA graphs."""
     works = {way: inference_batch(config, way) for way in (PUBLISHED, "transformers", "packed", "packed_bf16")}
-    yield _timed(f"inference of {config.batch_size} rows", works, config, with_launches=True)
+    if config.device == "cuda":
+        works |= {f"{way}, graph": inference_batch(config, way, from_graphs=True) for way in ("packed", "packed_bf16")}
+    yield _timed(f"inference of {config.batch_size} rows", works, config)
 
 
 def graphs(config: GPUConfig) -> Pieces:
     """Training steps replayed from CUDA graphs against the same steps launched one by one."""
-    works: dict[str, Work] = {}
-    for way in ("packed", "packed_bf16"):
-        works[way] = training_step(config, way)
-        if config.device == "cuda":
-            works[f"{way}, graph"] = _graphed_step(config, way)
     if config.device != "cuda":
         yield "A CPU has no CUDA graphs: only the steps that they are compared with are timed."
-    yield _timed(f"training step of {config.batch_size} rows", works, config)
+    for num_rows in (config.batch_size, 4 * config.batch_size):
+        sized = replace(config, batch_size=num_rows)
+        works = {way: training_step(sized, way) for way in (PUBLISHED, COMPILED)}
+        for way in ("packed", "packed_bf16", "packed_compiled_bf16"):
+            works[way] = training_step(sized, way)
+            if config.device == "cuda":
+                works[f"{way}, graph"] = _graphed_step(sized, way)
+        yield _timed(f"training step of {num_rows} rows", works, config)
 
 
 def epochs(config: GPUConfig) -> Pieces:
@@ -137,9 +171,13 @@ def epochs(config: GPUConfig) -> Pieces:
         validation_batches=2 if config.tiny else 100,
     )
     header = ["way", "training 1, s", "training 2, s", "with validation 1, s", "with validation 2, s"]
-    for way in ("fp32",) if config.tiny else ("fp32", "bf16", "frozen_prompt"):
-        found = epoch.train_here(short, way)
-        row = [way, *(f"{value:.1f}" for value in found["training"]), *(f"{v:.1f}" for v in found["seconds"])]
+    ways = [("bf16", False), ("fp32", False), ("frozen_prompt", False)]
+    if config.device == "cuda":
+        ways = [("packed_compiled_bf16", True), ("bf16", True), *ways]
+    for way, cuda_graph in ways[:1] if config.tiny else ways:
+        found = epoch.train_here(short, way, cuda_graph=cuda_graph)
+        label = f"{way}, graph" if cuda_graph else way
+        row = [label, *(f"{value:.1f}" for value in found["training"]), *(f"{v:.1f}" for v in found["seconds"])]
         yield f"{short.percent} % of the training rows of {config.data}.\n\n{markdown(header, [row])}"
 
 
@@ -149,25 +187,44 @@ def memory(config: GPUConfig) -> Pieces:
     for what, make in (("training step", training_step), ("inference", inference_batch)):
         rows = []
         for way in ("transformers", "packed", "transformers_bf16", "packed_bf16"):
+            gc.collect()
             found = memory_of_steps(make(config, way), device)
-            rows.append([way, f"{found['before']:.3f}", f"{found['peak']:.3f}"])
-        yield markdown([f"{what} (all ways in one process)", "before, GiB", "peak, GiB"], rows)
+            rows.append([way, *(f"{1024 * found[name]:.1f}" for name in ("before", "peak"))])
+        title = f"{what} of {config.batch_size} rows (all ways in one process)"
+        yield markdown([title, "before, MiB", "peak, MiB"], rows)
 
 
-def _timed(title: str, works: dict[str, Work], config: GPUConfig, *, with_launches: bool = False) -> str:
-    """A table with the time of each way, and how many times faster than the first ways it is."""
+def _timed(
+    title: str, works: dict[str, Work], config: GPUConfig, *, rates: dict[torch.dtype, float] | None = None
+) -> str:
+    """A table with the time of each way, and how many times faster than the first ways it is.
+
+    With the `rates` of matrix products in multiply-adds a second, it has launches, busy share and share of that rate
+    too.
+    """
     device = torch.device(config.device)
     rounds = 1 if config.tiny else 7
     seconds = time_in_turn(works, rounds=rounds, warmup=1, times=1 if config.tiny else 4, device=device)
     compared = [way for way in (PUBLISHED, COMPILED) if way in works] or list(works)[:1]
     rows = []
     for way, work in works.items():
+        best = min(seconds[way])
         faster = [f"{ratio(seconds[other], seconds[way]):.2f}x" for other in compared]
-        found = profile_of(work, device) if with_launches else None
-        launches = [] if found is None else [str(found.launches), f"{100 * found.busy:.0f} %"]
-        rows.append([way, f"{1000 * min(seconds[way]):.2f}", *faster, *launches])
-    more = ["launches", "busy"] if with_launches else []
+        further = [] if rates is None else _further(way, work, best, device, rates)
+        rows.append([way, f"{1000 * best:.2f}", *faster, *further])
+    more = ["launches", "busy", "GMAC", "of the matmul rate"] if rates is not None else []
     return markdown([title, "ms", *(f"against {other}" for other in compared), *more], rows)
+
+
+def _further(way: str, work: Work, seconds: float, device: torch.device, rates: dict[torch.dtype, float]) -> list[str]:
+    """Launches, busy share, multiply-adds (not counted within compiled code) and their share of the rate."""
+    found = profile_of(work, device)
+    columns = [str(found.launches), f"{100 * found.busy:.0f} %"]
+    if "compiled" in way:
+        return [*columns, "-", "-"]
+    count = multiply_adds(work)
+    rate = rates[torch.bfloat16 if way.endswith("bf16") else torch.float32]
+    return [*columns, f"{count / 1e9:.1f}", f"{100 * count / seconds / rate:.0f} %"]
 
 
 def _graphed_step(config: GPUConfig, way: str) -> Work:
@@ -182,9 +239,11 @@ def _graphed_step(config: GPUConfig, way: str) -> Work:
 
 PARTS: dict[str, Callable[[GPUConfig], Pieces]] = {
     "smoke": check_runs,
+    "resume": check_resuming,
     "parity": check_numbers,
     "profile": profile,
     "graphs": graphs,
+    "inference": inference,
     "epoch": epochs,
     "memory": memory,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ from utils.run_folder import RunFolder
 
 Rows = list[list[str]]
 BALM_FLAGS = ("--precision bf16", "--precision tf32", "--freeze_prompt_after 0", "--deterministic", "--compile")
+# A short training, evaluated in few batches.
+FEW_ROWS = ["--percent", "8", "--eval_batch_size", "512"]
 # What the models need where the language model is narrow.
 NARROW = {
     "BALM": ["--d_ff", "16"],
@@ -34,7 +37,7 @@ NARROW = {
 
 
 def smoke(config: CaseConfig, *, tiny: bool) -> Iterator[tuple[str, Rows]]:
-    """Trial runs of every model, of BALM with further flags, and a run that is stopped and goes on to the same bits."""
+    """Trial runs of every model, and of BALM with further flags."""
     with tempfile.TemporaryDirectory() as place:
         names = ("BALM", "CALF", "DLinear") if tiny else tuple(MODELS)
         rows = [_trial(config, name, [], place, tiny=tiny) for name in names]
@@ -43,7 +46,27 @@ def smoke(config: CaseConfig, *, tiny: bool) -> Iterator[tuple[str, Rows]]:
         flags = [flag for flag in BALM_FLAGS if not (tiny and flag == "--compile")]
         rows = [_trial(config, "BALM", flag.split(), place, tiny=tiny) for flag in flags]
         yield "BALM in other precisions and with other flags.", rows
+
+
+def resume(config: CaseConfig, *, tiny: bool) -> Iterator[tuple[str, Rows]]:
+    """A run that fails and goes on to the same bits, and a run of steps from CUDA graphs."""
+    with tempfile.TemporaryDirectory() as place:
         yield "A run of two epochs that fails in the second and goes on.", [_resumed(config, place, tiny=tiny)]
+        if config.device == "cuda":
+            yield "An epoch of steps from CUDA graphs.", [_from_graphs(config, place)]
+
+
+def golden(folder: str, device: str) -> Rows:
+    """Everything that the models compute of their golden files, with tensors on the device."""
+    from tests.parity.__main__ import comparisons, read_golden
+
+    rows = []
+    for path in sorted(Path(folder).glob("*.npz")):
+        found = comparisons(path.name.partition("_")[0], read_golden(path), device=device)
+        nearest = max(found, key=lambda one: one.difference / max(one.tolerance, 1e-30))
+        near = f"{nearest.name} {nearest.difference:.1e} of {nearest.tolerance:.0e}"
+        rows.append([path.name, f"{sum(one.holds for one in found)} of {len(found)}", near])
+    return rows
 
 
 def parity(config: CaseConfig) -> Rows:
@@ -121,7 +144,7 @@ def _trial(config: CaseConfig, model: str, more: Sequence[str], place: str, *, t
 def _resumed(config: CaseConfig, place: str, *, tiny: bool) -> list[str]:
     """Histories of a run in one go and of one that failed in its second epoch: equal to the last digit, or not."""
     began, histories = time.perf_counter(), []
-    more = ["--deterministic", "--train_epochs", "2", "--percent", "2" if tiny else "10"]
+    more = ["--deterministic", "--train_epochs", "2", *(["--percent", "2"] if tiny else FEW_ROWS)]
     for name in ("at once", "resumed"):
         command = _command(config, "BALM", [*more, "--output_dir", f"{place}/{name}"], tiny=tiny)
         if name == "resumed":
@@ -132,6 +155,21 @@ def _resumed(config: CaseConfig, place: str, *, tiny: bool) -> list[str]:
         histories.append(RunFolder(folder).history.read_text().splitlines())
     result = "the same to the last digit" if histories[0] == histories[1] else "**another result**"
     return ["BALM --deterministic, resumed", result, f"{time.perf_counter() - began:.1f}"]
+
+
+def _from_graphs(config: CaseConfig, place: str) -> list[str]:
+    """Losses of an epoch whose steps are replayed from graphs, beside those of steps launched one by one."""
+    began, losses = time.perf_counter(), []
+    for name, flags in (("launched", []), ("graph", ["--cuda_graph"])):
+        more = ["--train_epochs", "1", *FEW_ROWS, "--output_dir", f"{place}/{name}", *flags]
+        code = _run(_command(config, "BALM", more, tiny=False))
+        if code != 0:
+            return [f"BALM {' '.join(flags)}", f"exit code {code}", ""]
+        (folder,) = Path(place, name).iterdir()
+        epoch = json.loads(RunFolder(folder).history.read_text().splitlines()[0])
+        losses.append(f"loss {epoch['train']['loss']:.6f}, validation MSE {epoch['validation']['mse']:.6f}")
+    result = f"{losses[1]}; launched one by one {losses[0]}"
+    return ["BALM --cuda_graph", result, f"{time.perf_counter() - began:.1f}"]
 
 
 def _failing_after_the_first(train_epoch: Callable[..., None]) -> Callable[..., None]:

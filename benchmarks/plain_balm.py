@@ -20,10 +20,9 @@ class PlainTextEncoder(TextEncoder):
         words = self.backbone.embed(ids)
         rows = torch.cat([self.learnable_prompt.to(words.dtype).expand(len(ids), -1, -1), words], dim=1)
         model, ends = self.backbone.model, lengths + len(self.learnable_prompt)
-        model.train(self.training and self.dropout)
-        states = self.backbone.states(rows, ends)
-        model.eval()
-        return self.tail(states, ends)
+        if model.training != self._drops_out:
+            model.train(self._drops_out)
+        return self.tail(self.backbone.states(rows, ends), ends)
 
 
 class PlainBALM(BALM):

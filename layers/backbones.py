@@ -201,7 +201,7 @@ def _sha256_of_model(model: PreTrainedModel) -> str:
     digest = hashlib.sha256(json.dumps(_hashed_settings(model.config)).encode())
     for name, parameter in sorted(model.named_parameters()):
         digest.update(name.encode())
-        digest.update(parameter.detach().float().contiguous().numpy().tobytes())
+        digest.update(parameter.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

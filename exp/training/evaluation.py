@@ -13,9 +13,10 @@ from torch import Tensor
 from data_provider.loader import Loader
 from data_provider.transfer import copied_to
 from data_provider.windows import Batch, Windows
+from exp.training.graphs import GraphedForward
 from exp.training.runtime import Runtime
 from models import model_class
-from models.base import Forecaster, ForecastSpec
+from models.base import Forecast, Forecaster, ForecastSpec
 from utils.metrics import METRICS, Metric, MetricSet
 from utils.quantiles import QUANTILE_METRICS
 from utils.signals import raise_if_requested
@@ -60,9 +61,10 @@ def metric_of(kind: Callable[..., MetricKind], loader: Loader, runtime: Runtime)
 def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: MetricKind, *, label: str) -> MetricKind:
     """Evaluate `metric` on a whole split, in eval mode. Returns it, reduced over all ranks."""
     model.eval()
+    forward = GraphedForward(model, loader.global_batch_size) if runtime.has_graphs_for(model) else model
     for batch in progress_bar(loader, total=len(loader), label=label, shown=runtime.is_main):
         raise_if_requested()
-        values, quantiles = forecast_batch(runtime, model, loader.windows, batch)
+        values, quantiles = forecast_batch(runtime, forward, loader.windows, batch)
         window, channel, target, values = (
             value.to(runtime.metric_device) for value in (*series_of_batch(loader.windows, batch), batch.target, values)
         )
@@ -74,11 +76,11 @@ def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: Metric
 
 @torch.no_grad()
 def forecast_batch(
-    runtime: Runtime, model: Forecaster, windows: Windows, batch: Batch
+    runtime: Runtime, forward: Callable[..., Forecast], windows: Windows, batch: Batch
 ) -> tuple[Float[Tensor, "row pred_len channel"], Float[Tensor, "row pred_len channel level"] | None]:
-    """The model's forecast of the evaluated channels, and its quantiles if it has some, in scaled units."""
+    """A model's forecast of the evaluated channels, and its quantiles if it has some, in scaled units."""
     with runtime.autocast():
-        forecast = model(batch.look_back, **batch.inputs)
+        forecast = forward(batch.look_back, **batch.inputs)
     return forecast.on_targets(windows.keep_targets)
 
 

@@ -1,16 +1,17 @@
-"""Training steps as CUDA graphs: the launches of forward and backward of a batch shape recorded once, then replayed."""
+"""Training steps and forecasts as CUDA graphs: the launches of a batch shape recorded once, then replayed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from data_provider.windows import Batch
 from exp.training.step import TrainingStep
+from models.base import Forecast
 
 # Steps of a shape before its graph is recorded: kernels are chosen and libraries loaded in them.
 STEPS_BEFORE = 3
@@ -18,7 +19,8 @@ STEPS_BEFORE = 3
 _READ = ("look_back", "target")
 Losses = dict[str, Tensor]
 Replay = Callable[[], None]
-Record = Callable[[Callable[[], Losses]], tuple[Replay, Losses]]
+Made = TypeVar("Made")
+Record = Callable[[Callable[[], Made]], tuple[Replay, Made]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class GraphedStep:
     lies in its tensors by then, and its losses.
     """
 
-    def __init__(self, step: TrainingStep, batch_size: int, record: Record | None = None) -> None:
+    def __init__(self, step: TrainingStep, batch_size: int, record: Record[Losses] | None = None) -> None:
         self.step, self.batch_size, self.record = step, batch_size, record or record_cuda_graph
         self._graphs: dict[Any, _Graph] = {}
         self._seen: dict[Any, int] = {}
@@ -77,12 +79,45 @@ class GraphedStep:
         return (*(value.shape for value in _tensors(batch)), tuple(batch.inputs), trains)
 
 
-def record_cuda_graph(work: Callable[[], Losses]) -> tuple[Replay, Losses]:
+class GraphedForward:
+    """Forecasts without gradient, whose forward pass is replayed from a graph for each shape of a full batch.
+
+    It is for a model in evaluation mode whose weights do not change meanwhile. `record` is as for `GraphedStep`.
+    """
+
+    def __init__(
+        self, forward: Callable[..., Forecast], batch_size: int, record: Record[Forecast] | None = None
+    ) -> None:
+        self.forward, self.batch_size, self.record = forward, batch_size, record or record_cuda_graph
+        self._graphs: dict[Any, tuple[Replay, list[Tensor], Forecast]] = {}
+        self._seen: dict[Any, int] = {}
+
+    def __call__(self, look_back: Tensor, **inputs: Tensor) -> Forecast:
+        """The forecast, in tensors of its own."""
+        given = [look_back, *inputs.values()]
+        key = (*(value.shape for value in given), tuple(inputs))
+        self._seen[key] = self._seen.get(key, 0) + 1
+        if len(look_back) != self.batch_size or self._seen[key] <= STEPS_BEFORE:
+            return self.forward(look_back, **inputs)
+        if key not in self._graphs:
+            kept = [value.clone() for value in given]
+            replay, forecast = self.record(lambda: self.forward(kept[0], **dict(zip(inputs, kept[1:], strict=True))))
+            self._graphs[key] = replay, kept, forecast
+        replay, kept, forecast = self._graphs[key]
+        for own, value in zip(kept, given, strict=True):
+            own.copy_(value, non_blocking=True)
+        replay()
+        quantiles = forecast.quantiles
+        return Forecast(forecast.values.clone(), quantiles=None if quantiles is None else quantiles.clone())
+
+
+def record_cuda_graph(work: Callable[[], Made]) -> tuple[Replay, Made]:
     """Record `work`, which runs once more in doing so, as a CUDA graph."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        losses = work()
-    return graph.replay, losses
+    # The thread that makes batches may go on meanwhile: what it allocates is none of the graph's.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        made = work()
+    return graph.replay, made
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

@@ -73,6 +73,8 @@ class TrainingLoop:
             betas=(config.adam_beta1, 0.999),
             weight_decay=config.weight_decay,
             decoupled_weight_decay=config.optimizer == "adamw",
+            # One launch for all parameters; on a CPU torch's loop over them is kept, for the same digits as ever.
+            fused=True if runtime.device.type == "cuda" else None,
         )
         schedule = Schedule(
             config.lradj,
@@ -93,8 +95,8 @@ class TrainingLoop:
             num_processes=runtime.num_processes,
             max_gradient_norm=config.clip_grad_norm or None,
         )
-        has_graphs = config.cuda_graph and runtime.has_graphs_for(model)
-        self.step = GraphedStep(step, config.batch_size) if has_graphs else step
+        runtime.say_why_no_graphs(model)
+        self.step = GraphedStep(step, config.batch_size) if runtime.has_graphs_for(model) else step
 
     @property
     def progress(self) -> Progress:

@@ -40,6 +40,7 @@ class Runtime:
         self.seed = train.seed
         self.deterministic = train.deterministic
         self.compile = train.compile
+        self.cuda_graph = train.cuda_graph
         self.row_memory = MemoryBudget(train.row_memory_mb * 2**20)
         if train.deterministic:
             # Deterministic matrix products on a GPU need this before cuBLAS is first used.
@@ -117,15 +118,20 @@ class Runtime:
         return f"{compile_for_gpu(model)} is compiled, whole, once for each shape"
 
     def has_graphs_for(self, model: Forecaster) -> bool:
-        """Whether training steps of `model` can be CUDA graphs here; the log says why they cannot."""
-        reason = "only CUDA GPUs have graphs" if self.device.type != "cuda" else ""
-        if self.num_processes > 1:
-            reason = "steps of several processes are not recorded"
+        """Whether training steps and forecasts of `model` are replayed from CUDA graphs here (`--cuda_graph`)."""
+        return self.cuda_graph and not self._why_no_graphs(model)
+
+    def _why_no_graphs(self, model: Forecaster) -> str:
         if model.shapes_depend_on_values:
-            reason = f"the shapes of {type(model).__name__} depend on the values of its rows"
-        if reason:
+            return f"the shapes of {type(model).__name__} depend on the values of its rows"
+        if self.num_processes > 1:
+            return "steps of several processes are not recorded"
+        return "only CUDA GPUs have graphs" if self.device.type != "cuda" else ""
+
+    def say_why_no_graphs(self, model: Forecaster) -> None:
+        """Log why `--cuda_graph` has no effect on `model`, if so."""
+        if self.cuda_graph and (reason := self._why_no_graphs(model)):
             logger.info("--cuda_graph: %s, so every step is launched as usual", reason)
-        return not reason
 
     def autocast(self) -> Any:
         """Autocast context of this run, for forward passes outside training."""

@@ -6,9 +6,12 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+import torch
 
+from exp.training.runtime import set_tf32
 from tests.parity.comparison import Comparison, Golden, compare
 
 MODULES = {
@@ -29,10 +32,14 @@ def read_golden(path: str | Path) -> Golden:
         return dict(file)
 
 
-def comparisons(model: str, golden: Golden) -> list[Comparison]:
-    """Everything that our `model` computes of the golden file, compared."""
-    quantities = importlib.import_module(MODULES[model]).quantities(golden)
-    return [comparison for quantity in quantities for comparison in compare(quantity)]
+def comparisons(model: str, golden: Golden, *, device: str = "cpu") -> list[Comparison]:
+    """Everything that our `model` computes of the golden file on `device`, compared."""
+    place, from_numpy = torch.device(device), torch.from_numpy
+    set_tf32(False)
+    # Models are built, and all else is made, on the device too.
+    with place, patch.object(torch, "from_numpy", lambda array: from_numpy(array).to(place)):
+        quantities = importlib.import_module(MODULES[model]).quantities(golden)
+        return [comparison for quantity in quantities for comparison in compare(quantity)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,9 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
     parser.add_argument("model", choices=sorted(MODULES))
     parser.add_argument("file", help="a golden file (.npz)")
+    parser.add_argument("--device", default="cpu", help="where our model computes, TF32 off: cpu (default) or cuda")
     flags = parser.parse_args(arguments)
     try:
-        results = comparisons(flags.model, read_golden(flags.file))
+        results = comparisons(flags.model, read_golden(flags.file), device=flags.device)
     except FileNotFoundError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -68,6 +68,9 @@ def build(golden: Golden, **switches: Any) -> BALM:
         ForecastSpec(seq_len=cfg["seq_len"], pred_len=cfg["pred_len"], num_channels=1),
         wrap_backbone(gpt2, tokenizer, name="golden", is_random=True),
     )
+    if torch.get_default_device().type != "cpu":
+        # As a run on a GPU reads its texts.
+        model.text_encoder.pack_if_possible()
     model.load_state_dict({our_name(name): torch.from_numpy(value) for name, value in under(golden, "param/").items()})
     return model.train()
 

@@ -68,7 +68,7 @@ class Comparison:
 
 def compare(quantity: Quantity) -> Iterator[Comparison]:
     """The differences that matter of one quantity; a shape that is not the published one is a difference of inf."""
-    ours, published = quantity.ours.detach().double(), quantity.published.double()
+    ours, published = quantity.ours.detach().double().cpu(), quantity.published.double().cpu()
     if ours.shape != published.shape:
         yield Comparison(quantity.name, f"shape {list(ours.shape)}", float("inf"), 0.0)
         return

@@ -112,7 +112,7 @@ def originals(golden: Golden, index: int = 0) -> tuple[Tensor, Tensor]:
 def prompts(golden: Golden, data: str, index: int = 0) -> list[str]:
     """Our published prompts of a batch if the data set had this name."""
     writer = ValuePromptWriter(Tokenizer(BPE()), sizes(golden)["seq_len"], *published_step(data), published=True)
-    return writer.texts(*originals(golden, index))
+    return writer.texts(*(value.cpu() for value in originals(golden, index)))
 
 
 def is_zero_in_theory(name: str, cfg: dict[str, int]) -> bool:

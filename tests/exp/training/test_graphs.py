@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from data_provider.windows import Batch
 from exp.config import TrackConfig, TrainConfig
-from exp.training.graphs import STEPS_BEFORE, GraphedStep, Losses
+from exp.training.graphs import STEPS_BEFORE, GraphedForward, GraphedStep, Losses
 from exp.training.runtime import Runtime
 from exp.training.step import TrainingStep
 from models.base import Forecast, Forecaster
@@ -85,11 +85,31 @@ def test_replayed_steps_train_as_steps_one_by_one():
     assert num_graphs == 2
 
 
+@torch.no_grad()
+def test_replayed_forecasts_are_those_of_the_model():
+    """Full batches of two shapes and odd ones; what was returned is not written over by the next."""
+    model, recorded = Small().eval(), []
+
+    def record(work: Callable[[], Forecast]) -> tuple[Callable[[], None], Forecast]:
+        made = work()
+        recorded.append(made)
+        return lambda: made.values.copy_(work().values), made
+
+    forward, found, expected = GraphedForward(model, 3, record), [], []
+    for number in range(4 * STEPS_BEFORE):
+        given = batch(number, 2 if number % 5 == 4 else 3)
+        shift = given.inputs["shift"][:, :1].expand(-1, 1 if number % 2 else 2)
+        found.append(forward(given.look_back, shift=shift).values)
+        expected.append(model(given.look_back, shift=shift).values)
+    assert len(recorded) == 2 and all(map(torch.equal, found, expected))
+
+
 @pytest.mark.parametrize("shapes_depend", [False, True])
 def test_where_there_is_no_graph_steps_are_launched_as_usual_and_the_log_says_so(monkeypatch, caplog, shapes_depend):
     caplog.set_level("INFO")
     monkeypatch.setattr(Small, "shapes_depend_on_values", shapes_depend)
     runtime = Runtime(TrainConfig(device="cpu", cuda_graph=True), TrackConfig())
+    runtime.say_why_no_graphs(Small())
     assert not runtime.has_graphs_for(Small())
     reason = "the shapes of Small depend on the values" if shapes_depend else "only CUDA GPUs have graphs"
     assert f"--cuda_graph: {reason}" in caplog.text
