@@ -15,6 +15,8 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 COSINE_FLOOR = 1e-8
+# More epochs or steps than any training has.
+LARGEST_COUNT = 2**53
 
 
 def halving(epoch: int) -> float:
@@ -105,6 +107,8 @@ def _is_alike(found: Any, own: Any) -> bool:
         return is_list and all(map(_is_alike, found, own))
     if isinstance(own, float):
         return type(found) in (int, float) and isfinite(found)
+    if type(own) is int:
+        return type(found) is int and 0 <= found <= LARGEST_COUNT
     return type(found) is type(own)
 
 

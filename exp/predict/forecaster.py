@@ -239,12 +239,15 @@ class FittedForecaster:
 
     @torch.no_grad()
     def _forward(self, loader: Loader, rows: Tensor) -> Float[Tensor, "row pred_len channel known"]:
-        """The forecasts and, behind them along the last axis, their quantiles."""
+        """The forecasts and, behind them along the last axis, their quantiles. Raises ValueError if not finite."""
         batch = loader.batch(rows)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             forecast = self.model(batch.look_back, **batch.inputs)
         values, quantiles = forecast.on_targets(loader.windows.keep_targets)
-        return torch.cat([values[..., None], *([] if quantiles is None else [quantiles])], dim=-1)
+        made = torch.cat([values[..., None], *([] if quantiles is None else [quantiles])], dim=-1)
+        if not bool(torch.isfinite(made).all()):
+            raise ValueError("the forecast is not finite: do these values have the units of those trained on?")
+        return made
 
     def _loader(self, input_table: InputTable) -> Loader:
         """Loader over the table, extended by NaN rows for the last horizon, with windows and scaling as in training."""

@@ -17,6 +17,7 @@ from layers.backbones import wrap_backbone
 from layers.instance_norm import InstanceStatistics
 from layers.patching import cut_patches
 from layers.statistics import RowStatistics, circular_autocorrelation
+from layers.text_encoder import TextEncoder
 from layers.tokenizer import END_OF_TEXT
 from models.balm import BALM, BALMConfig
 from models.base import ForecastSpec
@@ -69,6 +70,7 @@ def build(golden: Golden, **switches: Any) -> BALM:
         wrap_backbone(gpt2, tokenizer, name="golden", is_random=True),
     )
     if torch.get_default_device().type != "cpu":
+        assert isinstance(model.text_encoder, TextEncoder)
         # As a run on a GPU reads its texts.
         model.text_encoder.pack_if_possible()
     model.load_state_dict({our_name(name): torch.from_numpy(value) for name, value in under(golden, "param/").items()})

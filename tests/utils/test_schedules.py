@@ -127,7 +127,7 @@ def test_a_group_may_have_a_cosine_floor_of_its_own():
     assert rates(optimizer, plan, range(5))[4] == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize("value", ["x", None, True, float("nan"), ["x"], {}])
+@pytest.mark.parametrize("value", ["x", None, True, float("nan"), ["x"], {}, 10**80, -1])
 def test_a_state_with_values_of_another_kind_is_refused(value):
     for name in ("halving", "one_cycle"):
         (group,) = ({"params": [torch.zeros(1)], "lr": 0.1, "scheduled": True},)

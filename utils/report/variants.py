@@ -32,7 +32,7 @@ def variants(runs: Sequence[Run]) -> dict[Run, str]:
             recipe = [_recipe(run)] if several and _recipe(run) not in ("", PUBLISHED) else []
             edited = [EDITED] if (run.config.get("source") or {}).get("edited") else []
             texts[run] = ", ".join(
-                part for part in [train.get("model_id"), train.get("des"), *recipe, *flags[run], *edited] if part
+                str(part) for part in [train.get("model_id"), train.get("des"), *recipe, *flags[run], *edited] if part
             )
     return texts
 

@@ -49,6 +49,13 @@ def test_a_wrong_file_is_one_line_and_exit_code_2_and_nothing_is_left_behind(fit
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+def test_values_beyond_what_can_be_computed_are_refused_instead_of_a_forecast_of_infinities(forecaster):
+    frame = table()
+    frame["b"] = 1e308
+    with pytest.raises(ValueError, match="the forecast is not finite"):
+        forecaster.predict(frame)
+
+
 @pytest.mark.parametrize("fault", [name for name in wrong_files() if name != "a missing column"])
 def test_a_wrong_data_frame_is_refused_with_the_same_reasons(forecaster, fault):
     frame, _ = wrong_files()[fault]

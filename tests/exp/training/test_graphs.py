@@ -93,7 +93,11 @@ def test_replayed_forecasts_are_those_of_the_model():
     def record(work: Callable[[], Forecast]) -> tuple[Callable[[], None], Forecast]:
         made = work()
         recorded.append(made)
-        return lambda: made.values.copy_(work().values), made
+
+        def replay() -> None:
+            made.values.copy_(work().values)
+
+        return replay, made
 
     forward, found, expected = GraphedForward(model, 3, record), [], []
     for number in range(4 * STEPS_BEFORE):

@@ -42,3 +42,11 @@ def test_the_record_and_the_run_id_say_which_it_was(trained):
         "optimizer=adamw, weight_decay=0.1",
         "clip_grad_norm=0.01",
     ]
+
+
+def test_names_that_are_no_texts_are_shown_as_they_are(trained):
+    """A config.json written by hand takes no table down."""
+    record = read_run(trained["adamw"])
+    record.config["train_config"] = {**record.config.get("train_config", {}), "model_id": {"x": 1}, "des": -1}
+    (name,) = variants([record]).values()
+    assert name.startswith("{'x': 1}, -1")
