@@ -53,9 +53,31 @@ def test_the_speed_page_shows_the_measured_tables():
 
 def test_the_speed_page_names_the_machine_of_every_table():
     page = SPEED_PAGE.read_text()
-    for table in (ROOT / "benchmarks" / "results").glob("*.md"):
+    for table in (ROOT / "benchmarks" / "results").glob("*_cpu.md"):
         machine, torch = re.findall(r"^Measured on (.+?), \d+ threads, (torch \d+\.\d+)", table.read_text(), re.M)[0]
         assert machine in page and torch in page, table.name
+
+
+def test_the_page_about_gpus_names_the_machine_and_shows_the_measured_steps():
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    for table in (ROOT / "benchmarks" / "results").glob("*_cuda.md"):
+        machine, torch = re.findall(r"^Measured on (.+?), (torch \d+\.\d+)", table.read_text(), re.M)[0]
+        assert machine in page and torch in page, table.name
+    measured = (ROOT / "benchmarks" / "results" / "gpu_graphs_cuda.md").read_text()
+    ways = {
+        "(a)": "plain_without_dropout",
+        "(b)": "plain_without_dropout_compiled_bf16",
+        "`--precision bf16`": "packed_bf16",
+        "`--precision bf16 --cuda_graph`": "packed_bf16, graph",
+        "`--precision bf16 --cuda_graph --compile`": "packed_compiled_bf16, graph",
+    }
+    for row, way in ways.items():
+        (shown,) = re.findall(rf"^\| {re.escape(row)} \| (\d.+) \|$", page, re.M)
+        found = re.findall(rf"^\| {re.escape(way)} \| (.+) \|$", measured, re.M)
+        steps = [cells.split(" | ") for cells in found]
+        expected = [cell for ms, *ratios in steps for cell in (f"{ms} ms", *ratios)]
+        cells = [cell.strip() for cell in shown.split("|")]
+        assert all(cell in ("", want) for cell, want in zip(cells, expected, strict=True)), row
 
 
 @pytest.mark.parametrize("model", MODELS)
