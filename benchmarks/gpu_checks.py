@@ -150,7 +150,8 @@ def _resumed(config: CaseConfig, place: str, *, tiny: bool) -> list[str]:
         if name == "resumed":
             with patch.object(TrainingLoop, "_train_epoch", _failing_after_the_first(TrainingLoop._train_epoch)):
                 _run(command)
-        _run(command)
+        if (code := _run(command)) != 0:
+            return [f"BALM --deterministic, {name}", f"exit code {code}", f"{time.perf_counter() - began:.1f}"]
         (folder,) = Path(place, name).iterdir()
         histories.append(RunFolder(folder).history.read_text().splitlines())
     result = "the same to the last digit" if histories[0] == histories[1] else "**another result**"

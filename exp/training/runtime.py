@@ -124,6 +124,8 @@ class Runtime:
     def _why_no_graphs(self, model: Forecaster) -> str:
         if model.shapes_depend_on_values:
             return f"the shapes of {type(model).__name__} depend on the values of its rows"
+        if not any(True for _ in model.parameters()):
+            return f"{type(model).__name__} has no weights"
         if self.num_processes > 1:
             return "steps of several processes are not recorded"
         return "only CUDA GPUs have graphs" if self.device.type != "cuda" else ""

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from exp.training.runtime import set_tf32
+from exp.training.runtime import chosen_device, set_tf32
 from tests.parity.comparison import Comparison, Golden, compare
 
 MODULES = {
@@ -47,11 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
     parser.add_argument("model", choices=sorted(MODULES))
     parser.add_argument("file", help="a golden file (.npz)")
-    parser.add_argument("--device", default="cpu", help="where our model computes, TF32 off: cpu (default) or cuda")
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="where our model computes (default: cpu), TF32 off"
+    )
     flags = parser.parse_args(arguments)
     try:
-        results = comparisons(flags.model, read_golden(flags.file), device=flags.device)
-    except FileNotFoundError as error:
+        device = chosen_device(flags.device)
+        results = comparisons(flags.model, read_golden(flags.file), device=device)
+    except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyError as error:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from data_provider.windows import Batch
 from exp.config import TrackConfig, TrainConfig
+from exp.training.evaluation import naive_model
 from exp.training.graphs import STEPS_BEFORE, GraphedForward, GraphedStep, Losses
 from exp.training.runtime import Runtime
 from exp.training.step import TrainingStep
-from models.base import Forecast, Forecaster
+from models.base import Forecast, Forecaster, ForecastSpec
 
 
 class Small(Forecaster):
@@ -106,6 +107,14 @@ def test_replayed_forecasts_are_those_of_the_model():
         found.append(forward(given.look_back, shift=shift).values)
         expected.append(model(given.look_back, shift=shift).values)
     assert len(recorded) == 2 and all(map(torch.equal, found, expected))
+
+
+def test_the_naive_forecasts_that_a_run_is_compared_with_are_launched_as_usual(monkeypatch):
+    """Recording was never tried with them, and their few operations are not worth a graph."""
+    runtime = Runtime(TrainConfig(device="cpu", cuda_graph=True), TrackConfig())
+    monkeypatch.setattr(runtime, "device", torch.device("cuda"))
+    assert runtime.has_graphs_for(Small())
+    assert not runtime.has_graphs_for(naive_model("SeasonalNaive", ForecastSpec(seq_len=4, pred_len=2, num_channels=1)))
 
 
 @pytest.mark.parametrize("shapes_depend", [False, True])
