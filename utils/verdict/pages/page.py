@@ -13,7 +13,8 @@ from utils.verdict.comparisons import Comparison, comparisons_of, second_part, s
 from utils.verdict.pages.answer import answer, certainty
 from utils.verdict.pages.claims import claims_table
 from utils.verdict.pages.document import Document, Grid, Picture, Section, to_html, to_markdown
-from utils.verdict.pages.plots import cost, curves, forest
+from utils.verdict.pages.few_windows import few_windows
+from utils.verdict.pages.plots import HIGHEST, cost, curves, forest
 from utils.verdict.pages.store_savings import savings
 from utils.verdict.pages.tables import cell_table, part_tables, reference_table, rule_table, runs_table, simple_table
 from utils.verdict.plan import (
@@ -30,11 +31,14 @@ from utils.verdict.statistics import MARGIN
 Found = Mapping[str, Sequence[Comparison]]
 PAGE, HTML = "README.md", "verdict.html"
 LLM = "SmolLM2-135M-Instruct, rounded to 4 bits, instruction-tuned, first six blocks"
+FAR = round(100 * (HIGHEST - 1))
 CAPTIONS = {
     "forest.svg": "Each arm against its none and its random weights: test MSE in percent, with 95 % intervals.",
-    "cost.svg": "Test MSE against seconds of training and testing: means over five seeds, bars one standard deviation.",
+    "cost.svg": "Test MSE against seconds of training and testing: means over five seeds, bars one standard deviation. "
+    f"Arms more than {FAR} % above the lowest error of a cell are named in its corner.",
     "curves.svg": "Validation MSE by epoch: mean of the seeds, one standard deviation shaded; a line ends with the "
-    "last epoch that all its seeds reached.",
+    f"last epoch that all its seeds reached. Arms more than {FAR} % above the lowest error of a cell are named in its "
+    "corner.",
 }
 
 
@@ -105,7 +109,12 @@ def _any(found: Sequence[Comparison]) -> bool:
 def _cells(collected: Collected, found: Sequence[Comparison], part: Part) -> list[Section]:
     """A table for each cell that has a run."""
     begun = [cell for cell in part.cells if len(collected.of(cell, part.arms))]
-    return [Section(cell_text(cell, with_rate=True), [cell_table(collected, found, part, cell)]) for cell in begun]
+    return [Section(cell_text(cell, with_rate=True), _cell(collected, found, part, cell)) for cell in begun]
+
+
+def _cell(collected: Collected, found: Sequence[Comparison], part: Part, cell: str) -> list[str | Grid | Picture]:
+    remark = few_windows(collected, part, cell)
+    return [cell_table(collected, found, part, cell), *([remark] if remark else [])]
 
 
 def _second(collected: Collected, second: Part | None, found: Sequence[Comparison]) -> Section:
@@ -119,7 +128,7 @@ def _second(collected: Collected, second: Part | None, found: Sequence[Compariso
         return Section("Second learning rate", blocks)
     for cell in second.cells:
         if len(collected.of(cell, second.arms)):
-            blocks += [f"{cell_text(cell, with_rate=True)}:", cell_table(collected, found, second, cell)]
+            blocks += [f"{cell_text(cell, with_rate=True)}:", *_cell(collected, found, second, cell)]
     if _any(found):
         blocks += [
             f"pretrained against each arm, p-values corrected over these cells ({len(second.cells)}):",

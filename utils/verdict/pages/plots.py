@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -28,11 +28,14 @@ MARKS = dict(zip(VERDICTS, ("o", "s", "D", "o"), strict=True))
 # Whatever a reader's matplotlibrc says.
 STYLE = style.context(["default", {"svg.hashsalt": "verdict", "svg.fonttype": "none", "font.size": 8}])
 INCH_A_LINE = 0.17
+# From the top of a figure to the lower end of its legend, which stands below the title.
+LEGEND_INCHES = 0.5
 # The forest plot's axis is linear up to here, and logarithmic beyond.
 LINEAR_PERCENT = 10
-PERCENT_TICKS = (-50, -10, -5, 0, 5, 10, 100, 1000, 10000)
-# Errors that differ by more than this factor are shown on a logarithmic axis.
-WIDE = 5
+PERCENT_TICKS = (-50, -10, -5, 0, 5, 10, 50)
+WIDE_TICKS = (-10000, -1000, -100, -10, 0, 10, 100, 1000, 10000)
+# What is further above the lowest error of a panel is named in its corner: it would hide the other differences.
+HIGHEST = 1.3
 ARM_STYLES = {arm: (COLOURS[place % len(COLOURS)], ("-", "--", ":")[place // 4]) for place, arm in enumerate(ARMS)}
 ARM_MARKS = {arm: ("o", "s", "^")[place // 4] for place, arm in enumerate(ARMS)}
 
@@ -50,10 +53,10 @@ def forest(found: Sequence[Comparison], *, title: str) -> bytes:
         lines += [(cell, ""), *((cell, arm) for arm in arms)]
     if not lines:
         return b""
-    height = INCH_A_LINE * len(lines) + 0.9
+    height = INCH_A_LINE * len(lines) + 1.05
     figure = Figure(figsize=(9, height))
     for place, control in enumerate((NONE, "random")):
-        axis = figure.add_axes((0.19 + 0.41 * place, 0.5 / height, 0.38, 1 - 0.9 / height))
+        axis = figure.add_axes((0.19 + 0.41 * place, 0.5 / height, 0.38, 1 - 1.05 / height))
         _forest_panel(axis, [each for each in shown if each.control == control], lines)
         _labels(axis, x=f"MSE against {control}, % (left is better)")
         axis.set_yticks(range(len(lines)), [arm if place == 0 else "" for _, arm in lines])
@@ -82,9 +85,10 @@ def _forest_panel(axis: Axes, found: Sequence[Comparison], lines: Sequence[tuple
     # One arm may be ten times worse where the others differ by a few percent.
     axis.set_xscale("symlog", linthresh=LINEAR_PERCENT, linscale=1.2)
     low, high = (round(limit) for limit in axis.get_xlim()) if found else (-LINEAR_PERCENT, LINEAR_PERCENT)
-    axis.set_xlim(min(low, -5), max(high, 5))
-    ticks = [tick for tick in PERCENT_TICKS if min(low, -5) <= tick <= max(high, 5)]
-    axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    low, high = min(low, -5), max(high, 5)
+    axis.set_xlim(low, high)
+    ticks = [tick for tick in (WIDE_TICKS if max(-low, high) > 100 else PERCENT_TICKS) if low <= tick <= high]
+    axis.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -97,14 +101,14 @@ def cost(collected: Collected, cells: Sequence[str], *, title: str) -> bytes:
         return b""
     figure, axes = _panels(len(panels))
     for axis, (cell, points) in zip(axes, panels, strict=True):
-        for arm, (seconds, mean, spread) in points.items():
+        shown = _near_ones(axis, {arm: mean for arm, (_, mean, _) in points.items()})
+        for arm in shown:
+            seconds, mean, spread = points[arm]
             colour, mark = ARM_STYLES[arm][0], ARM_MARKS[arm]
             axis.errorbar([seconds], [mean], [spread], color=colour, marker=mark, markersize=6, capsize=2, linewidth=1)
         axis.set_title(cell_text(cell, with_rate=True), loc="left", fontsize=8.5)
-        _logarithmic_if_wide(axis, [mean for _, mean, _ in points.values()])
         axis.set_xscale("log")
-        low = min(seconds for seconds, _, _ in points.values())
-        high = max(seconds for seconds, _, _ in points.values())
+        low, high = (choose(points[arm][0] for arm in shown) for choose in (min, max))
         ticks = [n * 10.0**e for e in range(-2, 6) for n in (1, 2, 5) if low / 1.5 <= n * 10.0**e <= high * 1.5]
         axis.set_xlim(low / 1.5, high * 1.5)
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -126,15 +130,15 @@ def curves(collected: Collected, cells: Sequence[str], *, title: str) -> bytes:
         return b""
     figure, axes = _panels(len(panels))
     for axis, (cell, lines) in zip(axes, panels, strict=True):
-        for arm, line in lines.items():
-            if line.size:
-                colour, dash = ARM_STYLES[arm]
-                epochs, means, spreads = np.arange(1, line.shape[1] + 1), line.mean(axis=0), line.std(axis=0)
-                low, high = _rounded(np.maximum(means - spreads, means / 2)), _rounded(means + spreads)
-                axis.plot(epochs, _rounded(means), color=colour, linestyle=dash, linewidth=1.3)
-                axis.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
+        lowest = {arm: float(line.mean(axis=0).min()) for arm, line in lines.items() if line.size}
+        for arm in _near_ones(axis, lowest):
+            line, (colour, dash) = lines[arm], ARM_STYLES[arm]
+            epochs, means, spreads = np.arange(1, line.shape[1] + 1), line.mean(axis=0), line.std(axis=0)
+            axis.plot(epochs, _rounded(means), color=colour, linestyle=dash, linewidth=1.3)
+            axis.fill_between(
+                epochs, _rounded(means - spreads), _rounded(means + spreads), color=colour, alpha=0.12, linewidth=0
+            )
         axis.set_title(cell_text(cell, with_rate=True), loc="left", fontsize=8.5)
-        _logarithmic_if_wide(axis, [value for line in lines.values() if line.size for value in line.mean(axis=0)])
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         _labels(axis, x="epoch", y="validation MSE")
     _legend(figure, [(arm, ARM_STYLES[arm][0], "", ARM_STYLES[arm][1]) for arm in ARMS], title)
@@ -165,7 +169,7 @@ def _costs(collected: Collected, cell: str) -> dict[str, tuple[float, float, flo
 def _panels(number: int) -> tuple[Figure, list[Axes]]:
     """A figure of two columns at fixed places: a layout that measures its texts would depend on the machine's fonts."""
     columns, rows = min(2, number), math.ceil(number / 2)
-    height = 2.5 * rows + 0.45
+    height = 2.5 * rows + 0.55
     figure = Figure(figsize=(9, height))
     places = [(place % columns, place // columns) for place in range(number)]
     stride = 0.94 / columns
@@ -173,12 +177,15 @@ def _panels(number: int) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_axes((left, bottom, stride - 0.07, 1.8 / height)) for left, bottom in boxes]
 
 
-def _logarithmic_if_wide(axis: Axes, values: Sequence[float]) -> None:
-    if max(values) > WIDE * min(values):
-        axis.set_yscale("log")
-        ticks = [n * 10.0**e for e in range(-3, 4) for n in (1, 3) if min(values) / 2 <= n * 10.0**e <= 2 * max(values)]
-        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.yaxis.set_minor_formatter(NullFormatter())
+def _near_ones(axis: Axes, lowest: Mapping[str, float]) -> list[str]:
+    """The arms whose lowest error is near the panel's lowest; the others are named in its corner, with theirs."""
+    limit = HIGHEST * min(lowest.values())
+    far = [f"{arm} {error:.2f}" for arm, error in lowest.items() if error > limit]
+    if far:
+        text = "not shown: " + ", ".join(far)
+        axis.margins(y=0.15)
+        axis.text(0.985, 0.985, text, transform=axis.transAxes, ha="right", va="top", fontsize=7, color=MUTED)
+    return [arm for arm, error in lowest.items() if error <= limit]
 
 
 def _labels(axis: Axes, *, x: str, y: str = "") -> None:
@@ -193,9 +200,11 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, str, str, Any]], title:
     figure.text(0.01, 1 - 0.2 / figure.get_figheight(), title, fontsize=9.5, fontweight="bold", va="center")
     handles = [Line2D([], [], color=c, marker=m, linestyle=d or "", markersize=5, label=n) for n, c, m, d in entries]
     if handles:
+        place = (0.005, 1 - LEGEND_INCHES / figure.get_figheight())
         figure.legend(
-            handles=handles, loc="upper right", ncols=len(handles), frameon=False, fontsize=7, columnspacing=1.2
-        )
+            handles=handles, loc="lower left", bbox_to_anchor=place, ncols=len(handles), frameon=False, fontsize=7,
+            columnspacing=1.2, borderaxespad=0,
+        )  # fmt: skip
 
 
 def _rounded(values: Any) -> Any:
