@@ -13,6 +13,7 @@ import torch
 
 from exp.training.runtime import chosen_device, set_tf32
 from tests.parity.comparison import Comparison, Golden, compare
+from tests.pretend_device.registration import NAME as PRETENDED
 
 MODULES = {
     "balm": "tests.parity.balm",
@@ -48,12 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", choices=sorted(MODULES))
     parser.add_argument("file", help="a golden file (.npz)")
     parser.add_argument(
-        "--device", default="cpu", choices=("cpu", "cuda"), help="where our model computes (default: cpu), TF32 off"
-    )
+        "--device", default="cpu", choices=("cpu", "cuda", PRETENDED), help="where our model computes (default: cpu), "
+        f"TF32 off; {PRETENDED}: as on a GPU, but with the CPU's arithmetic (tests.pretend_device)"
+    )  # fmt: skip
     flags = parser.parse_args(arguments)
     try:
-        device = chosen_device(flags.device)
-        results = comparisons(flags.model, read_golden(flags.file), device=device)
+        results = _compared(flags.model, read_golden(flags.file), device=flags.device)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,6 +67,16 @@ def main(arguments: list[str] | None = None) -> int:
     exceeded = [result.name for result in results if not result.holds]
     print(f"{len(results) - len(exceeded)} of {len(results)} comparisons within tolerance")
     return 1 if exceeded else 0
+
+
+def _compared(model: str, golden: Golden, *, device: str) -> list[Comparison]:
+    """As `comparisons`, on the pretended device too."""
+    if device != PRETENDED:
+        return comparisons(model, golden, device=chosen_device(device))
+    from tests.pretend_device.device import PretendedDevice
+
+    with PretendedDevice():
+        return comparisons(model, golden, device=PRETENDED)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,9 @@ class PretendedDevice(TorchDispatchMode):
             return self._copied(func, args[0], kwargs)
         if name == "copy_" and on_cpu:
             return self._copied_into(func, *args, **kwargs)
+        if name == "_conj":
+            # torch keeps a note to conjugate later, which operations do not read in here.
+            return PretendedTensor(_numbers(args[0]).conj_physical())
         self._check(func, name, args, on_cpu)
         inner_args, inner_kwargs = tree_map(_numbers, (args, kwargs))
         if wanted is not None:
