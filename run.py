@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from utils.flag_help import help_text, wants_help
+from utils.flags.help import help_text, wants_help
 from utils.signals import INTERRUPTED, ON_INTERRUPT, StopRequest, end_at_once_on_signals, stop_with_parent
 
 WRONG_INPUT, FAILED = 2, 1

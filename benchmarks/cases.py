@@ -14,19 +14,22 @@ import torch
 from torch import Tensor
 from transformers.hf_argparser import HfArg
 
-from benchmarks import plain_time_cma, plain_time_llm, plain_timesnet, plain_unitime
-from benchmarks.plain_balm import PlainBALM
-from benchmarks.plain_calf import PlainCALF
+from benchmarks.plain import time_cma as plain_time_cma
+from benchmarks.plain import time_llm as plain_time_llm
+from benchmarks.plain import timesnet as plain_timesnet
+from benchmarks.plain import unitime as plain_unitime
+from benchmarks.plain.balm import PlainBALM
+from benchmarks.plain.calf import PlainCALF
 from benchmarks.timing import Work
+from data_provider.batches.loader import Loader
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider, load_series
 from data_provider.demo import synthetic_table
-from data_provider.loader import Loader
 from data_provider.windows import Batch
 from exp.training.graphs import GraphedForward
 from exp.training.spec import forecast_spec
 from exp.training.step import TrainingStep, loss_of
-from layers.backbone_loading import RANDOM, LLMConfig, llm_width
+from layers.llm.loading import RANDOM, LLMConfig, llm_width
 from layers.text_encoder import TextEncoder
 from models.balm import BALM, BALMConfig
 from models.base import Forecast, Forecaster, ForecastSpec

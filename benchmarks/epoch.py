@@ -20,7 +20,7 @@ from benchmarks.machine import describe, matmul_rate
 from benchmarks.tables import publish
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
-from utils.flags import parse_flags
+from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
 
 BALM_WAYS = {

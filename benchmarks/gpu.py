@@ -28,7 +28,7 @@ from benchmarks.profile import profile_of
 from benchmarks.tables import publish
 from benchmarks.timing import Work, ratio, time_in_turn
 from exp.training.graphs import STEPS_BEFORE, GraphedStep
-from utils.flags import parse_flags
+from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
 
 # (a) and (b) are what the others are compared with: as published in float32, and the same compiled in bfloat16.

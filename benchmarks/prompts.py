@@ -18,10 +18,10 @@ from benchmarks.machine import describe
 from benchmarks.tables import publish
 from data_provider.data_factory import load_series
 from data_provider.windows import Windows
+from layers.llm.tokenizer import byte_level_tokenizer, find_tokenizer
 from layers.prompt import WORDS, prompt_texts, tokenise
 from layers.statistics import RowStatistics
-from layers.tokenizer import byte_level_tokenizer, find_tokenizer
-from utils.flags import parse_flags
+from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
 
 ROWS_AT_ONCE = 1024

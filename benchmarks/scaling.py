@@ -23,7 +23,7 @@ from benchmarks.timing import synchronise, time_in_turn
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from exp.training.evaluation import forecast_batch
-from utils.flags import parse_flags
+from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
 
 DATA_ROWS = 8_000

@@ -21,9 +21,9 @@ from benchmarks.machine import describe, matmul_rate
 from benchmarks.memory import memory_of_steps
 from benchmarks.tables import publish
 from benchmarks.timing import Work, ratio, time_in_turn
-from layers.backbone_loading import RANDOM
+from layers.llm.loading import RANDOM
 from models.balm import BALM
-from utils.flags import parse_flags
+from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
 
 TRAINING = {

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_provider.batches.loader import Loader
 from data_provider.config import DataConfig
 from data_provider.data_factory import load_series
-from data_provider.loader import Loader
 from data_provider.splits import Split
 from exp.config import TrackConfig, TrainConfig
 from exp.training.data import split_loader
@@ -19,7 +19,7 @@ from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.run_folder import RunFolder
-from utils.tracking import Tracking
+from utils.tracking.config import Tracking
 
 
 @dataclass

@@ -24,7 +24,7 @@ from benchmarks.tables import publish
 from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from exp.training.memory import held_bytes, recent_peak_bytes, reset_peak
-from utils.flags import parse_flags
+from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
 
 COLUMNS = {

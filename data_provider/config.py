@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from transformers.hf_argparser import HfArg
 
 from data_provider.datasets import CUSTOM, DATASETS, M4, unknown_name_message
-from utils.quantiles import parse_quantiles
+from utils.intervals.quantiles import parse_quantiles
 
 READING_FLAGS = (
     "date_column",

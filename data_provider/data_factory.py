@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from data_provider.batches.loader import Loader, PromptInputs
+from data_provider.batches.memory_budget import MemoryBudget
 from data_provider.config import DataConfig
 from data_provider.datasets import CUSTOM, DATASETS, M4, sha256_of
-from data_provider.loader import Loader, PromptInputs
-from data_provider.memory_budget import MemoryBudget
 from data_provider.panel import Panel
 from data_provider.series import Series, WindowSource, benchmark_series
 from data_provider.splits import Split

@@ -17,7 +17,7 @@ from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import CheckpointTask, Experiment, FinishedRun, Settings
 from exp.training.processes import is_rank_zero, messages_of_all
 from models import MODELS, model_class
-from utils.flags import flag_names, parse_flags, without_flags
+from utils.flags.parsing import flag_names, parse_flags, without_flags
 
 logger = logging.getLogger(__name__)
 JOINT_TASK = "joint_forecast"

@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from data_provider.loader import Loader
+from data_provider.batches.loader import Loader
 from data_provider.windows import Batch
 from exp.command_line import COMMON, parse_command
 from exp.exp_long_term_forecast import LongTermForecast
@@ -31,7 +31,7 @@ from exp.training.runtime import cpu_name
 from exp.training.step import TrainingStep, loss_of
 from models import model_class
 from utils.files import replace_file
-from utils.flags import flag_names
+from utils.flags.parsing import flag_names
 from utils.report.comparison_tables import published_efficiency
 from utils.report.table import Cell, Table, bytes_text, count_text, figures_text, to_markdown
 

@@ -20,10 +20,10 @@ from exp.training.runtime import Runtime
 from models import MODELS, model_class
 from models.base import Forecaster
 from utils.files import locked
-from utils.flags import flag_roles, later_flags_at_default, place_flags
+from utils.flags.parsing import flag_roles, later_flags_at_default, place_flags
 from utils.run_folder import RunFolder
 from utils.source import files_that_differ, source_record
-from utils.tracking import Tracking
+from utils.tracking.config import Tracking
 
 logger = logging.getLogger(__name__)
 LONGEST_NAME, SHORTENED = 200, 24
@@ -63,7 +63,7 @@ class Settings:
         }
 
     def flag_roles(self) -> dict[str, str]:
-        """Flag -> role (`utils.flags.flag_roles`) of all flags of this command that have one."""
+        """Flag -> role (`utils.flags.parsing.flag_roles`) of all flags of this command that have one."""
         return flag_roles(type(config) for config in self.configs)
 
     @property
@@ -137,7 +137,7 @@ class Experiment(ABC):
         track = self.settings.track
         if track.track == "none" or not self.runtime.is_main:
             return Tracking()
-        from utils.trackers import AccelerateTracking
+        from utils.tracking.trackers import AccelerateTracking
 
         return AccelerateTracking(track.track, track.track_project, self.runtime.accelerator)  # pyright: ignore
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_provider.batches.joint_loader import JointLoader
+from data_provider.batches.loader import Loader
 from data_provider.data_factory import load_series
 from data_provider.datasets import is_published
-from data_provider.joint_loader import JointLoader
-from data_provider.loader import Loader
 from data_provider.series import Series, SeriesInfo
 from data_provider.splits import Split
 from data_provider.windows import Batch

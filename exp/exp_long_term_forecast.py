@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_provider.batches.loader import Loader
 from data_provider.data_factory import load_data
 from data_provider.datasets import is_published
-from data_provider.loader import Loader
 from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from data_provider.tables.table import column_names
@@ -37,12 +37,12 @@ from exp.training.state import load_weights
 from exp.training.step import loss_of
 from models.base import ForecastSpec
 from utils.checkpoint import pack, save_checkpoint
-from utils.conformal import AbsoluteErrors, Coverage
+from utils.intervals.conformal import AbsoluteErrors, Coverage
+from utils.intervals.quantiles import PINBALL
 from utils.metrics import Metric, MetricSet
-from utils.quantiles import PINBALL
 from utils.run_folder import FORMAT
 from utils.terminal import duration, error_table
-from utils.tracking import Rows
+from utils.tracking.config import Rows
 
 logger = logging.getLogger(__name__)
 TASK = "long_term_forecast"

@@ -9,10 +9,10 @@ from typing import Any
 
 from transformers.hf_argparser import HfArg
 
+from data_provider.batches.loader import Loader
 from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.data_factory import load_data
 from data_provider.datasets import CUSTOM
-from data_provider.loader import Loader
 from data_provider.series import SeriesInfo
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast

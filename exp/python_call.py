@@ -22,7 +22,7 @@ from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import Experiment, FinishedRun
 from exp.predict.forecaster import FittedForecaster, restore_forecaster
 from models import model_class
-from utils.flags import flag_names
+from utils.flags.parsing import flag_names
 from utils.python_errors import python_errors
 
 TASK = "long_term_forecast"

@@ -17,7 +17,7 @@ from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.activations import NewGELUActivation
 
 from layers.llm.families import Family, family_of, first_position, position_embeddings, state_width
-from layers.tokenizer import padding_id
+from layers.llm.tokenizer import padding_id
 
 # GPT-2 settings in the fingerprint. Their order is part of the hash: do not change it.
 HASHED = ("n_embd", "n_head", "n_layer", "n_positions", "activation_function", "layer_norm_epsilon")

@@ -11,8 +11,8 @@ from jaxtyping import Float, Integer
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from layers.llm.tokenizer import token_ids
 from layers.statistics import RowStatistics
-from layers.tokenizer import token_ids
 
 # The words of a prompt except the first ("min"): single tokens of the built-in tokenizer.
 WORDS = (

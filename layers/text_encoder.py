@@ -15,7 +15,7 @@ from layers.backbones import Backbone
 from layers.prompt import PromptWriter
 
 if TYPE_CHECKING:
-    from layers.packed_gpt2 import PackedGPT2
+    from layers.llm.packed_gpt2 import PackedGPT2
 
 Padding = Literal["aligned", "published"]
 
@@ -150,13 +150,13 @@ class TextEncoder(nn.Module):
 
     def pack(self) -> None:
         """Read texts with `PackedGPT2` from now on: the same up to rounding, in fewer operations for a GPU."""
-        from layers.packed_gpt2 import PackedGPT2
+        from layers.llm.packed_gpt2 import PackedGPT2
 
         self.packed_gpt2 = PackedGPT2.of(self.backbone.model)
 
     def pack_if_possible(self) -> None:
         """`pack` unless the language model is no GPT-2 or does not read the texts, or no learnable prompt is shared."""
-        from layers.packed_gpt2 import PackedGPT2
+        from layers.llm.packed_gpt2 import PackedGPT2
 
         reads_texts = type(self).last_states is TextEncoder.last_states and self.learnable_prompt is not None
         if reads_texts and PackedGPT2.reads(self.backbone.model):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers.hf_argparser import HfArg
 
 from layers.alignment import balancing_scale, compare_branches, info_nce, token_deviation
-from layers.backbone_loading import LLMConfig, llm_width, load_backbone
 from layers.backbones import Backbone
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
+from layers.llm.loading import LLMConfig, llm_width, load_backbone
 from layers.patching import PatchEmbedding, cut_patches, num_patches
 from layers.prompt import WORDS, PromptWriter
 from layers.statistics import NUM_LAGS
@@ -24,7 +24,7 @@ from layers.text_encoder import TextEncoder, TextFeatures
 from models.base import Forecast, Forecaster, ForecastSpec
 
 if TYPE_CHECKING:
-    from layers.vector_encoders import VectorEncoder
+    from layers.controls.vectors import VectorEncoder
 
 # The published code's departures from the paper, turned on by --compat_official.
 PUBLISHED: dict[str, Any] = {
@@ -189,7 +189,7 @@ class BALM(Forecaster):
     def _text_encoder(self, backbone: Backbone) -> TextEncoder:
         config, kind = self.config, TextEncoder
         if config.text_branch in TEXT_CONTROLS:
-            kind = getattr(importlib.import_module("layers.text_controls"), TEXT_CONTROLS[config.text_branch])
+            kind = getattr(importlib.import_module("layers.controls.texts"), TEXT_CONTROLS[config.text_branch])
         encoder = kind(
             backbone,
             PromptWriter(
@@ -209,7 +209,7 @@ class BALM(Forecaster):
         return encoder
 
     def _vector_encoder(self, width: int) -> VectorEncoder:
-        from layers.vector_encoders import NumbersEncoder, WindowEncoder
+        from layers.controls.vectors import NumbersEncoder, WindowEncoder
 
         config = self.config
         sizes = {"width": width, "num_states": self.num_states, "d_ff": config.d_ff, "hidden": config.d_model}

@@ -15,14 +15,14 @@ from transformers import PreTrainedModel
 from transformers.hf_argparser import HfArg
 from transformers.pytorch_utils import Conv1D
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone, all_states
 from layers.cross_modal.branches import frozen_twin, linear_layers
 from layers.cross_modal.feature_alignment import DISTANCES, feature_loss, mean_absolute_scaled_error
 from layers.cross_modal.match import CrossModalMatch
 from layers.instance_norm import InstanceStatistics
 from layers.llm.families import norms, position_embeddings
-from layers.user_cache import cache_directory
+from layers.llm.loading import LLMConfig, load_backbone
+from layers.llm.user_cache import cache_directory
 from layers.word_components import cached_word_embeddings
 from models.base import Forecast, Forecaster, ForecastSpec
 

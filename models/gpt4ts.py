@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.hf_argparser import HfArg
 
-from layers.backbone_loading import LLMConfig, llm_width, load_backbone
 from layers.backbones import Backbone
 from layers.channels import channels_as_rows, rows_as_channels
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
 from layers.llm.families import norms, position_embeddings
+from layers.llm.loading import LLMConfig, llm_width, load_backbone
 from layers.patching import PatchConfig, cut_patches, num_patches
 from models.base import Forecast, Forecaster, ForecastSpec
 

@@ -10,14 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.hf_argparser import HfArg
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone
 from layers.encoder import check_dropout, check_heads
 from layers.instance_norm import InstanceStatistics
+from layers.llm.loading import LLMConfig, load_backbone
+from layers.llm.tokenizer import token_ids
 from layers.time_cma.prompt import PROMPT_WORDS, ValuePromptWriter, decimals_of, published_step, step_in_words
 from layers.time_cma.retrieval import FeatureRetrieval
 from layers.time_cma.text import LastTokenReader
-from layers.tokenizer import token_ids
 from models.base import Forecast, Forecaster, ForecastSpec
 
 # The published code's departures from good sense, turned on by --compat_official.

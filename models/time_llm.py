@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.hf_argparser import HfArg
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone
 from layers.encoder import check_dropout
 from layers.heads import FlattenHead
 from layers.instance_norm import InstanceStatistics
+from layers.llm.loading import LLMConfig, load_backbone
 from layers.patching import PatchConfig, PatchEmbedding, cut_patches, num_patches
 from layers.statistics import NUM_LAGS
 from layers.time_llm.prompt import PROMPT_WORDS, TaskPromptWriter

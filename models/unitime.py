@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.hf_argparser import HfArg
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone
 from layers.encoder import check_dropout
 from layers.instance_norm import InstanceStatistics
+from layers.llm.loading import LLMConfig, load_backbone
+from layers.llm.tokenizer import token_ids
 from layers.patching import PatchConfig
-from layers.tokenizer import token_ids
 from layers.unitime.embedding import MaskedPatchEmbedding
 from layers.unitime.instructed_llm import InstructedLLM
 from layers.unitime.masking import count_patches, cut_padded_patches, draw_mask, masked_statistics

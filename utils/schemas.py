@@ -164,7 +164,7 @@ class SourceRecord(TypedDict, total=False):
 
 
 class Config(TypedDict, total=False):
-    """config.json: every flag with its role (see `flag_roles` in utils/flags.py), and what code ran.
+    """config.json: every flag with its role (see `flag_roles` in utils/flags/parsing.py), and what code ran.
 
     `series` describes the data (columns, evaluated channels, scaler), `model_defaults` are the model's flags as they
     are without being given, and `command` is what was typed. `recipe_changes` are the flags that differ from the recipe

@@ -15,8 +15,8 @@ PACKAGES = ("data_provider", "exp", "layers", "models", "utils")
 # What shows results, names models or starts runs changes no result.
 SHOWS_ONLY = (
     "exp/grid/", "exp/efficiency.py", "exp/__init__.py", "exp/command_line.py", "models/__init__.py", "utils/report/",
-    "utils/results.py", "utils/plotting", "utils/terminal.py", "utils/trackers.py", "utils/tracking.py",
-    "utils/flag_help", "utils/foreign_flags.py", "utils/python_errors.py", "utils/source.py",
+    "utils/results.py", "utils/plotting", "utils/terminal.py", "utils/tracking/trackers.py", "utils/tracking/config.py",
+    "utils/flag_help", "utils/flags/foreign.py", "utils/python_errors.py", "utils/source.py",
 )  # fmt: skip
 DIGITS = 16
 

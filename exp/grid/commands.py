@@ -16,7 +16,7 @@ import pandas as pd
 from exp.command_line import parse_command
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
-from utils.flags import place_flags
+from utils.flags.parsing import place_flags
 from utils.run_folder import RunFolder
 
 # While a script is read, these programs are replaced by one that records its name and arguments and succeeds.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from exp.predict.input_table import InputTable
-from utils.adaptive_intervals import track, widths_in_time
+from utils.intervals.adaptive import track, widths_in_time
 
 # The most and the fewest windows of known outcome that intervals learn from.
 MAX_PAST, MIN_PAST = 1000, 100

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from data_provider.batches.loader import Loader
+from data_provider.batches.memory_budget import MemoryBudget
 from data_provider.config import READING_FLAGS, DataConfig
-from data_provider.loader import Loader
-from data_provider.memory_budget import MemoryBudget
 from data_provider.scaling import Standardizer
 from data_provider.series import SeriesInfo
 from data_provider.tables.long_format import LongNames
@@ -34,10 +34,10 @@ from exp.predict.parts import parts_of
 from exp.predict.restored_model import checkpoint_file, restore_model
 from exp.training.runtime import DEVICES, chosen_device, dtype_of
 from models.base import Forecaster
-from utils.conformal import Intervals
-from utils.flags import recorded_flags
+from utils.flags.parsing import recorded_flags
+from utils.intervals.conformal import Intervals
+from utils.intervals.quantiles import interval_levels
 from utils.python_errors import DATA_FRAME, python_errors
-from utils.quantiles import interval_levels
 from utils.run_folder import RunFolder
 from utils.schemas import Metrics
 from utils.terminal import progress_bar

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from data_provider.tables.long_format import LongNames
 from exp.predict.forecaster import FittedForecaster
-from utils.conformal import Intervals
+from utils.intervals.conformal import Intervals
 from utils.terminal import aligned
 
 SUFFIXES = (".csv", ".parquet")

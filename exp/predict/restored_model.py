@@ -20,7 +20,7 @@ from models import model_class
 from models.base import Forecaster
 from utils.checkpoint import load_checkpoint, mismatched_checkpoint, unpack
 from utils.files import DamagedFile
-from utils.flags import recorded_flags
+from utils.flags.parsing import recorded_flags
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import READABLE_FORMATS, RunFolder
 from utils.schemas import ModelHeader, checked

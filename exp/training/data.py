@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from data_provider.batches.loader import Loader
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider
-from data_provider.loader import Loader
 from data_provider.series import WindowSource
 from data_provider.splits import Split
 from exp.config import TrainConfig
@@ -15,7 +15,7 @@ from models.base import Forecaster
 from utils.time_steps import pandas_step
 
 if TYPE_CHECKING:
-    from exp.training.feature_cache import FeatureCache
+    from exp.training.features.cache import FeatureCache
 
 DEV_RUN_STEPS = 2
 
@@ -42,7 +42,7 @@ def split_loader(
         time_feature_step=model.time_feature_step(pandas_step(series.time_step)),
     )
     if model.has_prompt_inputs:
-        from exp.training.feature_cache import FeatureCache
+        from exp.training.features.cache import FeatureCache
 
         cache = FeatureCache(model, num_rows=len(windows), memory=runtime.row_memory, device=runtime.device)
         loader.features = cache
@@ -53,8 +53,8 @@ def split_loader(
 
 def _use_text_store(cache: FeatureCache, loader: Loader, train: TrainConfig, *, device: str) -> None:
     """Keep the features of the split's texts in `--text_store`; a development run stores none."""
-    from exp.training.text_reading import read_texts
-    from exp.training.text_store import TextStore
+    from exp.training.features.reading import read_texts
+    from exp.training.features.store import TextStore
 
     assert train.text_store is not None
     place, max_bytes = train.text_store, int(train.text_store_gb * 2**30)

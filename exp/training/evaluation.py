@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from data_provider.loader import Loader
+from data_provider.batches.loader import Loader
 from data_provider.transfer import copied_to
 from data_provider.windows import Batch, Windows
 from exp.training.graphs import GraphedForward
 from exp.training.runtime import Runtime
 from models import model_class
 from models.base import Forecast, Forecaster, ForecastSpec
+from utils.intervals.quantiles import QUANTILE_METRICS
 from utils.metrics import METRICS, Metric, MetricSet
-from utils.quantiles import QUANTILE_METRICS
 from utils.signals import raise_if_requested
 from utils.terminal import progress_bar
 

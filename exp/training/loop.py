@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from data_provider.joint_loader import JointLoader
-from data_provider.loader import Loader
+from data_provider.batches.joint_loader import JointLoader
+from data_provider.batches.loader import Loader
 from exp.config import TrainConfig
 from exp.training.graphs import GraphedStep
 from exp.training.resume import Resume, write_best
@@ -24,7 +24,7 @@ from utils.run_folder import RunFolder
 from utils.schedules import EarlyStopping, Schedule
 from utils.signals import StopRequest
 from utils.terminal import duration, progress_bar
-from utils.tracking import Tracking
+from utils.tracking.config import Tracking
 
 logger = logging.getLogger(__name__)
 # Reading a loss makes a GPU wait, and asking other ranks makes all wait: on a GPU, do both only every so many steps.

@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from data_provider.loader import Loader
+from data_provider.batches.loader import Loader
 from data_provider.series import SeriesInfo
 from exp.training.evaluation import forecast_batch, series_of_batch
 from exp.training.runtime import Runtime
 from models.base import Forecaster
 from utils.checkpoint import save_checkpoint
-from utils.conformal import Intervals
+from utils.intervals.conformal import Intervals
+from utils.intervals.quantiles import interval_levels
 from utils.plotting import SHOWN_LEVEL, plot_forecast, plot_training_curves, shown_interval, window_dates
-from utils.quantiles import interval_levels
 from utils.run_folder import RunFolder
-from utils.tracking import Rows
+from utils.tracking.config import Rows
 
 NUM_SAMPLES = 8
 NUM_SAMPLE_CHANNELS = 32

@@ -20,7 +20,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
 
-from data_provider.memory_budget import MemoryBudget
+from data_provider.batches.memory_budget import MemoryBudget
 from exp.config import TrackConfig, TrainConfig
 from exp.training.compiled import compile_for_gpu
 from exp.training.processes import SECONDS_TO_REPORT, StoppedElsewhere, delay_termination

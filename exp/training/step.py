@@ -13,8 +13,8 @@ from torch import Tensor
 
 from data_provider.windows import Batch
 from models.base import Forecast, Forecaster
+from utils.intervals.quantiles import PINBALL, pinball
 from utils.losses import LOSSES
-from utils.quantiles import PINBALL, pinball
 from utils.schedules import Schedule
 
 SUM = "loss"

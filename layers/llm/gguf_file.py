@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from layers.llm.families import FAMILIES, NAMES, model_class
 from layers.llm.quiet import quiet_transformers
-from layers.user_cache import cache_directory
+from layers.llm.user_cache import cache_directory
 
 
 def converted(path: Path) -> tuple[Path, int | None]:

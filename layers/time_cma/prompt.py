@@ -13,8 +13,8 @@ from numpy import ndarray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from layers.llm.tokenizer import token_ids
 from layers.prompt import tokenise
-from layers.tokenizer import token_ids
 
 # Single tokens of the built-in tokenizer, so that its prompts have about as many tokens as GPT-2's.
 PROMPT_WORDS = ("to", "the", "values", "were", "every", "hour", "minutes", "total", "trend", "value", "was")

@@ -9,9 +9,9 @@ from jaxtyping import Float, Integer
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from layers.llm.tokenizer import token_ids
 from layers.prompt import WORDS, prompt_texts, tokenise
 from layers.statistics import NUM_LAGS, RowStatistics
-from layers.tokenizer import token_ids
 
 # Single tokens of the built-in tokenizer, so that its prompts have about as many tokens as GPT-2's.
 PROMPT_WORDS = (*WORDS, "description", "forecast", "next", "steps", "given", "previous", "information", "statistics")

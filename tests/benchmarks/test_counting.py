@@ -6,9 +6,9 @@ import torch
 
 from benchmarks.counting import TextWork, multiply_adds
 from layers.backbones import Backbone
+from layers.llm.tokenizer import byte_level_tokenizer
 from layers.prompt import PromptWriter
 from layers.text_encoder import TextEncoder
-from layers.tokenizer import byte_level_tokenizer
 from tests.reference_text import plain_states, small_gpt2
 
 WIDTH, BLOCKS, TOKENS, PREFIX, ROWS = 32, 3, 12, 5, 4

@@ -4,7 +4,7 @@ import pytest
 
 from data_provider.config import DataConfig
 from data_provider.datasets import DATASETS
-from utils.flags import FlagParser
+from utils.flags.parsing import FlagParser
 
 
 def test_flags_are_made_of_the_dataclass_and_their_help_can_be_printed():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_provider.loader import Loader
+from data_provider.batches.loader import Loader
 from data_provider.m4 import FREQUENCIES, Frequency, M4Data, check_frequencies, load_m4
 
 HORIZON = 4

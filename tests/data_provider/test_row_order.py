@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_provider.loader import Loader
+from data_provider.batches.loader import Loader
 from data_provider.windows import Windows
 
 

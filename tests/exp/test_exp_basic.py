@@ -12,7 +12,7 @@ from exp.command_line import parse_command
 from exp.config import TrainConfig
 from exp.exp_basic import Settings, run_id
 from tests.exp.runs import flags, run_folder, run_here
-from utils.flags import flag_roles
+from utils.flags.parsing import flag_roles
 
 SETTINGS = parse_command(["--model", "DLinear", "--data", "ETTh1"])
 

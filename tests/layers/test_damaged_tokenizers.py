@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layers.tokenizer import byte_level_tokenizer, find_tokenizer
+from layers.llm.tokenizer import byte_level_tokenizer, find_tokenizer
 from models import model_class
 from models.base import ForecastSpec
 from tests.layers.llm.small_models import save_model

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
+from layers.llm.tokenizer import END_OF_TEXT, byte_level_tokenizer, find_tokenizer
 from layers.prompt import WORDS, prompt_texts, tokenise
 from layers.statistics import RowStatistics
-from layers.tokenizer import END_OF_TEXT, byte_level_tokenizer, find_tokenizer
 
 STATISTICS = RowStatistics(
     minimum=torch.tensor([-1.5, 0.1]),

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from layers.backbones import Backbone, wrap_backbone
+from layers.controls.texts import AttentionTextEncoder
+from layers.llm.tokenizer import byte_level_tokenizer
 from layers.prompt import PromptWriter
-from layers.text_controls import AttentionTextEncoder
 from layers.text_encoder import Padding, TextEncoder
-from layers.tokenizer import byte_level_tokenizer
 from tests.reference_text import plain_states, small_gpt2
 
 LENGTHS = torch.tensor([9, 14, 7, 14, 11, 5])

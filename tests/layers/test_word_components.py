@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save
 from threadpoolctl import threadpool_limits
 
-from layers.user_cache import cache_directory
+from layers.llm.user_cache import cache_directory
 from layers.word_components import cached_word_embeddings, principal_word_embeddings
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import HfArgumentParser
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone
+from layers.llm.loading import LLMConfig, load_backbone
 from layers.prompt import WORDS
 from models import model_class
 from models.balm import BALM, PUBLISHED, BALMConfig, num_text_states

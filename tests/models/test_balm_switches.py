@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from layers.backbone_loading import LLMConfig, load_backbone
+from layers.llm.loading import LLMConfig, load_backbone
 from layers.prompt import WORDS
 from layers.text_encoder import TextEncoder
 from models.balm import BALM

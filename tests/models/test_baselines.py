@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from layers.backbone_loading import LLMConfig
+from layers.llm.loading import LLMConfig
 from models import model_class
 from models.base import Forecaster, ForecastSpec
 from models.gpt4ts import GPT4TSConfig

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from layers.backbones import Backbone
+from layers.llm.tokenizer import byte_level_tokenizer
 from layers.time_cma.prompt import decimals_of, published_step, step_in_words
-from layers.tokenizer import byte_level_tokenizer
 from models.base import ForecastSpec
 from models.time_cma import TimeCMA, TimeCMAConfig
 from tests.layers.llm.small_models import TOKENIZER, small_model

@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, LlamaConfig, LlamaModel, PreTrainedModel
 
 from layers.backbones import Backbone
+from layers.llm.tokenizer import byte_level_tokenizer, token_ids
 from layers.statistics import RowStatistics
 from layers.time_llm.prompt import TaskPromptWriter
-from layers.tokenizer import byte_level_tokenizer, token_ids
 from models.base import ForecastSpec
 from models.time_llm import TimeLLM, TimeLLMConfig
 from tests.layers.llm.small_models import TOKENIZER, small_model
@@ -207,7 +207,7 @@ def test_the_description_is_the_data_sets_own_the_published_one_or_the_flags():
 @pytest.mark.shared
 def test_real_prompts_have_the_published_length_and_55_common_tokens(shared):
     from data_provider.datasets import DATASETS
-    from layers.tokenizer import find_tokenizer
+    from layers.llm.tokenizer import find_tokenizer
 
     tokenizer = find_tokenizer(shared / "gpt2_tokenizer", flag="--llm_tokenizer")
     description = DATASETS["ETTh1"].published_description

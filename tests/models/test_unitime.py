@@ -16,7 +16,7 @@ from data_provider.datasets import DATASETS
 from data_provider.windows import Batch
 from exp.training.step import TrainingStep
 from layers.backbones import Backbone
-from layers.tokenizer import find_tokenizer, token_ids
+from layers.llm.tokenizer import find_tokenizer, token_ids
 from layers.unitime.masking import draw_mask, masked_statistics
 from models.base import ForecastSpec
 from models.unitime import UniTime, UniTimeConfig

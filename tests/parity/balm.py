@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from layers.alignment import info_nce_logits, token_deviation
 from layers.backbones import wrap_backbone
 from layers.instance_norm import InstanceStatistics
+from layers.llm.tokenizer import END_OF_TEXT
 from layers.patching import cut_patches
 from layers.statistics import RowStatistics, circular_autocorrelation
 from layers.text_encoder import TextEncoder
-from layers.tokenizer import END_OF_TEXT
 from models.balm import BALM, BALMConfig
 from models.base import ForecastSpec
 from tests.parity.comparison import RELATIVE_TOLERANCE, Golden, Quantity, sizes, under

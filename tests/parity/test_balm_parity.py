@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from layers.llm.tokenizer import find_tokenizer
 from layers.prompt import prompt_texts, tokenise
 from layers.statistics import RowStatistics
-from layers.tokenizer import find_tokenizer
 from tests.parity import balm
 from tests.parity.__main__ import comparisons, main, read_golden
 from tests.parity.comparison import Comparison, Golden, Quantity, compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from layers.tokenizer import find_tokenizer, token_ids
+from layers.llm.tokenizer import find_tokenizer, token_ids
 from tests.parity import time_cma
 from tests.parity.__main__ import comparisons, main, read_golden
 from tests.parity.comparison import Comparison, Golden, sizes

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from layers.llm.tokenizer import find_tokenizer
 from layers.statistics import RowStatistics
 from layers.time_llm.prompt import TaskPromptWriter
-from layers.tokenizer import find_tokenizer
 from tests.parity import time_llm
 from tests.parity.__main__ import comparisons, main, read_golden
 from tests.parity.comparison import Comparison, Golden

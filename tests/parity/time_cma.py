@@ -15,8 +15,8 @@ from transformers import GPT2Config, GPT2Model
 
 from layers.backbones import wrap_backbone
 from layers.instance_norm import InstanceStatistics
+from layers.llm.tokenizer import END_OF_TEXT
 from layers.time_cma.prompt import ValuePromptWriter, published_step
-from layers.tokenizer import END_OF_TEXT
 from models.base import ForecastSpec
 from models.time_cma import TimeCMA, TimeCMAConfig
 from tests.parity.calf import without_keys

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from layers.backbones import wrap_backbone
 from layers.instance_norm import InstanceStatistics
+from layers.llm.tokenizer import END_OF_TEXT
 from layers.statistics import RowStatistics
-from layers.tokenizer import END_OF_TEXT
 from models.base import ForecastSpec
 from models.time_llm import TimeLLM, TimeLLMConfig
 from tests.parity.balm import ROUNDED_INPUT_TOLERANCE, lag_strengths, rows_of

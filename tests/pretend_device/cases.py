@@ -37,7 +37,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "DLinear, M4": M4,
 }
 # The coverage of the test's intervals is counted channel by channel, once a run.
-KNOWN_PLACE = "utils/conformal.py"
+KNOWN_PLACE = "utils/intervals/conformal.py"
 # Where a model makes the host wait because it cannot do without, and why.
 KNOWN_WAITS: dict[str, str] = {
     # The strongest periods are the shapes of what is computed next: one wait in each of its layers.

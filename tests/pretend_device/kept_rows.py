@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
+from data_provider.batches.memory_budget import MemoryBudget
+from data_provider.batches.prompt_width import GPU_MULTIPLE
+from data_provider.batches.row_store import RowStore
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider, load_series
-from data_provider.memory_budget import MemoryBudget
-from data_provider.prompt_width import GPU_MULTIPLE
-from data_provider.row_store import RowStore
-from tests.data_provider.test_prompt_width import prompts_of
+from tests.data_provider.batches.test_prompt_width import prompts_of
 from tests.pretend_device.device import PretendedDevice
 
 ROWS = torch.tensor([3, 50, 77, 120])

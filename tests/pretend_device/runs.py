@@ -17,7 +17,7 @@ from data_provider.windows import Windows
 from exp import exp_long_term_forecast
 from exp.exp_predict import Predict
 from exp.training import evaluation
-from exp.training.feature_cache import FeatureCache
+from exp.training.features.cache import FeatureCache
 from exp.training.loop import TrainingLoop
 from exp.training.runtime import Runtime
 from exp.training.step import TrainingStep

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from utils.conformal import Intervals
+from utils.intervals.conformal import Intervals
 from utils.plotting import NAIVE_NAME, shown_interval, window_dates
 from utils.report.charts import BLUE, FAINT, GREY, ORANGE, PINK, Figure, Trace, figure, line
 from utils.report.finished_runs import Run, UnusableRun, read_arrays

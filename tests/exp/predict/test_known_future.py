@@ -14,7 +14,7 @@ from exp.predict.forecaster import load_forecaster
 from exp.python_call import train as train_in_python
 from models import MODELS, model_class
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, TINY_LLM, predict, train
-from utils.flags import flag_names
+from utils.flags.parsing import flag_names
 
 NUM_ROWS, SIZE = 500, 10.0
 

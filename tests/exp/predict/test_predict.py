@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from exp.predict.forecaster import load_forecaster
-from layers.backbone_loading import LLMConfig, load_backbone
+from layers.llm.loading import LLMConfig, load_backbone
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, TINY_LLM, predict, table, train
 from utils.checkpoint import load_checkpoint
-from utils.conformal import conformal_rank
+from utils.intervals.conformal import conformal_rank
 
 
 def recorded_sample(fit: Path, number: int = 3) -> tuple[dict[str, np.ndarray], str, list[str]]:

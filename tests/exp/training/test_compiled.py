@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exp.training.compiled import compile_for_gpu
-from layers.packed_gpt2 import packed_block
+from layers.llm.packed_gpt2 import packed_block
 from layers.text_encoder import TextEncoder
 from models.base import ForecastSpec
 from models.dlinear import DLinear, DLinearConfig

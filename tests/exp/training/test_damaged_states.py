@@ -151,7 +151,7 @@ def test_files_of_another_run_are_not_forecast_with(runs, tmp_path, capsys, name
     if name == "best.safetensors":
         put_foreign(runs)(folder / "checkpoint" / name)
     else:
-        from utils.conformal import Intervals
+        from utils.intervals.conformal import Intervals
 
         Intervals.load(folder / "checkpoint" / name).save(folder / "checkpoint" / name, run_id="another")
     words = ["--checkpoint", str(folder), "--data_path", str(tmp_path / "table.csv"), "--interval", "0.5"]

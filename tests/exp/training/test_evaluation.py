@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.exp.runs import flags, run_folder, run_here
-from utils.conformal import AbsoluteErrors
+from utils.intervals.conformal import AbsoluteErrors
 from utils.metrics import METRICS, MeanError
 from utils.results import collect, write_results
 

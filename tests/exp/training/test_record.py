@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from exp.training import record
 from tests.exp.runs import flags, run_folder, run_here, write_table
-from utils.conformal import LEVELS
+from utils.intervals.conformal import LEVELS
 from utils.report.finished_runs import read_run
 from utils.report.sample_forecasts import interval_of
 

@@ -9,8 +9,8 @@ import torch
 from transformers import CONFIG_MAPPING, PreTrainedModel
 
 from layers.llm.families import FAMILIES, family_of, model_class
+from layers.llm.tokenizer import byte_level_tokenizer
 from layers.prompt import WORDS
-from layers.tokenizer import byte_level_tokenizer
 
 TOKENIZER = byte_level_tokenizer(WORDS)
 NUM_WORDS = TOKENIZER.get_vocab_size()

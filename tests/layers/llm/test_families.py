@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.backbones import Backbone, all_states, wrap_backbone
+from layers.llm.loading import LLMConfig, load_backbone
 from layers.prompt import PromptWriter
 from layers.text_encoder import TextEncoder
 from tests.layers.llm.small_models import CAUSAL, KINDS, NUM_POSITIONS, TOKENIZER, save_model, small_model

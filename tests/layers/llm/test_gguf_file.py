@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from layers.backbone_loading import LLMConfig, load_backbone
 from layers.llm import gguf_file
+from layers.llm.loading import LLMConfig, load_backbone
 from tests.layers.llm.small_models import TOKENIZER
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")

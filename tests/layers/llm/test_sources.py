@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from layers.backbone_loading import LLMConfig, llm_width, load_backbone
+from layers.llm.loading import LLMConfig, llm_width, load_backbone
 from layers.llm.sources import describe, find_source
 from tests.layers.llm.small_models import save_model, small_model
 
@@ -132,8 +132,8 @@ def test_a_tokenizer_that_pads_and_truncates_is_read_without_both_and_without_sp
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
 
+    from layers.llm.tokenizer import token_ids
     from layers.prompt import TYPICAL
-    from layers.tokenizer import token_ids
 
     save_model("bert", tmp_path)
     path = str(tmp_path / "tokenizer.json")

@@ -1,0 +1,1 @@
+"""The published algorithms in plain torch, which the others are compared with."""

@@ -1,0 +1,1 @@
+"""From windows to batches: order of the rows, their prompts, and the memory that keeps them."""

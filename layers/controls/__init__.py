@@ -1,0 +1,1 @@
+"""Control experiments in the place of BALM's text branch."""

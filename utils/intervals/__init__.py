@@ -1,0 +1,1 @@
+"""Prediction intervals: conformal, adaptive, and from quantiles."""

@@ -1,0 +1,1 @@
+"""Trackers: wandb and others through accelerate."""
