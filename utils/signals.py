@@ -10,6 +10,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -21,6 +24,9 @@ SECONDS_OF_ONE_REQUEST = 1.0
 SECONDS_BETWEEN_LOOKS = 0.5
 # The process that must outlive this one: set by `exp.grid` for its runs.
 PARENT = "FORECAST_PARENT"
+# torchrun and accelerate set it for their workers.
+ELASTIC = "TORCHELASTIC_RUN_ID"
+_unheard = threading.Event()
 
 
 class StopRequest:
@@ -77,17 +83,48 @@ def end_at_once_on_signals() -> None:
 
 
 def stop_with_parent() -> None:
-    """Send this process a SIGTERM when the queue or launcher that started it has died, however it died."""
+    """Send this process a SIGTERM when the queue or launcher that started it has died, however it died.
+
+    Within `unheard` it ends at once.
+    """
     given = os.environ.get(PARENT)
     # torchrun's workers cannot outlive it usefully either: half of them would wait for ever.
-    parent = int(given) if given and given.isdecimal() else os.getppid() if "LOCAL_RANK" in os.environ else None
+    parent = int(given) if given and given.isdecimal() else _launcher() if "LOCAL_RANK" in os.environ else None
     if parent is None:
         return
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        print(f"process {parent}, which started this run, has ended: stopping", file=sys.stderr, flush=True)
+        print("the process that started this run has ended: stopping", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGTERM)
+        while not _unheard.is_set():
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(INTERRUPTED)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """A wait outside Python, with nothing to save: signals are not heard in it, but the death of a parent is."""
+    _unheard.set()
+    try:
+        yield
+    finally:
+        _unheard.clear()
+
+
+def _launcher() -> int:
+    """The process that started this worker, or -1 if it has died since."""
+    parent = os.getppid()
+    if ELASTIC not in os.environ:
+        return parent
+    try:
+        program = Path(f"/proc/{parent}/exe").readlink().name
+    except FileNotFoundError:
+        return parent
+    except PermissionError:
+        program = "another user's"
+    # torchrun and accelerate are Python programs: any other parent has adopted their worker.
+    return parent if program.startswith(("python", "pypy")) else -1

@@ -25,6 +25,7 @@ from exp.config import TrackConfig, TrainConfig
 from exp.training.compiled import compile_for_gpu
 from exp.training.processes import SECONDS_TO_REPORT, StoppedElsewhere, delay_termination
 from models.base import Forecaster
+from utils.signals import unheard
 
 logger = logging.getLogger(__name__)
 # What torch.compile starts on a CPU, by platform.
@@ -52,14 +53,15 @@ class Runtime:
             AcceleratorState._reset_state(reset_partial_state=True)
         # Buffers (running statistics) are those of rank 0 on all ranks.
         self.distributed = DistributedDataParallelKwargs(broadcast_buffers=True)
-        self.accelerator = Accelerator(
-            # Without a GPU, ranks find each other only if accelerate is told to use the CPU.
-            cpu=on_cpu,
-            mixed_precision="bf16" if self.dtype == torch.bfloat16 else "no",
-            log_with=track.track if track.track != "none" else None,
-            project_dir=train.output_dir if track.track != "none" else None,
-            kwargs_handlers=[self.distributed],
-        )
+        with unheard():  # where other ranks are waited for
+            self.accelerator = Accelerator(
+                # Without a GPU, ranks find each other only if accelerate is told to use the CPU.
+                cpu=on_cpu,
+                mixed_precision="bf16" if self.dtype == torch.bfloat16 else "no",
+                log_with=track.track if track.track != "none" else None,
+                project_dir=train.output_dir if track.track != "none" else None,
+                kwargs_handlers=[self.distributed],
+            )
         self.device = self.accelerator.device
         if train.compile:
             check_compiler(self.device)

@@ -77,8 +77,8 @@ class Killable:
         except subprocess.TimeoutExpired:
             return None
 
-    def kill(self) -> None:
-        """SIGKILL; what it started has to notice by itself."""
+    def kill(self) -> bool:
+        """SIGKILL; what it started has to notice by itself. Returns whether it did, and kills it otherwise."""
         pid = self.process.pid if self.process is not None else self.launched.pid  # pyright: ignore
         assert pid is not None
         children = descendants(pid)
@@ -87,8 +87,11 @@ class Killable:
         ends = time.monotonic() + 60
         while any(is_alive(child) for child in children):
             if time.monotonic() > ends:
-                raise RuntimeError(f"process {pid} was killed, but {children} went on without it")
+                for child in filter(is_alive, children):
+                    os.kill(child, signal.SIGKILL)
+                return False
             time.sleep(0.1)
+        return True
 
 
 def descendants(pid: int) -> list[int]:
@@ -153,7 +156,8 @@ def _kill_one(name: str, folder: Path, output: str, counts: Counts, seconds: Cal
         last = attempt == KILLS_OF_ONE_RUN
         code = started.wait(SECONDS_FOR_A_RUN if last else seconds())
         if code is None:
-            started.kill()
+            if not started.kill():
+                counts.fail("lost", f"{output}: what was started went on without the process that was killed")
             counts.tried["kills"] += 1
         # After its last file a killed run is finished: the command says so, and sweeps.
         elif finished(folder, output) is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.endurance.kills import is_alive
 from tests.exp.runs import finish, flags, result, run_folder, start
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,30 +62,54 @@ import sys, time
 sys.path.insert(0, {root!r})
 from utils.signals import StopRequest, stop_with_parent
 with StopRequest(at_once=True):
-    stop_with_parent()
     try:
+        stop_with_parent()
         time.sleep(60)
     except KeyboardInterrupt:
         open({done!r}, "w").close()
 """
 
 
-def test_a_run_stops_when_its_parent_is_killed(tmp_path):
+# As in torch's rendezvous, whose waiting in C++ no handler of Python interrupts.
+DEAF_CHILD = """
+import signal, sys, time
+sys.path.insert(0, {root!r})
+from utils.signals import stop_with_parent, unheard
+stop_with_parent()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with unheard():
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_a_run_stops_when_its_parent_is_killed(tmp_path, hears):
     done = tmp_path / "stopped"
-    child = CHILD.format(root=str(ROOT), done=str(done))
+    child = CHILD.format(root=str(ROOT), done=str(done)) if hears else DEAF_CHILD.format(root=str(ROOT))
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT.format(root=str(ROOT), child=child)], stdout=subprocess.PIPE, text=True
     )
     assert parent.stdout is not None
-    assert parent.stdout.readline().strip().isdecimal()
+    pid = int(parent.stdout.readline())
     time.sleep(0.5)
     parent.kill()
     parent.communicate()
     for _ in range(300):
-        if done.exists():
+        if done.exists() if hears else not is_alive(pid):
             return
         time.sleep(0.1)
     raise AssertionError("the child went on without its parent")
+
+
+def test_a_worker_whose_launcher_died_before_it_could_look_ends(tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text(CHILD.format(root=str(ROOT), done=str(tmp_path / "stopped")))
+    worker = {"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    # A shell, which is no launcher, stands for the process that adopts it.
+    subprocess.run(
+        ["bash", "-c", f"{sys.executable} {child}; true"], env={**os.environ, **worker}, check=True, timeout=30
+    )
+    assert (tmp_path / "stopped").exists()
 
 
 def test_a_signal_while_modules_are_imported_is_one_line(tmp_path):
