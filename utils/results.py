@@ -12,7 +12,7 @@ from pathlib import Path
 from utils.files import replace_file
 from utils.report.comparison_tables import against_published, published_accuracy, published_table, significance_table
 from utils.report.finished_runs import Run, read_runs
-from utils.report.page import page
+from utils.report.pages.page import page
 from utils.report.result_groups import ResultGroup, across_look_backs, result_groups
 from utils.report.result_rows import Frame, measures_of, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table, cost_table

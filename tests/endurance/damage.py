@@ -15,7 +15,7 @@ from tests.endurance.counts import Counts
 from tests.exp.runs import flags, result, run_folder, run_here
 from tests.exp.training.test_damaged_states import stop_before_epoch
 from utils.report.__main__ import report_page
-from utils.report.sample_forecasts import Shown
+from utils.report.pages.sample_forecasts import Shown
 from utils.results import collect
 from utils.run_folder import RunFolder
 from utils.signals import ON_INTERRUPT

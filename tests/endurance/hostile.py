@@ -25,7 +25,7 @@ from tests.exp.runs import flags, run_folder, run_here, write_table
 from tests.exp.training.two_processes import experiment, loop_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.report.__main__ import report_page
-from utils.report.sample_forecasts import Shown
+from utils.report.pages.sample_forecasts import Shown
 from utils.results import collect, write_results
 
 CLEAR = (ValueError, OSError)

@@ -21,7 +21,7 @@ from models.dlinear import DLinear, DLinearConfig
 from models.nlinear import NLinear, NLinearConfig
 from tests.exp.runs import PRED_LEN, SEQ_LEN, flags, run_folder
 from utils.report.finished_runs import read_run
-from utils.report.sample_forecasts import Shown, forecast_figures
+from utils.report.pages.sample_forecasts import Shown, forecast_figures
 from utils.results import collect
 
 QUANTILES = ["--quantiles", "0.1,0.5,0.9"]

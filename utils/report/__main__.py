@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.files import replace_file
-from utils.report.overview import overview_cards
-from utils.report.page import page
+from utils.report.pages.overview import overview_cards
+from utils.report.pages.page import page
+from utils.report.pages.run_data import run_entries
+from utils.report.pages.sample_forecasts import Shown
 from utils.report.result_groups import result_groups
 from utils.report.result_rows import measures_of, naive_rows
-from utils.report.run_data import run_entries
-from utils.report.sample_forecasts import Shown
 from utils.results import Results, collect_or_complain, left_out_lines
 from utils.terminal import one_line
 

@@ -1,4 +1,4 @@
-"""Tables of results, their Markdown (their HTML is in assets/page.html), and the texts of numbers in them."""
+"""Tables of results, their Markdown (their HTML is in pages/assets/page.html), and the texts of numbers in them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from exp.training import record
 from tests.exp.runs import flags, run_folder, run_here, write_table
 from utils.intervals.conformal import LEVELS
 from utils.report.finished_runs import read_run
-from utils.report.sample_forecasts import interval_of
+from utils.report.pages.sample_forecasts import interval_of
 
 
 @pytest.fixture

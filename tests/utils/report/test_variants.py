@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from utils.report.overview import overview_cards
+from utils.report.pages.overview import overview_cards
 from utils.report.result_groups import result_groups
 from utils.report.result_rows import measures_of, naive_rows, result_rows
 from utils.report.table import to_text

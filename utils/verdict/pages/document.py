@@ -10,7 +10,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from utils.report.page import environment, policy, style
+from utils.report.pages.page import environment, policy, style
 from utils.report.table import markdown
 
 CODE, LINK = re.compile(r"`([^`]+)`"), re.compile(r"\[([^]]+)\]\(([^)]+)\)")

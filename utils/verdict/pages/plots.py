@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from utils.plotting import BEST_COLOUR, FORECAST_COLOUR, GRID, HISTORY_COLOUR, INK, MUTED, TRUTH_COLOUR
-from utils.report.charts import COLOURS
+from utils.report.pages.charts import COLOURS
 from utils.verdict.collection import Collected, Frame
 from utils.verdict.comparisons import VERDICTS, Comparison
 from utils.verdict.plan import ARMS, NONE, SEEDS, cell_text

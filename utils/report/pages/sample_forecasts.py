@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from utils.intervals.conformal import Intervals
 from utils.plotting import NAIVE_NAME, shown_interval, window_dates
-from utils.report.charts import BLUE, FAINT, GREY, ORANGE, PINK, Figure, Trace, figure, line
 from utils.report.finished_runs import Run, UnusableRun, read_arrays
+from utils.report.pages.charts import BLUE, FAINT, GREY, ORANGE, PINK, Figure, Trace, figure, line
 from utils.schemas import ForecastHeader, checked
 
 MAX_CHANNELS = 8

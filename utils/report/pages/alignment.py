@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from utils.report.charts import BLUE, GREY, ORANGE, PINK, Figure, Trace, box_figure, figure, packed
 from utils.report.finished_runs import UnusableRun
+from utils.report.pages.charts import BLUE, GREY, ORANGE, PINK, Figure, Trace, box_figure, figure, packed
 
 STAGES = ("before", "after")
 NUM_BINS = 40

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from utils.plotting import loss_curves
-from utils.report.alignment import alignment_cards, alignment_summary
-from utils.report.charts import (
+from utils.report.finished_runs import Run, UnusableRun, read_arrays
+from utils.report.pages.alignment import alignment_cards, alignment_summary
+from utils.report.pages.charts import (
     BLUE,
     COLOURS,
     DASHES,
@@ -21,8 +22,7 @@ from utils.report.charts import (
     line,
     line_figure,
 )
-from utils.report.finished_runs import Run, UnusableRun, read_arrays
-from utils.report.sample_forecasts import Shown, forecast_figures, interval_of
+from utils.report.pages.sample_forecasts import Shown, forecast_figures, interval_of
 from utils.report.table import bytes_text, count_text, figures_text
 from utils.terminal import measure_title
 

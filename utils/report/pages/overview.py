@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from utils.report.charts import COLOURS, DASHES, GREY, Trace, figure, line, packed, plain
+from utils.report.pages.charts import COLOURS, DASHES, GREY, Trace, figure, line, packed, plain
 from utils.report.result_groups import ResultGroup
 from utils.report.result_rows import NO_SEED, Frame
 from utils.terminal import measure_title

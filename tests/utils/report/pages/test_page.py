@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from safetensors.numpy import load_file, save_file
 
 from utils.report.__main__ import main
-from utils.report.alignment import alignment_summary
+from utils.report.pages.alignment import alignment_summary
 
 HOSTILE = "</script><script>alert(1)</script>"
 
