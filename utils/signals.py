@@ -26,6 +26,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 PARENT = "FORECAST_PARENT"
 # torchrun and accelerate set it for their workers.
 ELASTIC = "TORCHELASTIC_RUN_ID"
+FIRST_PROCESS = 1
 _unheard = threading.Event()
 
 
@@ -116,15 +117,15 @@ def unheard() -> Iterator[None]:
 
 
 def _launcher() -> int:
-    """The process that started this worker, or -1 if it has died since."""
+    """The process that started this worker, or -1 if that has died since and the system's first process adopted it."""
     parent = os.getppid()
-    if ELASTIC not in os.environ:
+    if ELASTIC not in os.environ or parent != FIRST_PROCESS:
         return parent
     try:
         program = Path(f"/proc/{parent}/exe").readlink().name
     except FileNotFoundError:
         return parent
     except PermissionError:
-        program = "another user's"
-    # torchrun and accelerate are Python programs: any other parent has adopted their worker.
+        return -1
+    # In a container the launcher, a Python program, may itself be the first process.
     return parent if program.startswith(("python", "pypy")) else -1

@@ -105,11 +105,24 @@ def test_a_worker_whose_launcher_died_before_it_could_look_ends(tmp_path):
     child = tmp_path / "child.py"
     child.write_text(CHILD.format(root=str(ROOT), done=str(tmp_path / "stopped")))
     worker = {"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
-    # A shell, which is no launcher, stands for the process that adopts it.
-    subprocess.run(
-        ["bash", "-c", f"{sys.executable} {child}; true"], env={**os.environ, **worker}, check=True, timeout=30
+    # A shell stands for the process that adopts it: it is no launcher.
+    child.write_text(
+        child.read_text().replace(
+            "with Stop", "import os, utils.signals as s; s.FIRST_PROCESS = os.getppid()\nwith Stop"
+        )
     )
+    command = ["bash", "-c", f"{sys.executable} {child}; true"]
+    subprocess.run(command, env={**os.environ, **worker}, check=True, timeout=30)
     assert (tmp_path / "stopped").exists()
+
+
+def test_a_worker_that_a_wrapper_of_its_launcher_started_runs(tmp_path):
+    child = tmp_path / "child.py"
+    child.write_text(CHILD.format(root=str(ROOT), done=str(tmp_path / "stopped")).replace("sleep(60)", "sleep(2)"))
+    worker = {"LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    command = ["bash", "-c", f"{sys.executable} {child}; true"]
+    subprocess.run(command, env={**os.environ, **worker}, check=True, timeout=30)
+    assert not (tmp_path / "stopped").exists()
 
 
 def test_a_signal_while_modules_are_imported_is_one_line(tmp_path):
