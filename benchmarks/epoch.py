@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,8 +18,10 @@ from transformers.hf_argparser import HfArg
 from benchmarks.apart import run_apart
 from benchmarks.cases import ROUNDED_DIGITS, SEED, CaseConfig, build, data_config
 from benchmarks.machine import describe, matmul_rate
+from benchmarks.prompts import ROWS_AT_ONCE
 from benchmarks.tables import publish
 from benchmarks.training import ShortTraining
+from data_provider.data_factory import load_series
 from exp.config import TrainConfig
 from utils.flags.parsing import parse_flags
 from utils.report.table import markdown
@@ -77,6 +80,20 @@ def train_here(config: EpochConfig, way: str, *, cuda_graph: bool = False) -> di
     training, validation = work.loader("train"), work.loader("validation").first_steps(config.validation_batches)
     found = work.fit(training, validation)
     return {**asdict(found), "rows": len(training.windows), "rate": 2 * rate / 1e9}
+
+
+def prompts_alone(config: EpochConfig) -> tuple[int, float]:
+    """Number of training rows, and the seconds in which one thread makes all their prompts."""
+    model, data = build(config, "fp32"), replace(data_config(config), percent=config.percent)
+    windows = load_series(data).windows("train", config=data, channel_independent=True)
+    threads, began = torch.get_num_threads(), time.perf_counter()
+    torch.set_num_threads(1)
+    try:
+        for rows in torch.arange(len(windows)).split(ROWS_AT_ONCE):
+            model.prompt_inputs(windows.look_back_on_cpu(rows))
+    finally:
+        torch.set_num_threads(threads)
+    return len(windows), time.perf_counter() - began
 
 
 def train_config(config: EpochConfig, way: str) -> TrainConfig:
