@@ -8,14 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
-from torch import Tensor
 
 from data_provider.m4 import M4Data
 from data_provider.splits import Split
 from utils import m4_metrics
-from utils.metrics import Metric
+from utils.metrics import Evaluated, Metric
 from utils.terminal import aligned
 
 
@@ -70,17 +69,9 @@ class M4Scores(Metric):
         self.forecasts = torch.zeros(reference.target.shape, dtype=torch.float64, device=device)
         self.counts = torch.zeros(len(reference.target), dtype=torch.float64, device=device)
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],  # noqa: ARG002
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],  # noqa: ARG002
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
-    ) -> None:
-        self.forecasts[window[:, 0]] = forecast[..., 0].double()
-        self.counts[window[:, 0]] = 1
+    def update(self, batch: Evaluated) -> None:
+        self.forecasts[batch.window[:, 0]] = batch.forecast[..., 0].double()
+        self.counts[batch.window[:, 0]] = 1
 
     def forecast(self) -> Float[ndarray, "series horizon"]:
         """The forecasts in original units; 0 for a series that was not forecast (a trial run)."""

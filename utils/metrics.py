@@ -9,12 +9,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A batch of forecasts beside their targets, in scaled units.
+
+    `window` and `channel` are the numbers of each series in it; `quantiles` those of the forecast, if it has some.
+    """
+
+    forecast: Float[Tensor, "row pred_len channel"]
+    target: Float[Tensor, "row pred_len channel"]
+    window: Int[Tensor, "row channel"]
+    channel: Int[Tensor, "row channel"]
+    quantiles: Float[Tensor, "row pred_len channel level"] | None = None
 
 
 class Metric(ABC):
@@ -25,19 +40,8 @@ class Metric(ABC):
     """
 
     @abstractmethod
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,
-    ) -> None:
-        """Add a batch; `window` and `channel` are the numbers of each series in it.
-
-        `quantiles` are those of the forecast, if it has some.
-        """
+    def update(self, batch: Evaluated) -> None:
+        """Add a batch."""
 
     def reduce(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
         """Combine the state of all ranks."""
@@ -64,17 +68,9 @@ class MetricSet(Metric):
     def __init__(self, metrics: Iterable[Metric]):
         self.metrics = list(metrics)
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,
-    ) -> None:
+    def update(self, batch: Evaluated) -> None:
         for metric in self.metrics:
-            metric.update(forecast, target, window=window, channel=channel, quantiles=quantiles)
+            metric.update(batch)
 
     def reduce(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
         for metric in self.metrics:
@@ -112,16 +108,10 @@ class MeanOverValues(Metric):
         self.sums, self.count = zeros(num_channels, pred_len), zeros(num_channels)
         self.window_sums, self.window_count = zeros(num_windows), zeros(num_windows)
 
-    def add(
-        self,
-        errors: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-    ) -> None:
+    def add(self, errors: Float[Tensor, "row pred_len channel"], batch: Evaluated) -> None:
         """Add the errors of a batch."""
         errors = errors.transpose(1, 2).flatten(0, 1)
-        windows, channels = window.flatten(), channel.flatten()
+        windows, channels = batch.window.flatten(), batch.channel.flatten()
         ones = torch.ones_like(channels, dtype=torch.float64)
         self.sums.index_add_(0, channels, errors)
         self.count.index_add_(0, channels, ones)
@@ -177,16 +167,8 @@ class MeanError(MeanOverValues):
     def error(forecast: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The error of each value."""
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
-    ) -> None:
-        self.add(self.error(forecast.double(), target.double()), window=window, channel=channel)
+    def update(self, batch: Evaluated) -> None:
+        self.add(self.error(batch.forecast.double(), batch.target.double()), batch)
 
 
 class MSE(MeanError):

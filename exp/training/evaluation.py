@@ -18,7 +18,7 @@ from exp.training.runtime import Runtime
 from models import model_class
 from models.base import Forecast, Forecaster, ForecastSpec
 from utils.intervals.quantiles import QUANTILE_METRICS
-from utils.metrics import METRICS, Metric, MetricSet
+from utils.metrics import METRICS, Evaluated, Metric, MetricSet
 from utils.signals import raise_if_requested
 from utils.terminal import progress_bar
 
@@ -69,7 +69,7 @@ def evaluate(runtime: Runtime, model: Forecaster, loader: Loader, metric: Metric
             value.to(runtime.metric_device) for value in (*series_of_batch(loader.windows, batch), batch.target, values)
         )
         quantiles = None if quantiles is None else quantiles.to(runtime.metric_device)
-        metric.update(values, target, window=window, channel=channel, quantiles=quantiles)
+        metric.update(Evaluated(values, target, window, channel, quantiles))
     metric.reduce(runtime.sum_over_processes)
     return metric
 

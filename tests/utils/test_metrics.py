@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from utils.metrics import MAE, MSE, MetricSet
+from utils.metrics import MAE, MSE, Evaluated, MetricSet
 
 NUM_WINDOWS, NUM_CHANNELS, PRED_LEN = 5, 3, 4
 
@@ -24,7 +24,7 @@ def metrics_of(forecast: torch.Tensor, target: torch.Tensor, batches: list[list[
     for windows in batches:
         window = torch.tensor(windows)[:, None].expand(-1, NUM_CHANNELS)
         channel = torch.arange(NUM_CHANNELS).expand(len(windows), -1)
-        metrics.update(forecast[windows], target[windows], window=window, channel=channel)
+        metrics.update(Evaluated(forecast[windows], target[windows], window, channel))
     return metrics
 
 

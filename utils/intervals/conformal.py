@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import DamagedFile
-from utils.metrics import Metric
+from utils.metrics import Evaluated, Metric
 from utils.schemas import IntervalHeader, checked
 
 LEVELS = (*(percent / 100 for percent in range(50, 100)), 0.995, 0.999)
@@ -117,17 +117,9 @@ class AbsoluteErrors(Metric):
         self.errors = torch.zeros(num_channels, num_slots, pred_len, device=device)
         self.is_kept = torch.zeros(num_channels, num_slots, device=device)
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
-    ) -> None:
-        errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
-        windows, channels = window.flatten(), channel.flatten()
+    def update(self, batch: Evaluated) -> None:
+        errors = (batch.forecast - batch.target).abs().transpose(1, 2).flatten(0, 1)
+        windows, channels = batch.window.flatten(), batch.channel.flatten()
         # Zeros are added for windows that are left out: selecting the others would make the host wait for a GPU.
         kept = windows % self.every == 0
         places = channels * self.errors.shape[1] + windows // self.every
@@ -163,17 +155,9 @@ class Coverage(Metric):
         shape = intervals.bounds.shape[1], self.num_known + 1
         self.counts = torch.zeros(shape, dtype=torch.float64, device=device)
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],  # noqa: ARG002
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,  # noqa: ARG002
-    ) -> None:
-        errors = (forecast - target).abs().transpose(1, 2).flatten(0, 1)
-        channels = channel.flatten()
+    def update(self, batch: Evaluated) -> None:
+        errors = (batch.forecast - batch.target).abs().transpose(1, 2).flatten(0, 1)
+        channels = batch.channel.flatten()
         for number in channels.unique().tolist():
             places = torch.searchsorted(self.bounds[number], errors[channels == number].T.contiguous())
             self.counts[number] += torch.bincount(places.flatten(), minlength=self.num_known + 1)

@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from utils.metrics import MeanOverValues, Metric
+from utils.metrics import Evaluated, MeanOverValues, Metric
 
 PINBALL = "pinball"
 MEDIAN = 0.5
@@ -76,17 +76,8 @@ class QuantileError(MeanOverValues):
         super().__init__(**sizes)
         self.levels = tuple(levels)
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,
-    ) -> None:
-        shown = of_one_value(forecast, len(self.levels)) if quantiles is None else quantiles
-        self.add(self.error(shown.double(), target.double()), window=window, channel=channel)
+    def update(self, batch: Evaluated) -> None:
+        self.add(self.error(quantiles_of(batch, len(self.levels)).double(), batch.target.double()), batch)
 
     @abstractmethod
     def error(
@@ -129,18 +120,10 @@ class BelowQuantile(Metric):
         self.below = torch.zeros(num_channels, len(self.levels), dtype=torch.float64, device=device)
         self.count = torch.zeros(num_channels, dtype=torch.float64, device=device)
 
-    def update(
-        self,
-        forecast: Float[Tensor, "row pred_len channel"],
-        target: Float[Tensor, "row pred_len channel"],
-        *,
-        window: Int[Tensor, "row channel"],  # noqa: ARG002
-        channel: Int[Tensor, "row channel"],
-        quantiles: Float[Tensor, "row pred_len channel level"] | None = None,
-    ) -> None:
-        shown = of_one_value(forecast, len(self.levels)) if quantiles is None else quantiles
-        inside = (target.unsqueeze(-1) <= shown).double().sum(1).flatten(0, 1)
-        channels = channel.flatten()
+    def update(self, batch: Evaluated) -> None:
+        quantiles = quantiles_of(batch, len(self.levels))
+        inside = (batch.target.unsqueeze(-1) <= quantiles).double().sum(1).flatten(0, 1)
+        channels = batch.channel.flatten()
         self.below.index_add_(0, channels, inside)
         self.count.index_add_(0, channels, torch.full_like(inside[:, 0], self.pred_len))
 
@@ -157,11 +140,10 @@ class BelowQuantile(Metric):
 QUANTILE_METRICS = (Pinball, CRPS, BelowQuantile)
 
 
-def of_one_value(
-    forecast: Float[Tensor, "row pred_len channel"], num_levels: int
-) -> Float[Tensor, "row pred_len channel {num_levels}"]:
-    """The quantiles of a forecast that is certain of its one value: all the same."""
-    return forecast.unsqueeze(-1).expand(*forecast.shape, num_levels)
+def quantiles_of(batch: Evaluated, num_levels: int) -> Float[Tensor, "row pred_len channel {num_levels}"]:
+    """The quantiles of the batch's forecasts; those of one that is certain of its one value are all the same."""
+    forecast = batch.forecast
+    return forecast.unsqueeze(-1).expand(*forecast.shape, num_levels) if batch.quantiles is None else batch.quantiles
 
 
 def _width(low: float, high: float) -> float:

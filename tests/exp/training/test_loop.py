@@ -138,10 +138,10 @@ def test_bfloat16_never_enters_statistics_losses_or_metrics(tmp_path, monkeypatc
         seen["loss"] |= {forecast.dtype, target.dtype, (value := criterion(forecast, target)).dtype}
         return value
 
-    def note_update(self, forecast, target, **places):
-        seen["forecast"] |= {forecast.dtype, target.dtype}
+    def note_update(self, batch):
+        seen["forecast"] |= {batch.forecast.dtype, batch.target.dtype}
         seen["sums"] |= {self.sums.dtype, self.window_sums.dtype}
-        update(self, forecast, target, **places)
+        update(self, batch)
 
     def note_statistics(cls, *arguments, **options):
         statistics = of(cls, *arguments, **options)

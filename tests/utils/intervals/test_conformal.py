@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from utils.intervals.conformal import COARSE_LEVELS, LEVELS, AbsoluteErrors, Coverage, conformal_rank, kept_levels
-from utils.metrics import Metric
+from utils.metrics import Evaluated, Metric
 
 WINDOWS, STEPS, CHANNELS = 40, 3, 2
 
@@ -26,7 +26,7 @@ def show(metric: Metric, forecast: Tensor, target: Tensor, windows: Tensor | Non
     """Hands over whole windows, as a model that reads all channels together does."""
     numbers = torch.arange(len(forecast)) if windows is None else windows
     channel = torch.arange(CHANNELS).expand(len(forecast), -1)
-    metric.update(forecast, target, window=numbers[:, None].expand(-1, CHANNELS), channel=channel)
+    metric.update(Evaluated(forecast, target, numbers[:, None].expand(-1, CHANNELS), channel))
 
 
 def reduce_both(metric: Metric, other: Metric) -> None:
@@ -63,7 +63,7 @@ def test_single_channel_rows_in_any_order_give_the_same_bounds_as_whole_windows(
     window, channel = order // CHANNELS, order % CHANNELS
     errors = AbsoluteErrors(num_windows=WINDOWS, num_channels=CHANNELS, pred_len=STEPS)
     rows = [values.transpose(1, 2).flatten(0, 1)[order, :, None] for values in (forecast, target)]
-    errors.update(*rows, window=window[:, None], channel=channel[:, None])
+    errors.update(Evaluated(rows[0], rows[1], window[:, None], channel[:, None]))
     torch.testing.assert_close(errors.intervals().bounds, collect(forecast, target).intervals().bounds, rtol=0, atol=0)
 
 

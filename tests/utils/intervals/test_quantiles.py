@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from utils.intervals.quantiles import CRPS, BelowQuantile, Pinball, crps, interval_levels, parse_quantiles, pinball
+from utils.metrics import Evaluated
 
 LEVELS = (0.1, 0.5, 0.9)
 SIZES: dict[str, Any] = {"num_windows": 2, "num_channels": 1, "pred_len": 2}
@@ -46,7 +47,7 @@ def test_the_crps_is_that_of_masses_nearest_to_the_levels():
 def test_a_forecast_of_one_value_has_its_absolute_error_as_crps(levels):
     forecast, target = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), torch.zeros(2, 2, 1)
     metric = CRPS(levels, **SIZES)
-    metric.update(forecast, target, **PLACES)
+    metric.update(Evaluated(forecast, target, **PLACES))
     assert metric.values() == pytest.approx({"crps": 2.5})
     summary = metric.summary(columns=["a"], scale=[10.0])
     assert summary["crps_original"] == pytest.approx(25.0) and summary["per_step"]["crps"] == pytest.approx([2.0, 3.0])
@@ -57,7 +58,7 @@ def test_shares_below_each_quantile_and_the_pinball_loss_are_means_over_all_valu
     quantiles = torch.tensor([0.5, 2.0, 9.0]).expand(2, 2, 1, 3)
     below, loss = BelowQuantile(LEVELS, **SIZES), Pinball(LEVELS, **SIZES)
     for metric in (below, loss):
-        metric.update(quantiles[..., 1], target, quantiles=quantiles, **PLACES)
+        metric.update(Evaluated(quantiles[..., 1], target, quantiles=quantiles, **PLACES))
     shares = below.summary(columns=["a"], scale=[1.0])["below_quantile"]
     assert shares == {"0.1": 0.25, "0.5": 0.75, "0.9": 1.0, "per_channel": {"0.1": [0.25], "0.5": [0.75], "0.9": [1.0]}}
     assert loss.values()["pinball"] == pytest.approx(pinball(quantiles, target, LEVELS).mean().item())
