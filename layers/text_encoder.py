@@ -189,9 +189,10 @@ class TextEncoder(nn.Module):
         return self.training and self.dropout
 
     def _padded(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids cut to the longest text; with published padding, all texts padded to that length."""
-        if ids.device.type == "cpu":  # reading the longest would make the host wait for a GPU
-            ids = ids[:, : int(lengths.max())]
+        """Ids and ends of the rows; with published padding, all texts padded to the longest.
+
+        Ids stay as wide as they are, whichever rows are read together: another width would round differently.
+        """
         if self.padding == "aligned":
             return ids, lengths
         behind = torch.arange(ids.shape[1], device=ids.device) >= lengths[:, None]

@@ -54,11 +54,13 @@ def split_loader(
 def _use_text_store(cache: FeatureCache, loader: Loader, train: TrainConfig, *, device: str) -> None:
     """Keep the features of the split's texts in `--text_store`; a development run stores none."""
     from exp.training.features.reading import read_texts
+    from exp.training.features.rows import SHAPES
     from exp.training.features.store import TextStore
 
     assert train.text_store is not None
     place, max_bytes = train.text_store, int(train.text_store_gb * 2**30)
-    # Another device rounds differently.
-    cache.open_store = lambda identity: TextStore(place, {**identity, "device": device}, max_bytes=max_bytes)
+    # Another device or other shapes round differently.
+    here = {"device": device, "shapes": SHAPES}
+    cache.open_store = lambda identity: TextStore(place, {**identity, **here}, max_bytes=max_bytes)
     if not train.fast_dev_run:
         cache.before = lambda store: read_texts(cache.model, loader, store)

@@ -78,9 +78,8 @@ class PromptedReader(nn.Module):
         """Keys and values of each row's prompt behind the common beginning, and their number of positions."""
         common = self._common_prompt()
         lengths = inputs["prompt_lengths"].long() - len(self.common_ids)
+        # As wide as they are, whichever rows are read together: another width would round differently.
         ids = inputs["prompt_ids"].long()[:, len(self.common_ids) :]
-        if ids.device.type == "cpu":  # `lengths.max()` would synchronise with a GPU
-            ids = ids[:, : int(lengths.max())]
         rows = read_rows(self.backbone, self.backbone.embed(ids), common=common)
         return {"prompt_keys_values": rows.to(self._stored_dtype(rows.dtype)), "prompt_lengths": lengths}
 

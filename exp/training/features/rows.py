@@ -12,6 +12,8 @@ from models.base import Forecaster
 # Rows computed together, and the multiple of tokens that their prompts are padded to. Multiples of what a processor's
 # vectors hold leave no remainder that it would sum in another way.
 GROUP_ON_GPU, GROUP_ON_CPU = (32, GPU_MULTIPLE), (8, 16)
+# Features on disk that were computed in other shapes have other last digits. 2: no group is cut to its longest prompt.
+SHAPES = 2
 
 
 @torch.no_grad()
