@@ -42,8 +42,8 @@ def certainty(found: Sequence[Comparison]) -> list[str]:
     missing = [cell for cell in CELLS if any(each.found is None for each in chosen(asked, cell=cell))]
     remarks = []
     if missing:
-        names = ", ".join(data_of(cell) for cell in missing)
-        remarks.append(f"This is no final answer: of the plan's {len(CELLS)} cells, {names} lack runs of these arms.")
+        names = ", ".join(data_of(cell) for cell in missing) + (" lacks" if len(missing) == 1 else " lack")
+        remarks.append(f"This is no final answer: of the plan's {len(CELLS)} cells, {names} runs of these arms.")
     for cell in CELLS:
         undecided = [each for each in chosen(asked, cell=cell) if each.verdict == "undecided"]
         by_reference: dict[str, list[str]] = {}
