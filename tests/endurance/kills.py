@@ -96,8 +96,15 @@ class Killable:
 
 def tracebacks(log: str) -> list[str]:
     """The tracebacks in a log but for torchrun's own, printed whenever a worker exits with a code that is not 0."""
-    found = log.split("Traceback (most recent call last)")[1:]
-    return [text for text in found if "ChildFailedError" not in text.partition("\n\n")[0]]
+    found = [_up_to_its_error(text) for text in log.split("Traceback (most recent call last):\n")[1:]]
+    return [text for text in found if "ChildFailedError" not in text]
+
+
+def _up_to_its_error(text: str) -> str:
+    """The lines of a traceback, which are indented, and the first one after them."""
+    lines = text.splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith(" ")), len(lines))
+    return "\n".join(lines[: end + 1])
 
 
 def descendants(pid: int) -> list[int]:
@@ -149,7 +156,7 @@ def kill_set_up(name: str, folder: Path, num_kills: int) -> Counts:
         elif result(ended) != expected:
             counts.fail("diverged", output)
         for traceback in tracebacks(log):
-            counts.fail("traceback", f"{output}: {traceback[:400]!r}")
+            counts.fail("traceback", f"{output}: {traceback[-600:]!r}")
         left = [path.name for path in (ended.rglob("*") if ended else ()) if path.name.endswith((".part", ".lock"))]
         if left:
             counts.fail("lost", f"{output}: left-overs {left}")

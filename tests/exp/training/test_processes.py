@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed
 
+from exp.training.processes import LOST, lost_process
 from tests.exp.runs import finish, flags, result, run_folder, start, write_table
 from tests.exp.training.two_processes import BATCH, WITHOUT_DROPOUT, gradients, with_negatives
 
@@ -200,3 +202,12 @@ def test_accelerate_launch_is_as_good_as_torchrun(together, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     by_accelerate, by_torchrun = result(run_folder(tmp_path)), result(run_folder(folder))
     assert by_accelerate["weights"] == by_torchrun["weights"]
+
+
+def test_a_connection_that_fails_while_processes_look_for_each_other_is_another_process_that_ended(monkeypatch):
+    errors = [distributed.DistNetworkError("recv, got 0 bytes"), RuntimeError("Gloo connectFullMesh failed")]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert [lost_process(error) for error in errors] == [LOST, LOST]
+    assert lost_process(RuntimeError("shapes do not fit")) is None
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert [lost_process(error) for error in errors] == [None, None]
