@@ -83,6 +83,10 @@ def _values_that_count(settings: Settings) -> dict[str, Any]:
 def _parse(arguments: Sequence[str]) -> Settings:
     chosen = _select(arguments)
     task, model = task_class(chosen.task_name), model_class(chosen.model)
+    if issubclass(task, CheckpointTask):
+        raise ValueError(
+            f"--task_name {chosen.task_name} forecasts with a finished run and trains none: give it to run.py"
+        )
     common = (without_flags(kind, flag_names([model.Config])) for kind in COMMON)
     config_types = (Selection, *common, model.Config, *task.task_configs)
     _, data, train, track, model_config, *task_configs = parse_flags(

@@ -99,3 +99,8 @@ def test_what_follows_the_recipe_is_a_change_of_it():
     changed = [*words, "--batch_size", "8", "--learning_rate", "0.5", "--seed", "3", "--pred_len", "24"]
     assert parse_command(changed).recipe_changes == {"learning_rate": 0.5}
     assert parse_command(["--model", "DLinear"]).recipe_changes is None
+
+
+def test_a_task_without_training_is_no_command_of_a_queue_or_notebook():
+    with pytest.raises(ValueError, match="--task_name predict forecasts with a finished run and trains none"):
+        parse_command(["--model", "DLinear", "--task_name", "predict"])
