@@ -55,9 +55,10 @@ def gather(value: Item) -> list[Item]:
 
 def lost_process(error: BaseException) -> str | None:
     """A message if `error` means that another rank, or the launcher, has died, else None."""
-    # While the ranks look for each other there is no group yet.
-    is_one_of_several = os.environ.get("WORLD_SIZE", "1") != "1"
-    if not (isinstance(error, RuntimeError) and is_one_of_several and distributed.is_available()):
+    if not (isinstance(error, RuntimeError) and distributed.is_available()):
+        return None
+    # While the ranks look for each other there is no group yet, only the launcher's variable.
+    if not distributed.is_initialized() and os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     text = str(error).lower()
     signs = ("connection", "gloo", "nccl", "peer", "timed out", "socket")
