@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from transformers.hf_argparser import HfArg
 
+from benchmarks.measuring.timing import Work
 from benchmarks.plain import time_cma as plain_time_cma
 from benchmarks.plain import time_llm as plain_time_llm
 from benchmarks.plain import timesnet as plain_timesnet
 from benchmarks.plain import unitime as plain_unitime
 from benchmarks.plain.balm import PlainBALM
 from benchmarks.plain.calf import PlainCALF
-from benchmarks.timing import Work
 from data_provider.batches.loader import Loader
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider, load_series

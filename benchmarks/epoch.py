@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from transformers.hf_argparser import HfArg
 
-from benchmarks.apart import run_apart
 from benchmarks.cases import ROUNDED_DIGITS, SEED, CaseConfig, build, data_config
-from benchmarks.machine import describe, matmul_rate
+from benchmarks.measuring.apart import run_apart
+from benchmarks.measuring.machine import describe, matmul_rate
+from benchmarks.measuring.training import ShortTraining
 from benchmarks.prompts import ROWS_AT_ONCE
 from benchmarks.tables import publish
-from benchmarks.training import ShortTraining
 from data_provider.data_factory import load_series
 from exp.config import TrainConfig
 from utils.flags.parsing import parse_flags

@@ -20,13 +20,13 @@ from transformers.hf_argparser import HfArg
 
 from benchmarks import epoch
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, step_of, training_step
-from benchmarks.counting import multiply_adds
 from benchmarks.gpu_checks import checkpoint_on_both, golden, parity, resume, smoke, waits_in_a_step
-from benchmarks.machine import describe, matmul_rate
-from benchmarks.memory import memory_of_steps
-from benchmarks.profile import profile_of
+from benchmarks.measuring.counting import multiply_adds
+from benchmarks.measuring.machine import describe, matmul_rate
+from benchmarks.measuring.memory import memory_of_steps
+from benchmarks.measuring.profile import profile_of
+from benchmarks.measuring.timing import Work, ratio, time_in_turn
 from benchmarks.tables import publish
-from benchmarks.timing import Work, ratio, time_in_turn
 from exp.training.graphs import STEPS_BEFORE, GraphedStep
 from utils.flags.parsing import parse_flags
 from utils.report.table import markdown

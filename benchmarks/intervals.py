@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from benchmarks.machine import describe
+from benchmarks.measuring.machine import describe
 from data_provider.tables.own_table import reading_of
 from exp.predict.adaptive import MAX_PAST, adaptive_forecast
 from exp.predict.forecaster import FittedForecaster, load_forecaster

@@ -14,7 +14,7 @@ import torch
 from transformers.hf_argparser import HfArg
 
 from benchmarks.cases import CaseConfig, data_config
-from benchmarks.machine import describe
+from benchmarks.measuring.machine import describe
 from benchmarks.tables import publish
 from data_provider.data_factory import load_series
 from data_provider.windows import Windows

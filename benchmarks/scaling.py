@@ -17,10 +17,10 @@ import torch
 from transformers.hf_argparser import HfArg
 
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data, training_step
-from benchmarks.machine import describe
+from benchmarks.measuring.machine import describe
+from benchmarks.measuring.timing import synchronise, time_in_turn
+from benchmarks.measuring.training import ShortTraining
 from benchmarks.tables import publish
-from benchmarks.timing import synchronise, time_in_turn
-from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from exp.training.evaluation import forecast_batch
 from utils.flags.parsing import parse_flags

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from transformers.hf_argparser import HfArg
 
-from benchmarks.apart import run_apart
 from benchmarks.cases import CaseConfig, batches_of, build, inference_batch, training_step, width_of
-from benchmarks.counting import TextWork, multiply_adds
-from benchmarks.machine import describe, matmul_rate
-from benchmarks.memory import memory_of_steps
+from benchmarks.measuring.apart import run_apart
+from benchmarks.measuring.counting import TextWork, multiply_adds
+from benchmarks.measuring.machine import describe, matmul_rate
+from benchmarks.measuring.memory import memory_of_steps
+from benchmarks.measuring.timing import Work, ratio, time_in_turn
 from benchmarks.tables import publish
-from benchmarks.timing import Work, ratio, time_in_turn
 from layers.llm.loading import RANDOM
 from models.balm import BALM
 from utils.flags.parsing import parse_flags

@@ -16,12 +16,12 @@ from typing import Any, Literal
 import torch
 from transformers.hf_argparser import HfArg
 
-from benchmarks.apart import run_apart
 from benchmarks.cases import SEED, CaseConfig, build, synthetic_data
-from benchmarks.machine import describe
-from benchmarks.memory import GIB
+from benchmarks.measuring.apart import run_apart
+from benchmarks.measuring.machine import describe
+from benchmarks.measuring.memory import GIB
+from benchmarks.measuring.training import ShortTraining
 from benchmarks.tables import publish
-from benchmarks.training import ShortTraining
 from exp.config import TrainConfig
 from exp.training.memory import held_bytes, recent_peak_bytes, reset_peak
 from utils.flags.parsing import parse_flags

@@ -10,8 +10,8 @@ import torch
 from accelerate.state import AcceleratorState
 
 from benchmarks import epoch, prompts, scaling, step, wide
-from benchmarks.apart import run_apart
 from benchmarks.cases import CaseConfig, batches_of, build
+from benchmarks.measuring.apart import run_apart
 from benchmarks.tables import publish
 from data_provider.demo import DEMO_PATH
 from layers.text_encoder import TextEncoder

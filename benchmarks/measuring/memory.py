@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.timing import Work
+from benchmarks.measuring.timing import Work
 from exp.training.memory import held_bytes, recent_peak_bytes, reset_peak
 
 STEPS = 3

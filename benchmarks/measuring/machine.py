@@ -6,7 +6,7 @@ import statistics
 
 import torch
 
-from benchmarks.timing import time_in_turn
+from benchmarks.measuring.timing import time_in_turn
 from exp.training.runtime import cpu_name
 
 # GPT-2's widest product, with about as many tokens as a batch of 24 prompts.

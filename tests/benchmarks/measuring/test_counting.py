@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.counting import TextWork, multiply_adds
+from benchmarks.measuring.counting import TextWork, multiply_adds
 from layers.backbones import Backbone
 from layers.llm.tokenizer import byte_level_tokenizer
 from layers.prompt import PromptWriter

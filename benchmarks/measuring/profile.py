@@ -8,7 +8,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.timing import Work, synchronise
+from benchmarks.measuring.timing import Work, synchronise
 
 
 @dataclass(frozen=True)
