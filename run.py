@@ -41,6 +41,8 @@ def _run(arguments: Sequence[str]) -> int:
         for text in run_command(arguments):
             print(f"\n{printable(text)}\n", flush=True)
     except WrongInput as error:
+        # Every process refuses alike: connections that the end of the interpreter cuts may end another one by a signal.
+        close_processes()
         return failure(str(error), WRONG_INPUT)
     except (FloatingPointError, OSError, StoppedElsewhere) as error:
         return failure(str(error), FAILED)

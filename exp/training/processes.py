@@ -87,6 +87,6 @@ def delay_termination(seconds: float) -> None:
 
 
 def close_processes() -> None:
-    """Destroy the process group at the end of a successful run."""
+    """Destroy the process group at the end of a run that all ranks end alike: done, or refused."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

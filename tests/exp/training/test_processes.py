@@ -146,6 +146,9 @@ def test_what_cannot_be_run_is_said_once(together, case, words):
     assert words in first["err"]
     assert first["err"].count("\n") == 1
     assert second["err"] == ""
+    # Connections that last until the interpreter ends may end the other process by a signal.
+    assert first["closed"]
+    assert second["closed"]
 
 
 def test_only_the_first_process_prints_the_closing_table(together):

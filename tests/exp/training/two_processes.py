@@ -25,6 +25,7 @@ from utils.run_folder import RunFolder
 
 WITHOUT_DROPOUT = ["--dropout", "0", "--alignment_weight", "0"]
 BATCH = ["--batch_size", "8"]
+CLOSED: list[bool] = []
 
 
 def experiment(arguments: list[str]) -> LongTermForecast:
@@ -68,11 +69,12 @@ def rows_seen(arguments: list[str]) -> dict[str, list[int]]:
 
 
 def run_and_listen(arguments: list[str]) -> dict[str, Any]:
-    """Exit code and what this process wrote to both streams by `print`."""
+    """Exit code, what this process wrote to both streams by `print`, and whether it closed its connections."""
+    before = len(CLOSED)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run.main(arguments)
-    return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue(), "closed": len(CLOSED) > before}
 
 
 def stopped_and_continued(folder: Path, rank: int) -> list[dict[str, Any]]:
@@ -179,7 +181,8 @@ def findings(folder: Path, rank: int) -> dict[str, Any]:
 
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    close, processes.close_processes = processes.close_processes, lambda: None
+    # One pair of processes makes all the runs.
+    close, processes.close_processes = processes.close_processes, lambda: CLOSED.append(True)
     found = findings(folder, rank)
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
     close()
