@@ -29,8 +29,10 @@ VERDICT := $(patsubst %,scripts_verdict/%.sh,BALM_core BALM_core_second_rate BAL
 verdict: .venv/tests
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-llm.txt
 	$(BIN)/python -m exp.grid --scripts $(VERDICT) --finished docs/verdict/results.csv \
-		-- --root_path $(DATA) --output_dir results/verdict --text_store results/texts
-	$(BIN)/python -m utils.verdict --collect results/verdict
+		-- --root_path $(DATA) --output_dir results/verdict --text_store results/texts; \
+	status=$$?; \
+	test -f docs/verdict/probe.csv || $(BIN)/python -m exp.probe --root_path $(DATA) || status=$$?; \
+	$(BIN)/python -m utils.verdict --collect results/verdict && exit $$status
 
 .venv/runs: requirements.txt requirements-package.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

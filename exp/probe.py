@@ -23,7 +23,13 @@ from utils.verdict.probe import probe
 
 SEQ_LEN, PRED_LEN = 512, 96
 BRANCHES = {"pretrained": "llm", "random": "random_llm", "words": "words"}
-NAMES = ("minimum", "maximum", "median", "trend", *(f"lag {number}" for number in range(1, 6)))
+NAMES = (
+    "minimum",
+    "maximum",
+    "median",
+    "trend",
+    *(f"{place} lag" for place in ("strongest", "2nd", "3rd", "4th", "5th")),
+)
 TEXTS_PER_BATCH = 64
 
 

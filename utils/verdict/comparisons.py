@@ -68,7 +68,7 @@ def compare(collected: Collected, part: Part, pair: Pair) -> list[Comparison]:
     """The pair in each cell of its part.
 
     The p-values are corrected for all of the part's cells, whether they have been run or not, so that a verdict cannot
-    fall when a cell is added.
+    fall when a cell is run. (The second learning rate's part grows while it is not known which cells it is due in.)
     """
     found: dict[str, Difference] = {}
     for cell in part.cells:

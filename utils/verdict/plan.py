@@ -21,6 +21,16 @@ REFERENCES: dict[str, tuple[tuple[str, ...], str]] = {
     "numbers": (("numbers",), "language says more than the nine numbers"),
     "words": (("words",), "the transformer helps"),
     "mlp": (("mlp",), "it is not the size"),
+    "draw 2021 alone": (RANDOM[:1], "pretraining helps, against this draw"),
+    "draw 1 alone": (RANDOM[1:], "pretraining helps, against this draw"),
+}
+# The plan's hypotheses, and the references that `pretrained` must be better than, all of them.
+HYPOTHESES: dict[str, tuple[str, ...]] = {
+    "1. Text helps": (NONE,),
+    "2. Pretraining helps": ("random",),
+    "3. The row's own text helps": ("permuted", "constant"),
+    "4. Language helps": ("numbers", "words"),
+    "5. It is not the size": ("mlp",),
 }
 # The first part: its cells as `collection.cell_of` names them.
 CELLS = (

@@ -18,7 +18,8 @@ def probe(
 ) -> Float[np.ndarray, "value"]:
     """R2 of each value on the held-out rows, by ridge regression on states standardised by the training rows.
 
-    Rows are in order of time. The strength is the best for each value on the last fifth of the training rows.
+    Rows are in order of time. The strength is the best for each value on the last fifth of the training rows. A value
+    that is constant there, or on the held-out rows, has NaN.
     """
     scale = states.std(axis=0) + 1e-12
     train, test = (states - states.mean(axis=0)) / scale, (held_out - states.mean(axis=0)) / scale
@@ -30,10 +31,16 @@ def probe(
             _r2(value[split:], Ridge(strength).fit(train[:split], value[:split]).predict(train[split:]))
             for strength in STRENGTHS
         ]
+        if np.isnan(scores).any():
+            found[place] = np.nan
+            continue
         fitted = Ridge(STRENGTHS[int(np.argmax(scores))]).fit(train, value)
         found[place] = _r2(held_out_values[:, place], fitted.predict(test))
     return found
 
 
 def _r2(target: np.ndarray, predicted: np.ndarray) -> float:
+    """NaN for a target that is constant: there is nothing to explain."""
+    if np.ptp(target) == 0:
+        return float("nan")
     return float(1 - ((target - predicted) ** 2).sum() / ((target - target.mean()) ** 2).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,40 @@ from utils.report.significance import MIN_BLOCKS
 NUM_DRAWS = 2000
 # Equivalent: the difference is below this share of the reference's error.
 MARGIN = 0.01
-MOST_SEEDS = 1000
+MOST_SEEDS, UNLIMITED = 1000, 10**12
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Variances of a mean difference that come from the choice of test windows and of one seed, and their freedom.
+
+    `blocks` and `seeds` are the numbers of blocks of windows and of seeds that the variances were estimated from.
+    """
+
+    of_windows: float
+    of_one_seed: float
+    blocks: int
+    seeds: int
+
+    def error(self, seeds: int) -> float:
+        """The standard error with so many seeds."""
+        return math.sqrt(self.of_windows + self.of_one_seed / seeds)
+
+    def freedom(self, seeds: int) -> float:
+        """Degrees of freedom of that standard error (Satterthwaite 1946)."""
+        parts = ((self.of_windows, self.blocks - 1), (self.of_one_seed / seeds, seeds - 1))
+        below = sum(variance**2 / degrees for variance, degrees in parts)
+        return sum(variance for variance, _ in parts) ** 2 / below if below else math.inf
+
+    def reach(self, level: float, seeds: int) -> float:
+        """How far an estimate with so many seeds lies above the truth with this probability."""
+        error = self.error(seeds)
+        return error * float(stats.t.isf(level, self.freedom(seeds))) if error else 0.0
+
+    def share_beyond(self, distance: float) -> float:
+        """Probability that the estimate lies at least this far above the truth."""
+        error = self.error(self.seeds)
+        return float(stats.t.sf(distance / error, self.freedom(self.seeds))) if error else float(distance <= 0)
 
 
 @dataclass(frozen=True)
@@ -26,7 +60,9 @@ class Difference:
     """Mean test error of an arm minus that of the reference, in one cell.
 
     `low` and `high` bound the 95 % interval, `p_difference` tests "no difference" (two-sided), `p_equivalence` tests
-    "they differ by at least the margin" (the larger of two one-sided tests).
+    "they differ by at least the margin" (the larger of two one-sided tests). `seeds_needed` would decide the cell if
+    difference and scatter stay (None: more than `MOST_SEEDS`); `can_be_decided` is False if no number of seeds would,
+    because the choice of the test windows alone leaves it open.
     """
 
     mean: float
@@ -38,6 +74,7 @@ class Difference:
     num_seeds: int
     seeds_needed: int | None
     is_tested: bool = True
+    can_be_decided: bool = True
 
     @property
     def percent(self) -> float:
@@ -56,44 +93,43 @@ def difference(
 ) -> Difference:
     """Compare the window errors of two arms on the same windows, in order of time.
 
-    Windows are drawn in circular blocks of two horizons (Politis and Romano 1992) and seeds with replacement, both at
-    once; the same windows for both arms, and the same seeds where both arms have as many. Both scatters are widened for
-    known biases: blocks of two horizons capture 5/6 of the variance of overlapping windows, and n things drawn with
-    replacement show (n - 1)/n of theirs. With fewer than `MIN_BLOCKS` blocks or two seeds nothing is tested (p = 1).
-    `num_cells` is the number of cells that the p-value will be corrected for, which raises the seeds needed.
+    The variance comes from a bootstrap that draws windows in circular blocks of two horizons (Politis and Romano 1992)
+    and seeds with replacement, both at once; the same windows for both arms, and the same seeds where both arms have as
+    many. Both parts are widened for known biases: blocks of two horizons capture 5/6 of the variance of overlapping
+    windows, and n things drawn with replacement show (n - 1)/n of theirs. Interval and p-values are those of Student's
+    t, with the degrees of freedom that blocks and seeds leave. With fewer than `MIN_BLOCKS` blocks or two seeds nothing
+    is tested (p = 1). `num_cells` is the number of cells that the p-value will be corrected for, which raises the seeds
+    needed. Raises ValueError if an error is not finite.
     """
     errors = [np.asarray(values, dtype=np.float64) for values in (arm, reference)]
+    if not all(np.isfinite(values).all() for values in errors):
+        raise ValueError("a window error is not finite: such a run has no result")
     mean, level = float(errors[0].mean() - errors[1].mean()), float(errors[1].mean())
-    num_seeds, num_windows = errors[0].shape
+    (num_seeds, num_windows), margin = errors[0].shape, MARGIN * level
     block = min(2 * horizon, num_windows)
     num_blocks = num_windows // block
     over_windows, over_both = _drawn_differences(*errors, block=block, num_draws=num_draws, seed=seed)
-    window_part = math.sqrt(6 / 5 * num_blocks / max(1, num_blocks - 1)) * (over_windows - mean)
-    seed_part = math.sqrt(num_seeds / max(1, num_seeds - 1)) * (over_both - over_windows)
-    draws = mean + window_part + seed_part
-    is_tested = num_blocks >= MIN_BLOCKS and num_seeds > 1
-    low, high = np.quantile(draws, [0.025, 0.975])
-    margin = MARGIN * level
-    # Around the true difference the estimate scatters as the draws do around the estimate.
-    scatter = draws - mean
+    least = min(num_seeds, len(errors[1]))
+    scatter = Scatter(
+        of_windows=6 / 5 * num_blocks / max(1, num_blocks - 1) * float((over_windows - mean).var()),
+        of_one_seed=num_seeds * least / max(1, least - 1) * float((over_both - over_windows).var()),
+        blocks=num_blocks,
+        seeds=num_seeds,
+    )
+    if num_blocks < MIN_BLOCKS or least < 2:
+        return Difference(mean, level, math.nan, math.nan, 1.0, 1.0, num_seeds, None, is_tested=False)
+    half = scatter.reach(0.025, num_seeds)
+    needed, can_be_decided = _seeds_needed(mean, margin, scatter, num_cells=num_cells)
     return Difference(
         mean=mean,
         reference=level,
-        low=float(low),
-        high=float(high),
-        p_difference=_share(np.abs(scatter) >= abs(mean)) if is_tested else 1.0,
-        p_equivalence=max(_share(scatter <= mean - margin), _share(scatter >= mean + margin)) if is_tested else 1.0,
+        low=mean - half,
+        high=mean + half,
+        p_difference=min(1.0, 2 * scatter.share_beyond(abs(mean))),
+        p_equivalence=max(scatter.share_beyond(margin - mean), scatter.share_beyond(margin + mean)),
         num_seeds=num_seeds,
-        seeds_needed=_seeds_needed(
-            mean,
-            margin,
-            of_windows=float(window_part.var()),
-            of_one_seed=num_seeds * float(seed_part.var()),
-            num_cells=num_cells,
-        )
-        if is_tested
-        else None,
-        is_tested=is_tested,
+        seeds_needed=needed,
+        can_be_decided=can_be_decided,
     )
 
 
@@ -119,9 +155,9 @@ def word(found: Difference, corrected_p: float, *, level: float = 0.05) -> str:
 
 
 def across_cells(differences: Sequence[Difference]) -> float | None:
-    """p-value of Wilcoxon's signed-rank test over the cells' differences; None for fewer than two cells."""
-    percents = [found.percent for found in differences]
-    return float(np.asarray(stats.wilcoxon(percents))[1]) if len(percents) > 1 else None
+    """p-value of Wilcoxon's signed-rank test over the cells' mean differences; None for fewer than two cells."""
+    means = [found.mean for found in differences]
+    return float(np.asarray(stats.wilcoxon(means))[1]) if len(means) > 1 else None
 
 
 def _drawn_differences(
@@ -152,22 +188,19 @@ def _drawn_windows(num_windows: int, block: int, num_draws: int, seed: int) -> F
     return np.stack([np.bincount(positions[0], minlength=num_windows) for (positions, _) in resamples]) / num_windows
 
 
-def _share(happened: np.ndarray) -> float:
-    return (int(happened.sum()) + 1) / (len(happened) + 1)
-
-
-def _seeds_needed(
-    mean: float, margin: float, *, of_windows: float, of_one_seed: float, num_cells: int = 1
-) -> int | None:
-    """Seeds after which there would be a verdict if difference and variances stay; None: more than `MOST_SEEDS`.
+def _seeds_needed(mean: float, margin: float, scatter: Scatter, *, num_cells: int = 1) -> tuple[int | None, bool]:
+    """Seeds after which there would be a verdict if difference and variances stay, and whether any number would do.
 
     A difference is decided when its interval, at the strictest level of Holm's correction, leaves 0, or lies within the
     margin, whichever needs fewer seeds. More seeds do not lessen the variance that comes from the test windows.
     """
-    found = []
-    for distance, level in ((abs(mean), 0.025 / num_cells), (margin - abs(mean), 0.05)):
-        allowed = (distance / float(stats.norm.isf(level))) ** 2 - of_windows
-        if distance > 0 and allowed > 0:
-            found.append(max(2, math.ceil(of_one_seed / allowed)))
-    needed = min(found, default=MOST_SEEDS + 1)
-    return needed if needed <= MOST_SEEDS else None
+    wanted = ((abs(mean), 0.025 / num_cells), (margin - abs(mean), 0.05))
+
+    def is_decided(seeds: int) -> bool:
+        return any(distance > 0 and distance > scatter.reach(level, seeds) for distance, level in wanted)
+
+    if not is_decided(UNLIMITED):
+        return None, False
+    if not is_decided(MOST_SEEDS):
+        return None, True
+    return 2 + bisect.bisect_left(range(2, MOST_SEEDS), True, key=is_decided), True

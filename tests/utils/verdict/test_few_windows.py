@@ -28,7 +28,8 @@ def test_an_arm_whose_error_is_that_of_a_few_windows_is_named_with_their_share()
     assert remark is not None
     errors = np.sort(collected.errors_of(CELL, "words", SEEDS[0]))
     share = errors[-round(0.05 * len(errors)) :].sum() / errors.sum()
-    assert f"{100 * share:.0f} % of that of words, {100 * share:.0f} % of that of random (1);" in remark
+    part = f"{100 * share:.0f} % of the squared error of "
+    assert f"{part}words and {part}random (1), but " in remark
     assert "% of that of none (" in remark
 
 

@@ -134,7 +134,7 @@ def test_the_page_says_what_the_store_of_text_states_saves(tmp_path):
 def test_without_runs_the_page_says_so_and_has_no_picture(tmp_path):
     found = files(Collected(pd.DataFrame(columns=["cell", "arm", "seed", "run_id"]), {}), tmp_path)
     assert set(found) == {"README.md", "verdict.html"}
-    assert "No cell is complete yet" in found["README.md"].decode()
+    assert "No cell that can be tested is complete yet" in found["README.md"].decode()
 
 
 def test_pictures_are_the_same_bytes_whatever_matplotlib_is_told_and_hold_every_arm(tmp_path):

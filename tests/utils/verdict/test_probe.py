@@ -23,3 +23,16 @@ def test_the_strength_is_chosen_without_the_held_out_rows():
     found = probe(states, value, generator.normal(size=(200, 50)), generator.normal(size=(200, 1)))
     # Pure noise: a weak ridge would predict far worse than the mean.
     assert found[0] > -0.3
+
+
+def test_a_value_that_is_constant_has_no_r2_and_leaves_the_others():
+    generator = np.random.default_rng(2)
+    states, held_out = generator.normal(size=(100, 4)), generator.normal(size=(50, 4))
+    found = probe(
+        states,
+        np.stack([np.full(100, 24.0), states[:, 0]], axis=1),
+        held_out,
+        np.stack([np.full(50, 24.0), held_out[:, 0]], axis=1),
+    )
+    assert np.isnan(found[0])
+    assert found[1] == pytest.approx(1.0, abs=1e-3)

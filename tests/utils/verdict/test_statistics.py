@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from utils.verdict.statistics import Difference, _seeds_needed, across_cells, difference, holm, word
+from utils.verdict.statistics import Difference, Scatter, _seeds_needed, across_cells, difference, holm, word
 
 NUM_WINDOWS, HORIZON = 2000, 24
 
@@ -60,19 +60,29 @@ def test_equivalence_is_declared_where_it_is_true_and_the_seeds_can_show_it():
     assert calls >= 18
 
 
-def test_a_true_null_is_called_a_difference_about_as_often_as_the_level_says():
-    calls = 0
-    for number in range(40):
-        arm, reference = (errors(8, spread=0.05, seed=2 * number + part) for part in (0, 1))
-        calls += judged(difference(arm, reference, horizon=HORIZON, num_draws=200)) in ("better", "worse")
-    # 5 % of 40 are 2; a few seeds make the bootstrap a little bold.
-    assert calls <= 5
+@pytest.mark.parametrize("num_blocks", [7, 14])
+@pytest.mark.parametrize("num_seeds", [3, 5])
+@pytest.mark.parametrize("favour", [0.0, 1.0])
+def test_a_true_null_is_called_a_difference_about_as_often_as_the_level_says(num_blocks, num_seeds, favour):
+    """Seeds that scatter alone, or as much as stretches of time that favour one arm."""
+    calls, num_windows = 0, num_blocks * 2 * HORIZON
+    for number in range(300):
+        generator = np.random.default_rng(number)
+        steps = generator.standard_normal(num_windows + HORIZON - 1)
+        stretches = favour * np.convolve(steps, np.ones(HORIZON) / HORIZON, mode="valid") * np.sqrt(num_windows)
+        levels = np.sqrt(num_seeds) * generator.standard_normal((num_seeds, 1))
+        reference = np.full((num_seeds, num_windows), 100.0)
+        found = difference(reference + stretches + levels, reference, horizon=HORIZON, num_draws=200)
+        calls += found.p_difference < 0.05
+    # 5 % of 300 are 15; without Student's t up to 72 were.
+    assert calls <= 25
 
 
 def test_too_few_blocks_of_windows_decide_nothing_however_large_the_difference():
     # 5 blocks of 48 windows.
     found = difference(errors(5, factor=2.0)[:, :240], errors(5, seed=2)[:, :240], horizon=HORIZON)
     assert (judged(found), found.p_difference, found.seeds_needed) == ("undecided", 1.0, None)
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_differences_that_change_from_window_to_window_are_found_as_rarely_as_the_level_says():
@@ -89,19 +99,44 @@ def test_differences_that_change_from_window_to_window_are_found_as_rarely_as_th
     assert calls <= 6
 
 
+def scatter(*, of_windows: float = 0.0, of_one_seed: float = 0.01**2, blocks: int = 10**6) -> Scatter:
+    return Scatter(of_windows, of_one_seed, blocks=blocks, seeds=5)
+
+
 def test_seeds_needed_follow_from_the_spread_and_the_windows_limit_them():
-    # The standard error of one seed is 0.01: 0.002 is 1.96 standard errors of 97 seeds.
-    assert _seeds_needed(0.002, 0.0, of_windows=0.0, of_one_seed=0.01**2) == 97
-    assert _seeds_needed(0.002, 0.0, of_windows=0.01**2, of_one_seed=0.01**2) is None
+    # The standard error of one seed is 0.01: 0.002 is 1.985 standard errors of 99 seeds, as Student's t asks for.
+    assert _seeds_needed(0.002, 0.0, scatter()) == (99, True)
+    assert _seeds_needed(0.0005, 0.0, scatter()) == (None, True)
+    assert _seeds_needed(0.002, 0.0, scatter(of_windows=0.01**2)) == (None, False)
     # Equivalence within 0.01 needs fewer than a difference of 0.001 does.
-    assert _seeds_needed(0.001, 0.01, of_windows=0.0, of_one_seed=0.01**2) == 4
+    assert _seeds_needed(0.001, 0.01, scatter()) == (6, True)
 
 
 def test_seeds_needed_rise_with_the_number_of_cells_that_the_p_value_is_corrected_for():
-    one, four = (_seeds_needed(0.002, 0.0, of_windows=0.0, of_one_seed=1e-4, num_cells=number) for number in (1, 4))
+    (one, _), (four, _) = (_seeds_needed(0.002, 0.0, scatter(), num_cells=number) for number in (1, 4))
     assert one is not None and four is not None
     # (2.50 / 1.96)^2: 0.0125 instead of 0.05 in two tails.
     assert four / one == pytest.approx((2.498 / 1.960) ** 2, rel=0.02)
+
+
+def test_the_degrees_of_freedom_are_those_of_the_part_that_scatters():
+    assert scatter(of_windows=1.0, of_one_seed=0.0, blocks=7).freedom(5) == pytest.approx(6)
+    assert scatter(of_windows=0.0, blocks=7).freedom(5) == pytest.approx(4)
+    # (1 + 1)^2 / (1 / 6 + 1 / 4)
+    assert scatter(of_windows=1.0, of_one_seed=5.0, blocks=7).freedom(5) == pytest.approx(9.6)
+
+
+def test_interval_and_p_value_agree():
+    for seed in range(20):
+        found = difference(errors(3, spread=0.02, factor=1.03, seed=seed), errors(3, seed=99), horizon=HORIZON)
+        assert (found.low > 0 or found.high < 0) == (found.p_difference < 0.05)
+
+
+def test_an_error_that_is_not_finite_is_no_result():
+    broken = errors(5)
+    broken[2, 3] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        difference(broken, errors(5, seed=2), horizon=HORIZON)
 
 
 def test_seeds_are_drawn_alike_for_both_arms():

@@ -5,53 +5,71 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from utils.report.significance import MIN_BLOCKS
 from utils.verdict.comparisons import VERDICTS, Comparison, chosen
 from utils.verdict.plan import CELLS, NONE, PRETRAINED, data_of
 from utils.verdict.statistics import MARGIN, MOST_SEEDS
 
-# Reference -> what a lower error of `pretrained` would show, and the reference in words.
+# Reference -> what a lower and a higher error of `pretrained` would show, and the reference in words.
 QUESTIONS = {
-    NONE: ("the text helps", "the text makes it worse", "BALM without text"),
+    NONE: ("the text helps", "the text raises the error", "BALM without text"),
     "random": (
         "pretraining helps",
-        "pretraining makes it worse",
-        "the same language model with random weights",
+        "pretraining raises the error",
+        "the same language model with random weights (mean of two draws)",
     ),
     "numbers": (
-        "language adds to the nine numbers",
-        "language is worse than the nine numbers",
+        "the text helps more than the nine numbers",
+        "the text is worse than the nine numbers",
         "the nine statistics as numbers instead of a text",
     ),
 }
+WINDOWS = "more test windows"
+NO_CELL = "no cell that can be tested is complete yet, so there is no answer."
 
 
 def answer(found: Sequence[Comparison]) -> list[str]:
-    """A sentence for each question; one alone as long as no comparison is complete."""
+    """A sentence for each question; one alone as long as no comparison can be tested."""
     sentences = [_sentence(chosen(found, arm=PRETRAINED, reference=reference), reference) for reference in QUESTIONS]
     if not any(sentences):
-        return ["No cell is complete yet, so there is no answer."]
+        return [NO_CELL[0].upper() + NO_CELL[1:]]
     return [
-        sentence or f"Against {QUESTIONS[reference][2]}, no cell is complete yet, so there is no answer."
+        sentence or f"Against {QUESTIONS[reference][2]}, {NO_CELL}"
         for sentence, reference in zip(sentences, QUESTIONS, strict=True)
     ]
 
 
-def certainty(found: Sequence[Comparison]) -> list[str]:
-    """Remarks: how many cells are complete, and how many seeds would decide what is undecided."""
-    asked = [each for reference in QUESTIONS for each in chosen(found, arm=PRETRAINED, reference=reference)]
+def certainty(found: Sequence[Comparison], second: Sequence[Comparison] = ()) -> list[str]:
+    """Remarks: which cells lack runs or windows, what would decide the others, and what the second rate says."""
+    asked = _asked(found)
     missing = [cell for cell in CELLS if any(each.found is None for each in chosen(asked, cell=cell))]
     remarks = []
     if missing:
         names = ", ".join(data_of(cell) for cell in missing) + (" lacks" if len(missing) == 1 else " lack")
         remarks.append(f"This is no final answer: of the plan's {len(CELLS)} cells, {names} runs of these arms.")
     for cell in CELLS:
-        undecided = [each for each in chosen(asked, cell=cell) if each.verdict == "undecided"]
-        by_reference: dict[str, list[str]] = {}
-        for each in undecided:
-            by_reference.setdefault(seeds_text(each), []).append(each.reference)
-        texts = [f"against {' and '.join(references)} {text}" for text, references in by_reference.items()]
+        complete = [each for each in chosen(asked, cell=cell) if each.found is not None]
+        if complete and not any(each.found.is_tested for each in complete if each.found):
+            remarks.append(
+                f"{data_of(cell)} decides nothing: its test split has fewer than {MIN_BLOCKS} disjoint blocks of two "
+                "horizons."
+            )
+            continue
+        by_text: dict[str, list[str]] = {}
+        for each in complete:
+            if each.verdict == "undecided":
+                by_text.setdefault(_needed(each), []).append(each.reference)
+        texts = [f"against {' and '.join(references)}, {text}" for text, references in by_text.items()]
         if texts:
-            remarks.append(f"To decide {data_of(cell)} it would take, {'; '.join(texts)}.")
+            remarks.append(f"Undecided on {data_of(cell)}: {'; '.join(texts)}.")
+    for cell in dict.fromkeys(each.cell for each in second):
+        complete = [each for each in chosen(_asked(second), cell=cell) if each.found is not None]
+        texts = [f"against {each.reference} {each.verdict} ({_percent(each)})" for each in complete]
+        if texts:
+            remarks.append(
+                f"{data_of(cell)} at a tenth of the learning rate, which the plan asks for there because the first "
+                f"epoch was the best: {', '.join(texts)}."
+            )
     return remarks
 
 
@@ -59,33 +77,43 @@ def seeds_text(each: Comparison) -> str:
     """How many seeds an undecided comparison would need, in words; empty for one that is decided or incomplete."""
     if each.found is None or each.verdict != "undecided":
         return ""
-    if not each.found.is_tested:
-        return "more test windows"
+    if not (each.found.is_tested and each.found.can_be_decided):
+        return WINDOWS
     needed = each.found.seeds_needed
-    # The draws and the normal distribution of the estimate differ a little.
+    # A difference that its own interval excludes from 0 may still be undecided after the correction.
     return f"more than {MOST_SEEDS} seeds" if needed is None else f"about {max(needed, each.found.num_seeds + 1)} seeds"
 
 
+def _asked(found: Sequence[Comparison]) -> list[Comparison]:
+    return [each for reference in QUESTIONS for each in chosen(found, arm=PRETRAINED, reference=reference)]
+
+
+def _needed(each: Comparison) -> str:
+    text = seeds_text(each)
+    return f"no number of seeds would decide it, only {WINDOWS}" if text == WINDOWS else f"{text} would decide it"
+
+
 def _sentence(cells: Sequence[Comparison], reference: str) -> str:
-    """What is found against one reference; empty if no cell is complete."""
-    complete = [each for each in cells if each.found is not None]
-    if not complete:
+    """What is found against one reference; empty if no cell that can be tested is complete."""
+    tested = [each for each in cells if each.found is not None and each.found.is_tested]
+    if not tested:
         return ""
     helps, harms, other = QUESTIONS[reference]
-    counts = Counter(each.verdict for each in complete)
-    said = ", ".join(f"{word} in {counts[word]}" for word in VERDICTS if counts[word])
-    sizes = ", ".join(f"{data_of(each.cell)} {each.found.percent:+.1f} %" for each in complete if each.found)
-    many = _cells(len(complete), len(cells))
+    said = []
+    for word in VERDICTS:
+        places = [f"{data_of(each.cell)} ({_percent(each)})" for each in tested if each.verdict == word]
+        said += [f"{word} on {', '.join(places)}"] if places else []
+    counts = Counter(each.verdict for each in tested)
+    many = f"{len(tested)} tested cell{'s' if len(tested) > 1 else ''}"
     return (
-        f"{_conclusion(counts, helps, harms, many)}: against {other}, BALM with the pretrained language model is "
-        f"{said} of {many} (test MSE: {sizes})."
+        f"{_conclusion(counts, helps, harms, many)}: against {other}, the test MSE of BALM with the pretrained "
+        f"language model is {'; '.join(said)}."
     )
 
 
-def _cells(num_complete: int, num_planned: int) -> str:
-    if num_complete == num_planned:
-        return f"{num_planned} cells"
-    return f"{num_complete} complete cell{'s' if num_complete > 1 else ''}"
+def _percent(each: Comparison) -> str:
+    assert each.found is not None
+    return f"{each.found.percent:+.1f} %"
 
 
 def _conclusion(counts: Counter[str], helps: str, harms: str, cells: str) -> str:

@@ -53,35 +53,42 @@ def _none_beats(model: str) -> Callable[[Collected], Judged]:
 
 
 def _counted(found: Sequence[Comparison], claimed: str, direction: str, unit: str) -> Judged:
-    """In how many complete comparisons the means agree with the claim, and in how many a test says so."""
-    complete = [each for each in found if each.found is not None]
+    """In how many comparisons that can be tested the means agree with the claim, and in how many a test says so."""
+    complete = [each.found for each in found if each.found is not None]
+    tested = [each for each in found if each.found is not None and each.found.is_tested]
     if not complete:
         return NOT_RUN
-    agreeing = sum(each.found.mean > 0 for each in complete if each.found is not None)
-    tested = sum(each.verdict == claimed for each in complete)
-    against = sum(each.verdict == "better" for each in complete)
-    ours = f"{direction} in {agreeing} of {len(complete)} {unit}, {tested} by test"
-    if tested == len(complete):
-        return ours, f"holds in our {len(complete)}"
-    if against:
-        return ours, f"does not hold in {against} of {len(complete)}"
-    if tested:
-        return ours, f"shown in {tested} of {len(complete)}, not in the others"
-    equal = sum(each.verdict == "equivalent" for each in complete)
-    return ours, f"not shown; equivalent in {equal} of {len(complete)}" if equal else "open"
+    if not tested:
+        return f"too few test windows in {len(complete)} {unit}", "open"
+    agreeing = sum(each.found.mean > 0 for each in tested if each.found is not None)
+    shown = sum(each.verdict == claimed for each in tested)
+    against = sum(each.verdict == "better" for each in tested)
+    equal = sum(each.verdict == "equivalent" for each in tested)
+    ours = f"{direction} in {agreeing} of {len(tested)} {unit}, {shown} by test"
+    if len(tested) < len(complete):
+        ours += f"; {len(complete) - len(tested)} more with too few test windows"
+    if shown == len(tested):
+        return ours, f"holds in our {len(tested)}"
+    parts = [f"shown in {shown}"] if shown else []
+    parts += [f"the opposite in {against}"] if against else []
+    parts += [f"equivalent in {equal}"] if equal else []
+    return ours, f"{', '.join(parts)} of {len(tested)}" if parts else "open"
 
 
 def _gain_over_the_second_best(collected: Collected) -> Judged:
-    """Mean gain of pretrained BALM over the best other model on the same rows, in the cells that have both."""
+    """Mean gain of pretrained BALM over the best simple model on the same rows, in the cells that have them all."""
     part, gains = core(), []
     for cell in CELLS:
         others = _other_models(collected, cell)
-        if others and num_seeds(collected, cell, PRETRAINED, part.seeds) == len(SEEDS):
+        if len(others) == len(SIMPLE) and num_seeds(collected, cell, PRETRAINED, part.seeds) == len(SEEDS):
             gains.append(100 * (1 - float(collected.of(cell, [PRETRAINED])["mse"].mean()) / min(others)))
     if not gains:
         return NOT_RUN
     gain = sum(gains) / len(gains)
-    ours = f"{gain:+.1f} % MSE over the best other model, mean of {len(gains)} cells, SmolLM2, few-shot"
+    ours = (
+        f"MSE {abs(gain):.1f} % {'below' if gain > 0 else 'above'} the best simple model, mean of {len(gains)} of "
+        f"{len(CELLS)} cells, not tested"
+    )
     return ours, "open (other LLM and rows)" if gain > 0 else "not so here (other LLM and rows)"
 
 

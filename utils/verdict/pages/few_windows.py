@@ -22,13 +22,13 @@ def few_windows(collected: Collected, part: Part, cell: str) -> str | None:
     """
     complete = [arm for arm in part.arms if num_seeds(collected, cell, arm, part.seeds) == len(part.seeds)]
     shares = {arm: _share_of_worst(collected, cell, arm, part.seeds) for arm in complete}
-    outlying = [f"{100 * share:.0f} % of that of {arm}" for arm, share in shares.items() if share > MUCH]
+    outlying = [f"{100 * share:.0f} % of the squared error of {arm}" for arm, share in shares.items() if share > MUCH]
     if not outlying:
         return None
-    others = f"; {100 * shares[NONE]:.0f} % of that of {NONE}" if shares.get(NONE, 1) <= MUCH else ""
+    others = f", but {100 * shares[NONE]:.0f} % of that of {NONE}" if shares.get(NONE, 1) <= MUCH else ""
     return (
-        f"Single windows explode: the worst {100 * WORST:.0f} % of the test windows hold, of the squared error, "
-        f"{', '.join(outlying)}{others} ([why]({WHY}))."
+        f"Single windows explode: the worst {100 * WORST:.0f} % of the test windows make up {' and '.join(outlying)}"
+        f"{others} ([why]({WHY}))."
     )
 
 

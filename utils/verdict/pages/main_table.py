@@ -10,7 +10,7 @@ import pandas as pd
 
 from utils.report.table import markdown
 from utils.verdict.collection import Collected, Frame
-from utils.verdict.plan import CELLS, NAIVE, PRETRAINED, WHOLE, data_of, setting_of
+from utils.verdict.plan import CELLS, NAIVE, PRETRAINED, SEEDS, WHOLE, data_of, second_rate, setting_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 README, BASELINES = ROOT / "README.md", ROOT / "docs" / "baselines"
@@ -57,7 +57,9 @@ def _label(collected: Collected, model: str) -> str:
     labels = collected.rows.loc[collected.rows["arm"] == arm, "labels"] if len(collected.rows) else []
     llms = [str(label).removeprefix("LLM ").split(",")[0] for label in labels if str(label).startswith("LLM ")]
     name = f"{model}, {llms[0]}" if llms else model
-    return f"{name} (look-back {OWN_LOOK_BACK[model]['ETTh1']})" if model in OWN_LOOK_BACK else name
+    if model not in OWN_LOOK_BACK:
+        return name
+    return f"{name} (look-back {OWN_LOOK_BACK[model]['ETTh1']}, ILI {OWN_LOOK_BACK[model]['ILI']})"
 
 
 def _cells(collected: Collected, model: str) -> list[str]:
@@ -65,12 +67,12 @@ def _cells(collected: Collected, model: str) -> list[str]:
     for data in DATA:
         cell = next(cell for cell in CELLS if data_of(cell) == data)
         texts += [
-            _mean(model, _ours(collected, model, cell)),
+            _mean(model, _ours(collected, model, cell)) + _at_second_rate(collected, model, cell),
             _mean(model, _ours(collected, model, cell.replace("_10pct", "")) or _baselines(model, data)),
             _published(model, data),
         ]
     ili = next(cell for cell in CELLS if data_of(cell) == "ILI")
-    return [*texts, _mean(model, _ours(collected, model, ili))]
+    return [*texts, _mean(model, _ours(collected, model, ili)) + _at_second_rate(collected, model, ili)]
 
 
 def _arm(model: str) -> str:
@@ -89,6 +91,14 @@ def _ours(collected: Collected, model: str, cell: str) -> list[float]:
     if model == "BALM":  # at its second learning rate it is another experiment
         chosen &= rows["cell"].isin([*CELLS, WHOLE])
     return rows.loc[chosen, "mse"].astype(float).tolist() if len(rows) else []
+
+
+def _at_second_rate(collected: Collected, model: str, cell: str) -> str:
+    """What BALM has there at a tenth of the learning rate, once all seeds have run."""
+    if model != "BALM":
+        return ""
+    runs = collected.of(second_rate(cell), [PRETRAINED])
+    return f"; {runs['mse'].mean():.3f} at rate / 10" if len(runs) == len(SEEDS) else ""
 
 
 def _mean(model: str, errors: Sequence[float]) -> str:

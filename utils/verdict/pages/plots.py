@@ -78,7 +78,8 @@ def _forest_panel(axis: Axes, found: Sequence[Comparison], lines: Sequence[tuple
         place, scale = lines.index((each.cell, each.arm)), 100 / each.found.reference
         low, middle, high = (_rounded(value * scale) for value in (each.found.low, each.found.mean, each.found.high))
         colour = VERDICT_COLOURS[each.verdict]
-        axis.plot([low, high], [place, place], color=colour, linewidth=1.4)
+        if each.found.is_tested:
+            axis.plot([low, high], [place, place], color=colour, linewidth=1.4)
         axis.plot([middle], [place], color=colour, marker=MARKS[each.verdict], markersize=4)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_ylim(len(lines) - 0.5, -0.5)
