@@ -35,7 +35,7 @@ LLM = "SmolLM2-135M-Instruct, rounded to 4 bits, instruction-tuned, first six bl
 FAR = round(100 * (HIGHEST - 1))
 CAPTIONS = {
     "forest.svg": "Each arm against the same model without text and with random weights: test MSE in percent, with "
-    "95 % intervals; none where a cell has too few test windows.",
+    "95 % intervals, in the cells that are tested.",
     "cost.svg": "Test MSE against seconds of training and testing: means over five seeds, bars one standard deviation. "
     f"Arms more than {FAR} % above the lowest error of a cell are named in its corner.",
     "curves.svg": "Validation MSE by epoch: mean of the seeds, one standard deviation shaded; a line ends with the "

@@ -44,9 +44,9 @@ ARM_MARKS = {arm: ("o", "s", "^")[place // 4] for place, arm in enumerate(ARMS)}
 def forest(found: Sequence[Comparison], *, title: str) -> bytes:
     """Differences in percent with 95 % intervals: a column for each control, a line for each cell and arm.
 
-    Without the comparisons that are not complete; empty if none is.
+    Without the comparisons that are not complete or not tested; empty if there are no others.
     """
-    shown = [each for each in found if each.found is not None and each.control]
+    shown = [each for each in found if each.found is not None and each.found.is_tested and each.control]
     lines: list[tuple[str, str]] = []
     for cell in dict.fromkeys(each.cell for each in shown):
         arms = dict.fromkeys(each.arm for each in shown if each.cell == cell)
@@ -78,8 +78,7 @@ def _forest_panel(axis: Axes, found: Sequence[Comparison], lines: Sequence[tuple
         place, scale = lines.index((each.cell, each.arm)), 100 / each.found.reference
         low, middle, high = (_rounded(value * scale) for value in (each.found.low, each.found.mean, each.found.high))
         colour = VERDICT_COLOURS[each.verdict]
-        if each.found.is_tested:
-            axis.plot([low, high], [place, place], color=colour, linewidth=1.4)
+        axis.plot([low, high], [place, place], color=colour, linewidth=1.4)
         axis.plot([middle], [place], color=colour, marker=MARKS[each.verdict], markersize=4)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_ylim(len(lines) - 0.5, -0.5)
