@@ -17,7 +17,9 @@ from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import CheckpointTask, Experiment, FinishedRun, Settings
 from exp.training.processes import is_rank_zero, messages_of_all
 from models import MODELS, model_class
+from utils.files import DamagedFile
 from utils.flags.parsing import flag_names, parse_flags, without_flags
+from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 JOINT_TASK = "joint_forecast"
@@ -56,7 +58,12 @@ def run_command(arguments: Sequence[str]) -> Iterator[str]:
     except (ValueError, OSError) as error:
         raise WrongInput(str(error) if is_rank_zero() else "") from error
     if isinstance(parsed, CheckpointTask):
-        yield parsed.closing_text(parsed.run())
+        try:
+            result = parsed.run()
+        except ValueError as error:
+            # The values of a table, such as one that leaves the range of numbers or dates only in the forecast.
+            raise WrongInput(str(error)) from error
+        yield parsed.closing_text(result)
     else:
         yield from _run_all_seeds(parsed)
 
@@ -160,7 +167,7 @@ def _run_all_seeds(settings: Settings) -> Iterator[str]:
         experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
         if isinstance(experiment, FinishedRun):
             logger.info("seed %d is finished already: %s", seed, experiment.folder.path)
-            all_metrics.append(experiment.folder.read_metrics())
+            all_metrics.append(_metrics_of(experiment.folder))
         else:
             metrics = experiment.run()
             all_metrics.append(metrics)
@@ -168,6 +175,15 @@ def _run_all_seeds(settings: Settings) -> Iterator[str]:
                 yield experiment.closing_text(metrics)
     if len(seeds) > 1 and is_rank_zero():
         yield _mean_over_seeds(seeds, all_metrics)
+
+
+def _metrics_of(folder: RunFolder) -> dict[str, Any]:
+    """The metrics of a finished run. Raises DamagedFile if they are those of another."""
+    metrics = folder.read_metrics()
+    owner = metrics.get("run_id", folder.path.name)
+    if owner != folder.path.name:
+        raise DamagedFile(f"{folder.metrics} is of the run {owner}: --overwrite runs this one again")
+    return dict(metrics)
 
 
 def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:

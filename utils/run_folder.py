@@ -128,7 +128,8 @@ class RunFolder:
         remove_stale_lock(self.lock)
         if not self.lock.exists():
             for folder in (self.path, self.checkpoints, self.plots):
-                remove_parts(folder)
+                if not folder.is_symlink():
+                    remove_parts(folder)
             self.lock_of_old_versions.unlink(missing_ok=True)
 
     def recorded_run_id(self) -> str | None:

@@ -16,6 +16,8 @@ _PLAIN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|Inf|INF|infinit
 _GROUPS = {",": r"\d{1,3}(?:,\d{3})+", ".": r"\d{1,3}(?:\.\d{3})+", " ": rf"\d{{1,3}}(?:{_SPACES}\d{{3}})+"}
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
 LARGEST_EXACT = 2.0**53
+# Of a number that a message shows.
+MAX_DIGITS = 40
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def as_text(column: pa.ChunkedArray) -> pd.Series:
 
 
 def inexact_integer(column: pa.ChunkedArray) -> tuple[int, str] | None:
-    """Row and text of the first integer that float64 cannot hold, beyond 2**53; None if there is none."""
+    """Row and text, shortened, of the first integer that float64 cannot hold, beyond 2**53; None if there is none."""
     if pa.types.is_integer(column.type):
         whole: Any = column.to_pandas(integer_object_nulls=True)
         cells = {row: str(cell) for row, cell in enumerate(whole) if cell is not None and abs(int(cell)) > 2**53}
@@ -127,7 +129,19 @@ def inexact_integer(column: pa.ChunkedArray) -> tuple[int, str] | None:
         text: Any = as_text(column)
         long: Any = text[text.str.fullmatch(r"[+-]?\d{16,}").fillna(False)]
         cells = {int(row): str(cell) for row, cell in long.items()}
-    return next(((row, cell) for row, cell in cells.items() if int(float(cell)) != int(cell)), None)
+    row = next((row for row, cell in cells.items() if not _is_exact(cell)), None)
+    if row is None:
+        return None
+    cell = cells[row]
+    return row, cell if len(cell) <= MAX_DIGITS else f"{cell[:MAX_DIGITS]}... ({len(cell)} digits)"
+
+
+def _is_exact(cell: str) -> bool:
+    try:
+        return int(float(cell)) == int(cell)
+    except (OverflowError, ValueError):
+        # Beyond what float64 holds (as "inf"), or more digits than Python converts.
+        return False
 
 
 def _parsed(text: pd.Series, style: NumberStyle) -> np.ndarray:

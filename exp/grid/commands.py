@@ -96,7 +96,8 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
             if not folder.is_finished:
                 continue
             try:
-                found[_key(folder.read_config())] = folder.path
+                if folder.read_metrics().get("run_id", folder.path.name) == folder.path.name:
+                    found[_key(folder.read_config())] = folder.path
             except (OSError, ValueError):
                 # A damaged folder: run.py reports it.
                 continue

@@ -208,7 +208,10 @@ class FittedForecaster:
             if self.model.channel_independent:
                 values = values.reshape(len(numbers), rows_per_window, *values.shape[1:2], -1).transpose(1, 2)
             # The forecast itself comes first, then its quantiles.
-            original = values.cpu().double().numpy() * scale[:, None] + mean[:, None]
+            with np.errstate(over="ignore", invalid="ignore"):
+                original = values.cpu().double().numpy() * scale[:, None] + mean[:, None]
+            if not np.isfinite(original).all():
+                raise ValueError("the forecast is not finite in the units of the table: the run scaled by too much")
             yield WindowForecasts(
                 given(input_table.dates[[number + self.data.seq_len - 1 for number in numbers]]),
                 [given(windows.target_dates(number)) for number in numbers],

@@ -42,8 +42,10 @@ def restore_model(
     library is only ever run from there. Raises ValueError if the LLM or code are not those of training, and
     FileNotFoundError if they are missing.
     """
+    path = path.absolute()
     folder = RunFolder(path.parent.parent)
-    tensors, header = load_checkpoint(path, run_id=folder.recorded_run_id() if path == folder.best else None)
+    is_in_a_run = path.parent == folder.checkpoints and (folder.config.is_file() or folder.is_finished)
+    tensors, header = load_checkpoint(path, run_id=folder.recorded_run_id() if is_in_a_run else None)
     header = upgrade_header(header)
     if header.get("format") not in READABLE_FORMATS:
         raise ValueError(f"{path} is not a checkpoint that can be forecast with: name one of a finished training")

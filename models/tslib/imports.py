@@ -74,6 +74,8 @@ class _CheckoutFinder:
             relative = Path(file).relative_to(self.root).as_posix()
             sha256 = None if self.allowed is None else self.allowed.get(relative, "")
             spec.loader = _CheckoutLoader(fullname, file, self.builtins, sha256)
+        elif self.allowed is not None and spec is not None and spec.has_location:
+            raise ImportError(f"{spec.origin} is no source file, so it was not recorded in training and is not run")
         return spec
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
+import py_compile
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -332,3 +334,22 @@ def test_a_file_that_was_not_recorded_is_not_run(checkout):
     config = TSLibConfig(tslib_path=str(checkout), tslib_args="d_model=6 label_len=4")
     with pytest.raises(ValueError, match=r"late\.py is not a file that was recorded"):
         model_class("tslib:Echo").restore(config, SHAPE, code=recorded)
+
+
+@pytest.mark.parametrize("suffix", [".pyc", importlib.machinery.EXTENSION_SUFFIXES[0]])
+def test_what_is_no_source_file_was_not_recorded_and_is_not_run(checkout, tmp_path, suffix):
+    recorded = code_hashes(checkout, "Echo")
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    planted = checkout / "layers" / f"late{suffix}"
+    if suffix == ".pyc":
+        (checkout / "layers" / "late.py").unlink()
+        del recorded["layers/late.py"]
+        py_compile.compile(str(evil), cfile=str(planted))
+    else:
+        # It is found before late.py.
+        planted.write_bytes(b"a library")
+    config = TSLibConfig(tslib_path=str(checkout), tslib_args="d_model=6 label_len=4")
+    with pytest.raises(ValueError, match="is no source file"):
+        model_class("tslib:Echo").restore(config, SHAPE, code=recorded)
+    assert not (tmp_path / "ran").exists()

@@ -139,6 +139,29 @@ def test_a_linked_folder_inside_a_run_folder_is_refused(tmp_path, name):
         RunFolder(tmp_path / "run").create()
 
 
+def test_halves_of_files_behind_a_link_are_not_swept(tmp_path, capsys):
+    command = flags(tmp_path, "--fast_dev_run")
+    assert run_here(command) == 0
+    plots = run_folder(tmp_path) / "plots"
+    plots.rename(tmp_path / "outside")
+    plots.symlink_to(tmp_path / "outside")
+    mine = tmp_path / "outside" / ".mine.part"
+    mine.write_text("kept")
+    assert run_here(command) == 2
+    assert "give --overwrite" in capsys.readouterr().err
+    assert mine.exists()
+
+
+def test_the_metrics_of_another_seed_are_not_averaged(tmp_path, capsys):
+    command = flags(tmp_path, "--fast_dev_run", "--seeds", "1", "2")
+    assert run_here(command) == 0
+    first, second = sorted((tmp_path / "results").glob("*seed*"))
+    (second / "metrics.json").write_bytes((first / "metrics.json").read_bytes())
+    capsys.readouterr()
+    assert run_here(command) == 1
+    assert f"is of the run {first.name}" in capsys.readouterr().err
+
+
 def test_a_plot_that_is_a_link_is_replaced_and_what_it_points_to_is_kept(tmp_path):
     command = flags(tmp_path, "--fast_dev_run")
     assert run_here(command) == 0

@@ -16,11 +16,12 @@ from safetensors.numpy import load_file, save
 from utils.files import replace_file
 from utils.report.finished_runs import Run, UnusableRun, read_arrays, read_runs
 from utils.report.result_rows import result_rows
-from utils.verdict.plan import name_of_cell
+from utils.verdict.plan import CELLS, data_of, name_of_cell
 
 PLACE = Path(__file__).parent.parent.parent / "docs" / "verdict"
 RESULTS, CURVES, ERRORS = "results.csv", "curves.csv", "window_errors"
 KEY = ["cell", "arm", "seed"]
+OF_THE_PLAN = {data_of(cell) for cell in CELLS}
 CURVE = ["run_id", "epoch", "training_mse", "validation_mse"]
 # Whole numbers that a run without training does not have.
 COUNTS = ("best_epoch", "epochs", "steps", "peak_host_bytes", "peak_device_bytes")
@@ -95,6 +96,11 @@ def collect(folders: Sequence[Path], place: Path = PLACE) -> Outcome:
     known = {tuple(key): run_id for *key, run_id in before.rows[[*KEY, "run_id"]].itertuples(index=False)}
     fresh, errors = [], {}
     for run in runs:
+        if run.metrics["data"] in OF_THE_PLAN and run.config.get("data_config", {}).get("data") != run.metrics["data"]:
+            left_out.append(
+                f"{run.folder.path}: a table of one's own called {run.metrics['data']} is not that data set"
+            )
+            continue
         row = _row(run)
         run_id = known.setdefault(tuple(row[name] for name in KEY), run.run_id)
         if run_id != run.run_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shutil
 import uuid
 import zlib
@@ -19,6 +20,8 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 DIGEST_BYTES = 16
 DIGESTS, FACTS = "digests", "facts.json"
+# Folders of the store, and what lies in them: parts, whole or being written.
+NAME, PARTS = r"[0-9a-f]{24}", ("part-", ".")
 # numpy has no bfloat16, so its bits are stored as integers.
 STORED_AS = {torch.bfloat16: torch.int16}
 
@@ -110,7 +113,7 @@ class TextStore:
 
     def _make_room(self, num_bytes: int) -> bool:
         """Whether there is room for `num_bytes`, after other folders have made way if need be."""
-        used = {folder: _size(folder) for folder in self.root.glob("*") if folder.is_dir()}
+        used = {folder: _size(folder) for folder in self.root.glob("*") if _is_ours(folder)}
         others = sorted((folder for folder in used if folder != self.folder), key=lambda folder: folder.stat().st_mtime)
         while sum(used.values()) + num_bytes > self.max_bytes and others:
             oldest = others.pop(0)
@@ -130,6 +133,13 @@ def _as_array(tensor: Tensor) -> np.ndarray:
 
 def _checksum(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).data)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder of the store, which may lie among others: nothing else is ever counted or removed."""
+    if folder.is_symlink() or not folder.is_dir() or not re.fullmatch(NAME, folder.name):
+        return False
+    return all(part.is_dir() and part.name.startswith(PARTS) for part in folder.iterdir())
 
 
 def _size(folder: Path) -> int:

@@ -171,3 +171,13 @@ def test_names_of_columns_may_hold_commas_and_none_may_stand_twice():
     assert column_names('a,"b, c", d') == ("a", "b, c", "d")
     with pytest.raises(ValueError, match="--columns y,y names a column twice: y"):
         column_names("y,y")
+
+
+@pytest.mark.parametrize("digits", [308, 309, 400, 5000])
+def test_a_number_of_hundreds_of_digits_is_refused_in_one_line(tmp_path, digits):
+    frame = FRAME.astype({"load": str})
+    frame.loc[7, "load"] = "9" * digits
+    frame.to_csv(tmp_path / "long.csv", index=False)
+    with pytest.raises(ValueError, match=r"load") as refused:
+        read_table(tmp_path / "long.csv", Reading())
+    assert len(str(refused.value)) < 1000 and "\n" not in str(refused.value)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import run
+from data_provider.scaling import Standardizer
 from exp.predict.forecaster import load_forecaster
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, predict, table, train
 
@@ -54,6 +55,36 @@ def test_values_beyond_what_can_be_computed_are_refused_instead_of_a_forecast_of
     frame["b"] = 1e308
     with pytest.raises(ValueError, match="the forecast is not finite"):
         forecaster.predict(frame)
+
+
+def test_such_a_file_is_one_line_too(fit, tmp_path, capsys):
+    frame = table()
+    frame.loc[frame.index[-1], "b"] = 1e300
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    assert predict(fit, tmp_path / "new.csv", tmp_path / "forecast.csv") == run.WRONG_INPUT
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "is not finite" in error.splitlines()[-1]
+    assert not (tmp_path / "forecast.csv").exists()
+
+
+def test_a_scaling_that_leaves_the_range_of_numbers_is_refused(fit):
+    huge = load_forecaster(fit)
+    channels = len(huge.scaler.mean)
+    huge.scaler = Standardizer(mean=np.full(channels, 1.7e308), scale=np.full(channels, 1e308))
+    with pytest.raises(ValueError, match="not finite in the units"):
+        huge.predict(table())
+
+
+def test_the_weights_of_another_run_are_refused_however_the_file_is_named(fit, tmp_path, monkeypatch):
+    other = train(fit.parent.parent / "my.csv", tmp_path / "results", "--seed", "9")
+    copy = shutil.copytree(fit, tmp_path / fit.name)
+    for name in ("best.safetensors", "mine.safetensors"):
+        shutil.copy(other / "checkpoint" / "best.safetensors", copy / "checkpoint" / name)
+    monkeypatch.chdir(copy / "checkpoint")
+    for path in ("best.safetensors", "mine.safetensors", copy / "checkpoint" / "mine.safetensors"):
+        with pytest.raises(OSError, match="belongs to another run"):
+            load_forecaster(path)
 
 
 @pytest.mark.parametrize("fault", [name for name in wrong_files() if name != "a missing column"])

@@ -108,6 +108,14 @@ def test_a_run_of_other_settings_in_a_known_place_is_left_out_and_said(place, re
     assert {RESULTS, CURVES} < set(before) and any(name.endswith(".safetensors") for name in before)
 
 
+def test_a_table_of_ones_own_that_is_called_like_a_data_set_of_the_plan_is_left_out(tmp_path):
+    table(200).to_csv(tmp_path / "ETTh1.csv", index=False)
+    train(tmp_path / "ETTh1.csv", tmp_path / "results", model="LastValue")
+    outcome = collect([tmp_path / "results"], tmp_path / "place")
+    assert outcome.added == 0
+    assert "a table of one's own called ETTh1" in outcome.left_out[0]
+
+
 def test_a_run_without_its_window_errors_is_left_out(results, tmp_path):
     run_id = next(path.name for path in results.iterdir() if path.name.startswith("LastValue"))
     shutil.copytree(results / run_id, tmp_path / "runs" / run_id)

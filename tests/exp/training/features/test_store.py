@@ -85,6 +85,21 @@ def test_a_full_store_drops_what_was_not_used_for_longest_and_then_stores_no_mor
     assert len(new) == 4
 
 
+def test_what_is_not_the_stores_is_neither_counted_nor_removed(tmp_path):
+    for name in ("thesis", "0123456789abcdef01234567", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "chapter.txt").write_text("years of work" * 1000)
+    (tmp_path / ("f" * 24)).symlink_to(tmp_path / "thesis")
+    old = TextStore(tmp_path, {"llm": "old"}, max_bytes=PLENTY)
+    old.write(digests(0, 4), features(4))
+    size = sum(file.stat().st_size for file in old.folder.rglob("*") if file.is_file())
+    new = TextStore(tmp_path, {"llm": "new"}, max_bytes=size + 10)
+    new.write(digests(0, 4), features(4))
+    assert len(new) == 4
+    assert not old.folder.exists()
+    assert all((tmp_path / name / "chapter.txt").exists() for name in ("thesis", "0123456789abcdef01234567", ".hidden"))
+
+
 def test_two_writers_of_the_same_texts_leave_one_answer(tmp_path):
     first, second = (TextStore(tmp_path, {}, max_bytes=PLENTY) for _ in range(2))
     first.write(digests(0, 3), features(3))
