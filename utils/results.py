@@ -96,9 +96,9 @@ def write_results(results: Results, output: Path, root: Path) -> list[Path]:
 
 
 def without_formulas(rows: Frame) -> Frame:
-    """The rows with an apostrophe before each text that a spreadsheet would take for a formula."""
+    """The rows with an apostrophe before each text and name of a column that a spreadsheet would take for a formula."""
     texts = rows.select_dtypes(include=["object", "string"])
-    return rows.assign(**{name: column.map(_as_text) for name, column in texts.items()})
+    return rows.assign(**{name: column.map(_as_text) for name, column in texts.items()}).rename(columns=_as_text)
 
 
 def _as_text(value: object) -> object:

@@ -20,6 +20,7 @@ from exp.grid.front_checks import missing_inputs
 from exp.grid.live_table import LiveTable, job_lines, summary
 from exp.grid.queue import LOGS, Job, run_queue
 from utils.files import replace_file
+from utils.terminal import one_line, printable
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -90,13 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--scripts: the files start no run")
         elsewhere = runs_of_csv(options.finished) if options.finished else set()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     jobs = queue(runs, elsewhere)
     if options.slurm:
         return _write_slurm(options.slurm, jobs, num_jobs=num_jobs, with_gpu=bool(gpus))
     if options.list:
-        print("\n".join([*job_lines(jobs), summary(jobs)]))
+        print(printable("\n".join([*job_lines(jobs), summary(jobs)])))
         return 0
     missing = missing_inputs([job.run for job in jobs if job.state == "waiting"])
     if missing:
@@ -132,7 +133,7 @@ def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
     print(summary(jobs))
     for job in jobs:
         if job.state == "failed":
-            print(f"failed: {job.run.name}: {job.last_line()}{os.linesep}  log: {job.log}", file=sys.stderr)
+            print(printable(f"failed: {job.run.name}: {job.last_line()}{os.linesep}  log: {job.log}"), file=sys.stderr)
     return 0 if all_well else FAILED
 
 

@@ -96,8 +96,7 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
             if not folder.is_finished:
                 continue
             try:
-                if folder.read_metrics().get("run_id", folder.path.name) == folder.path.name:
-                    found[_key(folder.read_config())] = folder.path
+                found[_key(folder.read_config())] = folder.path
             except (OSError, ValueError):
                 # A damaged folder: run.py reports it.
                 continue

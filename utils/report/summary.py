@@ -17,7 +17,7 @@ from utils.report.result_groups import result_groups
 from utils.report.result_rows import measures_of, naive_rows, result_rows
 from utils.report.result_tables import ablation_tables, accuracy_table
 from utils.report.table import to_text
-from utils.terminal import print_to_the_end
+from utils.terminal import print_to_the_end, printable
 
 NARROW = 120
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The arms of an ablation stand in their own table, which has the model itself as well.
         tables += ablation_tables(group) or [accuracy_table(group)]
     width = shutil.get_terminal_size((NARROW, 24)).columns
-    print_to_the_end("\n\n".join(["", *(to_text(table, width=width) for table in tables)]))
+    print_to_the_end(printable("\n\n".join(["", *(to_text(table, width=width) for table in tables)])))
     return 0
 
 

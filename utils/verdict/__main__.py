@@ -35,7 +35,7 @@ def _build(folders: Sequence[Path]) -> int:
     if folders:
         outcome = collect(folders)
         for line in outcome.left_out:
-            print(f"left out: {line}")
+            print(f"left out: {one_line(line)}")
         print(f"{PLACE / RESULTS}: {outcome.added} runs added, {outcome.replaced} replaced")
     wanted = _wanted()
     for path, content in wanted.items():

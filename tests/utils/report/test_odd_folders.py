@@ -6,7 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from utils.results import collect, write_results
+import pandas as pd
+
+from utils.results import collect, without_formulas, write_results
 
 
 def test_links_are_left_out_and_not_followed(write_run, tmp_path):
@@ -85,3 +87,8 @@ def test_a_folder_whose_name_is_no_text_is_left_out(write_run, tmp_path):
     assert len(found.runs) == 1
     assert {Path(name).name for name in found.skipped} == {"caf\\udce9"}
     write_results(found, tmp_path / "tables", results)
+
+
+def test_a_column_whose_name_is_a_formula_is_defused():
+    rows = without_formulas(pd.DataFrame({"model": ["=cmd()"], "=cmd()": [1.0]}))
+    assert rows.to_csv(index=False) == "model,'=cmd()\n'=cmd(),1.0\n"

@@ -178,3 +178,8 @@ def test_a_page_that_does_not_follow_is_named_and_written_anew(tmp_path, monkeyp
     assert command.main(["--check"]) == 1
     assert command.main([]) == command.main(["--check"]) == 0
     assert not (place / "cost.svg").exists()
+
+
+def test_parts_that_lack_runs_are_named_at_the_top(tmp_path):
+    top = page(made({}, cells=1), tmp_path).partition("\n## ")[0]
+    assert "Still to be run, of the plan: 1. Core (45 of 180 runs); 2. Without the alignment loss (0 of 36 runs)" in top

@@ -76,6 +76,7 @@ def pictures(collected: Collected, found: Found, cells: Sequence[str]) -> dict[s
 
 def _document(collected: Collected, place: Path, found: Found, second: Part | None, drawn: Sequence[str]) -> Document:
     shown, primary = {name: Picture(name, CAPTIONS[name]) for name in drawn}, found[core().title]
+    runs = runs_table(collected, second)
     sections = [
         Section("The plan's hypotheses", [hypotheses_table(primary)]) if _any(primary) else None,
         Section("All cells and arms", [shown["forest.svg"]]) if "forest.svg" in shown else None,
@@ -89,7 +90,7 @@ def _document(collected: Collected, place: Path, found: Found, second: Part | No
         _claims(collected, place),
         savings(collected),
         _probe(place),
-        Section("What has been run", [runs_table(collected, second)]),
+        Section("What has been run", [runs]),
     ]
     return Document(
         "Does the language model help?",
@@ -97,9 +98,19 @@ def _document(collected: Collected, place: Path, found: Found, second: Part | No
         "before the first run; its amendments, with their dates, changed since how differences are judged. The page as "
         f"one file: [verdict.html](verdict.html). BALM-TSF with a fixed text; LLM: {LLM}.",
         answer(primary),
-        certainty(primary, found[second.title] if second else []),
+        [*certainty(primary, found[second.title] if second else []), *_still_to_run(runs)],
         [section for section in sections if section is not None],
     )
+
+
+def _still_to_run(runs: Grid) -> list[str]:
+    """A remark on the parts that lack runs."""
+    lacking = [
+        f"{title} ({done} of {planned} runs)"
+        for title, planned, done in runs.rows
+        if planned.isdecimal() and int(done) < int(planned)
+    ]
+    return [f"Still to be run, of the plan: {'; '.join(lacking)}."] if lacking else []
 
 
 _PLOTS = (("Error against compute", "cost.svg"), ("Learning curves", "curves.svg"))
