@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import json
-import py_compile
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,80 +17,8 @@ import run
 from models import model_class
 from models.base import ForecastSpec
 from models.tslib import TSLib, TSLibConfig
-from models.tslib.code import code_hashes
 from models.tslib.settings import frequency_letter, parse_settings
-
-SHAPE = ForecastSpec(seq_len=8, pred_len=3, num_channels=2, time_step="h")
-FILES = {
-    "layers/__init__.py": "",
-    "layers/Embed.py": "import torch.nn as nn\nfrom utils.masking import WIDTH\n"
-    "class Embedding(nn.Linear):\n    def __init__(self, channels):\n        super().__init__(channels, WIDTH)\n",
-    "layers/channels.py": "THEIRS = True\n",
-    "layers/late.py": "SCALE = 2.0\n",
-    "utils/__init__.py": "",
-    "utils/masking.py": "WIDTH = 4\n",
-    "models/__init__.py": "",
-    "models/Echo.py": """
-import torch
-import torch.nn as nn
-import utils.masking
-from layers import channels
-from layers.Embed import Embedding
-from .Part import Part
-
-
-class Model(nn.Module):
-    def __init__(self, configs):
-        super().__init__()
-        assert channels.THEIRS
-        self.task_name, self.pred_len = configs.task_name, configs.pred_len
-        self.embedding = Embedding(configs.enc_in)
-        self.marks = nn.Linear({"h": 4, "t": 5, "d": 3}[configs.freq], utils.masking.WIDTH)
-        self.out = nn.Linear(configs.d_model, configs.c_out)
-        self.widen = Part(utils.masking.WIDTH, configs.d_model)
-        self.seen = []
-
-    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec, mask=None):
-        from layers.late import SCALE
-        self.seen = [x_enc, x_mark_enc, x_dec, x_mark_dec]
-        encoded = (self.embedding(x_enc) + self.marks(x_mark_enc)).mean(1, keepdim=True)
-        return SCALE * self.out(self.widen(encoded)) + x_dec, None
-""",
-    "models/Part.py": "from torch.nn import Linear as Part\n",
-    "models/Keeps.py": """
-import torch.nn as nn
-class Model(nn.Module):
-    def __init__(self, configs):
-        super().__init__()
-        self.configs = configs
-    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec):
-        return x_dec * self.configs.gain
-""",
-    "models/Wants.py": """
-from torch.nn import Module
-class Model(Module):
-    def __init__(self, configs):
-        configs.unheard_of
-""",
-    "models/Refuses.py": """
-from torch.nn import Module
-class Model(Module):
-    def __init__(self, configs):
-        assert configs.e_layers == configs.d_layers, "Encoder and decoder\\nlayers must be equal"
-""",
-    "models/Needs.py": "import a_package_that_nobody_has\n",
-    "models/Empty.py": "",
-}
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    root = tmp_path / "Time-Series-Library"
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    (root / "wandb" / "run-1").mkdir(parents=True)
-    return root
+from tests.models.small_tslib import FILES, SHAPE
 
 
 def build(checkout: Path, name: str = "Echo", words: str = "d_model=6", spec: ForecastSpec = SHAPE) -> TSLib:
@@ -283,73 +209,3 @@ def test_a_wrong_path_ends_with_one_line_and_exit_code_two(tmp_path, capsys):
     assert run.main(words) == 2
     assert "must be a checkout of Time-Series-Library" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
-
-
-def trained(checkout: Path, tmp_path: Path) -> Path:
-    """The folder of a short run of Echo."""
-    words = ["--tslib_path", str(checkout), "--tslib_args", "d_model=6 label_len=4", "--fast_dev_run"]
-    sizes = ["--seq_len", "24", "--pred_len", "6", "--output_dir", str(tmp_path / "results")]
-    assert run.main(["--model", "tslib:Echo", *words, "--data", "demo", *sizes]) == 0
-    (folder,) = (tmp_path / "results").iterdir()
-    return folder
-
-
-def forecast_with(folder: Path, output: Path, *more: str) -> int:
-    table = str(Path(__file__).parents[2] / "dataset" / "demo" / "demo.csv")
-    words = ["--checkpoint", str(folder), "--data_path", table, "--output", str(output), *more]
-    return run.main(["--task_name", "predict", *words])
-
-
-def test_every_file_that_a_model_imports_is_hashed_those_inside_functions_too(checkout):
-    found = code_hashes(checkout, "Echo")
-    expected = {"models/Echo.py", "models/Part.py", "layers/Embed.py", "layers/channels.py", "layers/late.py"}
-    assert expected | {"utils/masking.py"} == {path for path in found if not path.endswith("__init__.py")}
-
-
-def test_a_checkpoint_never_says_which_code_is_run(checkout, tmp_path, capsys):
-    folder, output = trained(checkout, tmp_path), tmp_path / "forecast.csv"
-    (checkout / "models" / "Echo.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    assert forecast_with(folder, output) == 2
-    assert "give --tslib_path, the checkout that you trust" in capsys.readouterr().err
-    assert forecast_with(folder, output, "--tslib_path", str(checkout)) == 2
-    assert "models/Echo.py has SHA-256" in capsys.readouterr().err
-    assert not (tmp_path / "ran").exists() and not output.exists()
-
-
-@pytest.mark.parametrize("changed", ["layers/late.py", "utils/masking.py"])
-def test_code_other_than_that_of_the_training_is_refused(checkout, tmp_path, capsys, changed):
-    folder, output = trained(checkout, tmp_path), tmp_path / "forecast.csv"
-    assert forecast_with(folder, output, "--tslib_path", str(checkout)) == 0
-    original = (checkout / changed).read_text()
-    (checkout / changed).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n{original}")
-    assert forecast_with(folder, output, "--tslib_path", str(checkout)) == 2
-    error = capsys.readouterr().err
-    assert changed in error and len(error.strip().splitlines()) == 1
-    assert not (tmp_path / "ran").exists()
-
-
-def test_a_file_that_was_not_recorded_is_not_run(checkout):
-    recorded = code_hashes(checkout, "Echo")
-    del recorded["layers/late.py"]
-    config = TSLibConfig(tslib_path=str(checkout), tslib_args="d_model=6 label_len=4")
-    with pytest.raises(ValueError, match=r"late\.py is not a file that was recorded"):
-        model_class("tslib:Echo").restore(config, SHAPE, code=recorded)
-
-
-@pytest.mark.parametrize("suffix", [".pyc", importlib.machinery.EXTENSION_SUFFIXES[0]])
-def test_what_is_no_source_file_was_not_recorded_and_is_not_run(checkout, tmp_path, suffix):
-    recorded = code_hashes(checkout, "Echo")
-    evil = tmp_path / "evil.py"
-    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    planted = checkout / "layers" / f"late{suffix}"
-    if suffix == ".pyc":
-        (checkout / "layers" / "late.py").unlink()
-        del recorded["layers/late.py"]
-        py_compile.compile(str(evil), cfile=str(planted))
-    else:
-        # It is found before late.py.
-        planted.write_bytes(b"a library")
-    config = TSLibConfig(tslib_path=str(checkout), tslib_args="d_model=6 label_len=4")
-    with pytest.raises(ValueError, match="is no source file"):
-        model_class("tslib:Echo").restore(config, SHAPE, code=recorded)
-    assert not (tmp_path / "ran").exists()

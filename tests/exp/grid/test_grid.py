@@ -216,3 +216,12 @@ def test_data_and_models_that_are_missing_are_named_once_and_nothing_starts(tmp_
     assert "python -m data_provider.download ETTh1" in error and "(2 of 3 runs need it)" in error
     assert "--llm_model" in error and "(1 of 3 runs need it)" in error
     assert not (tmp_path / "results").exists()
+
+
+def test_control_characters_of_a_script_reach_no_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = script(tmp_path, f"python run.py {FLAGS} --des $'\\e[31mred'", f"python run.py {FLAGS} --des plain")
+    assert main(["--scripts", str(path), "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\\x1b[31mred" in shown
