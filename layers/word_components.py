@@ -72,6 +72,8 @@ def _write(path: Path, scores: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        # A link of this name would be written through.
+        beside.unlink(missing_ok=True)
         save_file({"scores": scores}, beside, metadata={"sha256": _sha256(path.name, scores)})
         beside.replace(path)
     finally:

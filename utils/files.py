@@ -39,9 +39,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     beside = path.with_name(f".{path.name}.{owner_mark()}{PART}")
     try:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
-            if is_abandoned(left, left.name.removesuffix(PART).rpartition(".")[2]):
-                _remove_quietly(left)
+        remove_abandoned_parts(path.parent, of=path.name)
         # Of this process or of one with its number: a link there must not be written through.
         beside.unlink(missing_ok=True)
         with beside.open("xb") as file:
@@ -113,6 +111,13 @@ def remove_parts(folder: Path) -> None:
     """Remove partial files of interrupted writes from `folder` (not from its subfolders)."""
     for path in folder.glob(f".*{PART}"):
         path.unlink(missing_ok=True)
+
+
+def remove_abandoned_parts(folder: Path, *, of: str = "") -> None:
+    """Remove partial files of dead writers, only those `of` one file if named; living ones may be writing beside."""
+    for left in folder.glob(f".{glob.escape(of)}.*{PART}" if of else f".*{PART}"):
+        if is_abandoned(left, left.name.removesuffix(PART).rpartition(".")[2]):
+            _remove_quietly(left)
 
 
 @contextmanager

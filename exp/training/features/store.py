@@ -8,44 +8,47 @@ import logging
 import re
 import shutil
 import uuid
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.files import PART, DamagedFile, remove_abandoned_parts
+
 logger = logging.getLogger(__name__)
+FORMAT = 2
 DIGEST_BYTES = 16
-DIGESTS, FACTS = "digests", "facts.json"
-# Folders of the store, and what lies in them: parts, whole or being written.
-NAME, PARTS = r"[0-9a-f]{24}", ("part-", ".")
-# numpy has no bfloat16, so its bits are stored as integers.
-STORED_AS = {torch.bfloat16: torch.int16}
+DIGESTS = "digests"
+SUFFIX = ".safetensors"
+# Folders of the store, and what lies in them: parts, whole or being written; in format 1 a part was a folder.
+NAME = r"[0-9a-f]{24}"
+PARTS = re.compile(rf"\.?part-[0-9a-f]{{32}}({re.escape(SUFFIX)}(\..*{re.escape(PART)})?)?|\.[0-9a-f]{{32}}")
 
 
 class TextStore:
     """Features of texts in `root`, in a folder for what they depend on besides the text (`identity`).
 
-    Features are written in parts, each a folder that appears whole or not at all: it is written under another name and
-    renamed. So a killed process leaves no half part, and several processes may write at once; a text that two of them
-    read is stored twice, with either's features used from then on. Parts whose checksums are wrong are left out.
-    Arrays are memory-mapped. `max_bytes` bounds the whole of `root`: folders unused for longest make room, and what
-    does not fit is not stored.
+    Features are written in parts, each a file that appears whole or not at all. So a killed process leaves no half
+    part, and several processes may write at once; a text that two of them read is stored twice, with either's features
+    used from then on. A part carries a SHA-256 over its tensors and its identity; one that is damaged, or was written
+    for another identity, is named and left out. Tensors are memory-mapped. `max_bytes` bounds the whole of `root`:
+    folders unused for longest make room, and what does not fit is not stored.
     """
 
     def __init__(self, root: Path | str, identity: Mapping[str, Any], *, max_bytes: int) -> None:
-        text = json.dumps(identity, sort_keys=True)
+        text = json.dumps({"format": FORMAT, **identity}, sort_keys=True)
         self.root, self.max_bytes = Path(root), max_bytes
-        self.folder = self.root / hashlib.sha256(text.encode()).hexdigest()[:24]
-        self._parts: list[dict[str, np.ndarray]] = []
-        self._dtypes: dict[str, torch.dtype] = {}
+        self.identity = hashlib.sha256(text.encode()).hexdigest()
+        self.folder = self.root / self.identity[:24]
+        self._parts: list[dict[str, Tensor]] = []
         self._places: dict[bytes, tuple[int, int]] = {}
         if self.folder.is_dir():
             self.folder.touch()
-            for part in sorted(self.folder.glob("part-*")):
+            remove_abandoned_parts(self.folder)
+            for part in sorted(self.folder.glob(f"part-*{SUFFIX}")):
                 self._open(part)
 
     def __contains__(self, digest: bytes) -> bool:
@@ -57,33 +60,19 @@ class TextStore:
     def read(self, digests: Sequence[bytes]) -> dict[str, Tensor]:
         """The features of texts that are all in the store, in this order."""
         places = [self._places[digest] for digest in digests]
-        result = {}
-        for name, dtype in self._dtypes.items():
-            rows = np.stack([self._parts[part][name][row] for part, row in places])
-            result[name] = torch.from_numpy(rows).view(dtype)
-        return result
+        return {name: torch.stack([self._parts[part][name][row] for part, row in places]) for name in self._parts[0]}
 
     def write(self, digests: Sequence[bytes], features: Mapping[str, Tensor]) -> None:
         """Store the features of texts, one row each."""
-        arrays = {name: _as_array(tensor) for name, tensor in features.items()}
-        arrays[DIGESTS] = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
-        if not self._make_room(sum(array.nbytes for array in arrays.values())):
+        table = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, DIGEST_BYTES)
+        tensors = {**features, DIGESTS: table}
+        if not self._make_room(sum(tensor.nbytes for tensor in tensors.values())):
             return
-        number = uuid.uuid4().hex
-        beside, part = self.folder / f".{number}", self.folder / f"part-{number}"
-        beside.mkdir(parents=True)
+        part = self.folder / f"part-{uuid.uuid4().hex}{SUFFIX}"
         try:
-            for name, array in arrays.items():
-                array.tofile(beside / f"{name}.bin")
-            facts = {
-                "dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in features.items()},
-                "arrays": {name: [str(array.dtype), *array.shape] for name, array in arrays.items()},
-                "checksums": {name: _checksum(array) for name, array in arrays.items()},
-            }
-            (beside / FACTS).write_text(json.dumps(facts))
-            beside.rename(part)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(part, tensors, {"identity": self.identity})
         except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
             logger.warning("--text_store %s: %s; texts read from here on are not stored", self.root, error)
             self.max_bytes = 0
             return
@@ -92,23 +81,20 @@ class TextStore:
     def _open(self, part: Path) -> None:
         """Add a part to the index; one that is damaged is left out and read again by the language model."""
         try:
-            facts = json.loads((part / FACTS).read_text())
-            arrays: dict[str, np.ndarray] = {
-                name: np.memmap(part / f"{name}.bin", dtype=dtype, mode="r", shape=tuple(shape))
-                for name, (dtype, *shape) in facts["arrays"].items()
-            }
-            if any(_checksum(arrays[name]) != checksum for name, checksum in facts["checksums"].items()):
-                raise ValueError("wrong checksum")
-            dtypes = {name: getattr(torch, dtype) for name, dtype in facts["dtypes"].items()}
-            digests = arrays.pop(DIGESTS)
-            if set(arrays) != set(dtypes) or {len(array) for array in arrays.values()} != {len(digests)}:
-                raise ValueError("its arrays do not belong together")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            tensors, header = load_checkpoint(part)
+            if header.get("identity") != self.identity:
+                raise DamagedFile(f"{part} was written for another language model or other flags")
+            digests = tensors.pop(DIGESTS, torch.empty(0))
+            is_table = digests.dtype == torch.uint8 and digests.ndim == 2 and digests.shape[1] == DIGEST_BYTES
+            if not is_table or any(not tensor.ndim or len(tensor) != len(digests) for tensor in tensors.values()):
+                raise DamagedFile(f"{part} does not hold one row of features for each text")
+            if self._parts and _kinds(tensors) != _kinds(self._parts[0]):
+                raise DamagedFile(f"{part} holds other features than the parts beside it")
+        except OSError as error:
             logger.warning("--text_store: %s is damaged (%s) and not used", part, error)
             return
-        self._dtypes = dtypes
-        self._parts.append(arrays)
-        for row, digest in enumerate(digests):
+        self._parts.append(tensors)
+        for row, digest in enumerate(digests.numpy()):
             self._places.setdefault(digest.tobytes(), (len(self._parts) - 1, row))
 
     def _make_room(self, num_bytes: int) -> bool:
@@ -126,20 +112,16 @@ class TextStore:
         return False
 
 
-def _as_array(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.view(STORED_AS.get(tensor.dtype, tensor.dtype)).numpy()
-
-
-def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data)
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
+    """Name -> type and shape of a row."""
+    return {name: (tensor.dtype, *tensor.shape[1:]) for name, tensor in tensors.items()}
 
 
 def _is_ours(folder: Path) -> bool:
     """Whether it is a folder of the store, which may lie among others: nothing else is ever counted or removed."""
     if folder.is_symlink() or not folder.is_dir() or not re.fullmatch(NAME, folder.name):
         return False
-    return all(part.is_dir() and part.name.startswith(PARTS) for part in folder.iterdir())
+    return all(PARTS.fullmatch(part.name) for part in folder.iterdir())
 
 
 def _size(folder: Path) -> int:

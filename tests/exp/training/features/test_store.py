@@ -14,6 +14,8 @@ from torch import Tensor
 from exp.training.features.store import DIGEST_BYTES, TextStore
 from layers.text_encoder import TextEncoder
 from tests.exp.small_runs import TINY_LLM, table, train
+from utils.checkpoint import save_checkpoint
+from utils.files import owner_mark
 
 PLENTY = 2**30
 
@@ -53,23 +55,45 @@ def test_features_of_another_identity_are_not_seen(tmp_path):
     assert len(TextStore(tmp_path, {"llm": "b"}, max_bytes=PLENTY)) == 0
 
 
-@pytest.mark.parametrize("file", ["head.bin", "digests.bin", "facts.json"])
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_a_damaged_part_is_left_out_and_the_others_are_used(file, damage, tmp_path, caplog):
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign", "other shapes", "no digests"])
+def test_a_part_that_is_damaged_or_not_its_own_is_left_out_and_the_others_are_used(damage, tmp_path, caplog):
     store = TextStore(tmp_path, {}, max_bytes=PLENTY)
-    store.write(digests(0, 2), features(2))
-    (damaged,) = store.folder.glob("part-*")
     store.write(digests(2, 2), features(2, seed=1))
-    content = bytearray((damaged / file).read_bytes())
-    if damage == "remove":
-        (damaged / file).unlink()
-    else:
+    (whole,) = store.folder.iterdir()
+    # Parts are opened in the order of their names: the damaged one comes last.
+    damaged = store.folder / f"part-{'f' * 32}.safetensors"
+    content = bytearray(whole.read_bytes())
+    if damage == "flip":
         content[-2] ^= 1
-        (damaged / file).write_bytes(content if damage == "flip" else content[: len(content) // 2])
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    damaged.write_bytes(b"" if damage == "empty" else content)
+    if damage == "foreign":
+        other = TextStore(tmp_path, {"llm": "other"}, max_bytes=PLENTY)
+        other.write(digests(0, 2), features(2))
+        (part,) = other.folder.iterdir()
+        damaged.write_bytes(part.read_bytes())
+    if damage == "other shapes":
+        wider = {name: tensor.repeat(1, *[2] * (tensor.ndim - 1)) for name, tensor in features(2).items()}
+        save_checkpoint(damaged, {**wider, "digests": torch.zeros(2, 16).byte()}, {"identity": store.identity})
+    if damage == "no digests":
+        save_checkpoint(damaged, features(2), {"identity": store.identity})
     later = TextStore(tmp_path, {}, max_bytes=PLENTY)
-    assert "damaged" in caplog.text
+    assert f"{damaged} is damaged" in caplog.text
     assert len(later) == 2
     assert_same(later.read(digests(2, 2)), features(2, seed=1))
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    store = TextStore(tmp_path, {}, max_bytes=PLENTY)
+    store.write(digests(0, 2), features(2))
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    host = owner_mark().partition("-")[0]
+    names = [f".part-{'a' * 32}.safetensors.{mark}.part" for mark in (f"{host}-{int(done.stdout)}", owner_mark())]
+    for name in names:
+        (store.folder / name).write_bytes(b"half")
+    TextStore(tmp_path, {}, max_bytes=PLENTY)
+    assert [(store.folder / name).exists() for name in names] == [False, True]
 
 
 def test_a_full_store_drops_what_was_not_used_for_longest_and_then_stores_no_more(tmp_path, caplog):
