@@ -14,7 +14,6 @@ from torch import Tensor
 from data_provider.batches.joint_loader import JointLoader
 from data_provider.batches.loader import Loader
 from data_provider.data_factory import load_series
-from data_provider.datasets import is_published
 from data_provider.series import Series, SeriesInfo
 from data_provider.splits import Split
 from data_provider.windows import Batch
@@ -68,12 +67,8 @@ class JointForecast(LongTermForecast):
         self.best_error = math.inf
         self.best_errors = None
         self.window_errors = {}
-        determinants = {
-            "backbone_fingerprint": self.model.fingerprint(),
-            "num_processes": self.runtime.num_processes,
-        }
-        name, fingerprint = self.series.name, self.series.fingerprint
-        self.folder = self.folder_for(run_id(settings, data=name, fingerprint=fingerprint, determinants=determinants))
+        made = {"fingerprint": self.series.fingerprint, "determinants": self.determinants()}
+        self.folder = self.folder_for(run_id(settings, data=self.series.name, **made))
 
     def test_entries(self) -> dict[str, Any]:
         """Test on each data set at each of its horizons. Returns `tests` of metrics.json."""
@@ -90,9 +85,9 @@ class JointForecast(LongTermForecast):
                 tests[name] = {**self.summary_of(metrics, series), "naive": naive, "cell": cell}
         return {"tests": tests}
 
-    def files_are_published(self) -> bool:
-        """Whether the data are the registry's own files."""
-        return all(is_published(series.name, series.fingerprint) for series in self.all_series)
+    def data_used(self) -> list[tuple[str, SeriesInfo]]:
+        """Every data set, with the name that the flags have for it."""
+        return [(part.data.data, series) for part, series in zip(self.parts, self.all_series, strict=True)]
 
     def fit(self, loop: TrainingLoop) -> dict[str, Any]:
         loop.fit()
@@ -157,5 +152,4 @@ def _together(series: list[Series]) -> Series:
         series[0],
         name="+".join(one.name for one in series),
         fingerprint=hashlib.sha256(fingerprints.encode()).hexdigest(),
-        is_demo=any(one.is_demo for one in series),
     )

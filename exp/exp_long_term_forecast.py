@@ -63,11 +63,7 @@ class LongTermForecast(Experiment):
         self.best_error = math.inf
         self.best_errors: AbsoluteErrors | None = None
         self.window_errors: dict[str, Tensor] = {}
-        determinants = {
-            "backbone_fingerprint": self.model.fingerprint(),
-            "num_processes": self.runtime.num_processes,
-        }
-        made = {"fingerprint": self.series.fingerprint, "determinants": determinants}
+        made = {"fingerprint": self.series.fingerprint, "determinants": self.determinants()}
         name, earlier = (run_id(settings, data=data, **made) for data in (self.tested_name(), self.series.name))
         self.folder = self.folder_for(name, earlier_id=earlier)
 
@@ -81,9 +77,13 @@ class LongTermForecast(Experiment):
         """The validation error that says which epoch is the best."""
         return PINBALL if self.model.quantiles else "mse"
 
-    def files_are_published(self) -> bool:
-        """Whether the data are the registry's own file."""
-        return is_published(self.settings.data.data, self.series.fingerprint)
+    def determinants(self) -> dict[str, Any]:
+        """What determines the result besides flags, data and code: it is part of the run id."""
+        return {"backbone_fingerprint": self.model.fingerprint(), "num_processes": self.runtime.num_processes}
+
+    def data_used(self) -> list[tuple[str, SeriesInfo]]:
+        """Every data set that it trains or tests on, with the name that the flags have for it."""
+        return [(self.settings.data.data, self.series)]
 
     def load(self) -> WindowSource:
         """The series that the flags name."""
@@ -199,14 +199,14 @@ class LongTermForecast(Experiment):
         llm = self.model.fingerprint()
         description = f"LLM {llm.get('description')}"
         facts = {
-            "demo data": self.series.is_demo,
+            "demo data": any(series.is_demo for _, series in self.data_used()),
             # A named LLM with random weights is a control of the paper; tables show its flag instead of this label.
             "random LLM": bool(llm.get("random"))
             and (llm.get("name") == "random" or not self.model.random_llm_is_a_control),
             # The published runs read GPT-2.
             description: "description" in llm,
             "fast_dev_run": self.settings.train.fast_dev_run,
-            "not the published file": not self.files_are_published(),
+            "not the published file": not all(is_published(name, one.fingerprint) for name, one in self.data_used()),
             "code changed during training": bool(self.other_codes),
         }
         return [label for label, holds in facts.items() if holds]

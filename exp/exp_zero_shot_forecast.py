@@ -12,8 +12,8 @@ from transformers.hf_argparser import HfArg
 from data_provider.batches.loader import Loader
 from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.data_factory import load_data
-from data_provider.datasets import CUSTOM
-from data_provider.series import SeriesInfo
+from data_provider.datasets import CUSTOM, is_published
+from data_provider.series import SeriesInfo, WindowSource
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
 from exp.training.evaluation import naive_values
@@ -91,15 +91,38 @@ class ZeroShotForecast(LongTermForecast):
     task_configs = (ZeroShotConfig,)
 
     def __init__(self, settings: Settings):
-        super().__init__(settings)
         self.config: ZeroShotConfig = next(c for c in settings.task if isinstance(c, ZeroShotConfig))
-        found = [load_data(self.config.target(name, settings.data)) for name in self.config.target_data]
-        self.targets = {series.name: series for series in found}
+        super().__init__(settings)
         for name, series in self.targets.items():
             if series.num_channels != self.series.num_channels:
                 self._allow_other_channels(name, series.num_channels)
         self.target_loaders = {name: self.loader_of(series, "test") for name, series in self.targets.items()}
         self.source = self._source_weights() if self.config.source_run else None
+
+    def load(self) -> WindowSource:
+        """The source; the targets are read too."""
+        self.targets: dict[str, WindowSource] = {}
+        # The names that the flags have for them.
+        self.flags_of: dict[str, str] = {}
+        for flag in dict.fromkeys(self.config.target_data):
+            series = load_data(self.config.target(flag, self.settings.data))
+            if series.name in self.targets:
+                raise ValueError(f"--target_data names two data sets called {series.name}: rename the file of your own")
+            self.targets[series.name], self.flags_of[series.name] = series, flag
+        return super().load()
+
+    def determinants(self) -> dict[str, Any]:
+        """As of any run, and the content of targets that are not the registry's files."""
+        others = {
+            name: series.fingerprint
+            for name, series in self.targets.items()
+            if self._is_own(name) or not is_published(name, series.fingerprint)
+        }
+        return super().determinants() | ({"targets": others} if others else {})
+
+    def data_used(self) -> list[tuple[str, SeriesInfo]]:
+        """The source and the targets."""
+        return [*super().data_used(), *((self.flags_of[name], series) for name, series in self.targets.items())]
 
     def test_entries(self) -> dict[str, Any]:
         """Test on each target. Returns `tests` of metrics.json."""
@@ -109,7 +132,9 @@ class ZeroShotForecast(LongTermForecast):
             metrics = self.measured(loader, label=f"test on {name}")
             self.window_errors[series.name] = metrics.window_values()["mse"]
             naive = naive_values(self.runtime, loader, self.spec_of(series))
-            tests[name] = {**self.summary_of(metrics, series), "naive": naive}
+            # A table of one's own may be called like a data set.
+            own = {"own_file": series.fingerprint} if self._is_own(name) else {}
+            tests[name] = {**self.summary_of(metrics, series), "naive": naive, **own}
         return {"tests": tests}
 
     def tested_name(self) -> str:
@@ -142,6 +167,9 @@ class ZeroShotForecast(LongTermForecast):
             for name, test in metrics["tests"].items()
         ]
         return "\n\n".join(tables) + f"\n{self.closing_lines(metrics)}"
+
+    def _is_own(self, name: str) -> bool:
+        return self.flags_of[name] == CUSTOM
 
     def _allow_other_channels(self, name: str, num_channels: int) -> None:
         if self.model.needs_fixed_channels:

@@ -23,7 +23,10 @@ Scale = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class _TestEntry(TypedDict):
-    """The test errors on one data set in scaled units; `measures` names those that tables show, in order."""
+    """The test errors on one data set in scaled units; `measures` names those that tables show, in order.
+
+    `own_file` is the SHA-256 of a zero-shot target that is a table of one's own.
+    """
 
     mse: FiniteFloat
     mae: FiniteFloat
@@ -37,6 +40,7 @@ class _TestEntry(TypedDict):
     mae_original: NotRequired[FiniteFloat]
     num_windows: NotRequired[Count]
     num_rows: NotRequired[Count]
+    own_file: NotRequired[str]
 
 
 def _tested(entry: Any) -> Any:

@@ -113,6 +113,32 @@ def test_a_target_may_be_a_table_of_ones_own_with_flags_of_its_own(tmp_path):
     assert found["num_windows"] == 240 - 24 + 1
 
 
+def test_a_target_of_ones_own_is_told_by_its_content(tmp_path):
+    """The label, the test and the run id follow from the file, whatever it is called."""
+    target = ["--task_name", "zero_shot_forecast", "--target_data", "custom", "--target_data_path"]
+    names = []
+    for number, rows in enumerate((400, 401)):
+        table(rows).to_csv(tmp_path / "ETTm1.csv", index=False)
+        list(run_command(flags(tmp_path, *SHORT, *target, str(tmp_path / "ETTm1.csv"))))
+        names = sorted(path.name for path in (tmp_path / "results").iterdir())
+        assert len(names) == number + 1
+    found = [json.loads((tmp_path / "results" / name / "metrics.json").read_text()) for name in names]
+    assert {len(each["tests"]["ETTm1"]["own_file"]) for each in found} == {64}
+    assert len({each["tests"]["ETTm1"]["own_file"] for each in found}) == 2
+
+
+def test_two_targets_of_one_name_are_refused(tmp_path):
+    (tmp_path / "demo.csv").write_bytes(DEMO_PATH.read_bytes())
+    target = [*ON_DEMO, "custom", "--target_data_path", str(tmp_path / "demo.csv")]
+    with pytest.raises(WrongInput, match="--target_data names two data sets called demo"):
+        list(run_command(flags(tmp_path, *target)))
+
+
+def test_a_run_that_is_tested_on_demo_data_is_labelled(tmp_path):
+    list(run_command(flags(tmp_path, *SHORT, *ON_DEMO)))
+    assert metrics(tmp_path)["labels"] == ["demo data"]
+
+
 def test_flags_of_a_custom_target_without_one_are_refused(tmp_path):
     with pytest.raises(WrongInput, match="--target_split only has a meaning with --target_data custom"):
         list(run_command(flags(tmp_path, *ON_DEMO, "--target_split", "0.3,0.1,0.6")))

@@ -19,6 +19,9 @@ from utils.schemas import Config, Metrics
 
 CUSTOM = "custom"
 NUM_SHOWN = 6
+# Marks a target, which may have the name of its source.
+TARGET = "-> "
+UNKNOWN = "of unknown content"
 
 
 class UnusableRun(ValueError):
@@ -33,7 +36,7 @@ class Run:
     metrics: Metrics
     config: Config
     history: list[dict[str, Any]] = field(default_factory=list)
-    data_name: str = ""
+    shown_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -47,15 +50,31 @@ class Run:
     @property
     def data(self) -> str:
         """The data set that it was trained on; for data of one's own the file's name (see `told_apart`)."""
-        return self.data_name or self.metrics["data"]
+        return self.shown_names.get(self.metrics["data"], self.metrics["data"])
 
     @property
     def tests(self) -> dict[str, Mapping[str, Any]]:
         """Test errors by data set; zero-shot ones by source and target ("ETTh1->ETTm1")."""
         if self.metrics["task_name"] == "zero_shot_forecast":
-            return {f"{self.data}->{name}": test for name, test in self.metrics["tests"].items()}
+            targets = {name: self.shown_names.get(f"{TARGET}{name}", name) for name in self.metrics["tests"]}
+            return {f"{self.data}->{targets[name]}": test for name, test in self.metrics["tests"].items()}
         tests: dict[str, Any] = dict(self.metrics["tests"])
         return {self.data if name == self.metrics["data"] else name: test for name, test in tests.items()}
+
+    @property
+    def own_files(self) -> dict[str, str]:
+        """Name -> beginning of the SHA-256 of a table of one's own, "" for a data set; targets are `TARGET` + name."""
+        is_own = self.config.get("data_config", {}).get("data") == CUSTOM
+        found = self.config.get("series", {}).get("fingerprint", "") if is_own else ""
+        files = {self.metrics["data"]: found[:NUM_SHOWN]}
+        if self.metrics["task_name"] != "zero_shot_forecast":
+            return files
+        named = self.config.get("task_config", {}).get("target_data")
+        for name, test in self.metrics["tests"].items():
+            # Runs of earlier versions did not record the content of a target of one's own.
+            before = UNKNOWN if isinstance(named, list) and name not in named else ""
+            files[f"{TARGET}{name}"] = test["own_file"][:NUM_SHOWN] if "own_file" in test else before
+        return files
 
 
 def read_runs(root: Path) -> tuple[list[Run], dict[Path, str]]:
@@ -76,21 +95,17 @@ def read_runs(root: Path) -> tuple[list[Run], dict[Path, str]]:
 
 def told_apart(runs: Sequence[Run]) -> list[Run]:
     """The runs; tables of one's own carry their fingerprint where another table, or a data set, has the same name."""
-
-    def own(run: Run) -> str:
-        if run.config.get("data_config", {}).get("data") != CUSTOM:
-            return ""
-        return run.config.get("series", {}).get("fingerprint", "")[:NUM_SHOWN]
-
-    tables: dict[str, set[str]] = {}
+    contents: dict[str, set[str]] = {}
     for run in runs:
-        tables.setdefault(run.metrics["data"], set()).add(own(run))
-    return [
-        replace(run, data_name=f"{run.metrics['data']} (own file {own(run)})")
-        if own(run) and (len(tables[run.metrics["data"]]) > 1 or run.metrics["data"] in published_data())
-        else run
-        for run in runs
-    ]
+        for key, own in run.own_files.items():
+            contents.setdefault(key.removeprefix(TARGET), set()).add(own)
+
+    def shown(key: str, own: str) -> str:
+        name = key.removeprefix(TARGET)
+        is_ambiguous = len(contents[name]) > 1 or name in published_data()
+        return f"{name} (own file {own})" if own and is_ambiguous else name
+
+    return [replace(run, shown_names={key: shown(key, own) for key, own in run.own_files.items()}) for run in runs]
 
 
 @cache

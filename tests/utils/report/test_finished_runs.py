@@ -75,4 +75,4 @@ def test_what_a_run_writes_fits_the_schema(tmp_path, task):
     assert name == ("table->demo" if task else "table")
     assert run.tests[name]["measures"] == ["mse", "mae"]
     assert set(run.tests[name]["naive"]) == {"LastValue", "SeasonalNaive"}
-    assert run.labels == ("fast_dev_run",) and len(run.history) == 1
+    assert run.labels == (("demo data", "fast_dev_run") if task else ("fast_dev_run",)) and len(run.history) == 1

@@ -54,6 +54,29 @@ def test_one_table_of_a_name_keeps_it_and_one_called_like_a_data_set_does_not(wr
     assert set(collect(tmp_path / "results").rows["data"]) == {"mine", "ETTh1", "ETTh1 (own file bbbbbb)"}
 
 
+def to_a_target(folder: Path, **entry: str) -> None:
+    """The run was tested on a target with these entries; the file of it is that of `custom` if the flags say so."""
+    metrics, config = (json.loads((folder / f"{name}.json").read_text()) for name in ("metrics", "config"))
+    (test,) = metrics["tests"].values()
+    target = "ETTm1"
+    metrics |= {"task_name": "zero_shot_forecast", "tests": {target: {**test, **entry}}}
+    config["task_config"] = {"target_data": ["custom"] if entry else [target]}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_a_target_of_ones_own_that_is_called_like_a_data_set_is_another(write_run, tmp_path):
+    to_a_target(write_run(data="ETTh1", seed=1))
+    to_a_target(write_run(data="ETTh1", seed=2), own_file="c" * 64)
+    before = write_run(data="ETTh1", seed=3)
+    to_a_target(before, own_file="c" * 64)
+    metrics = json.loads((before / "metrics.json").read_text())
+    del metrics["tests"]["ETTm1"]["own_file"]
+    (before / "metrics.json").write_text(json.dumps(metrics))
+    found = ["ETTh1->ETTm1", "ETTh1->ETTm1 (own file cccccc)", "ETTh1->ETTm1 (own file of unknown content)"]
+    assert sorted(collect(tmp_path / "results").rows["data"]) == found
+
+
 def test_no_cell_of_the_table_is_a_formula(write_run, tmp_path):
     write_run(data='=HYPERLINK("http://x")')
     results = collect(tmp_path / "results")
