@@ -7,7 +7,14 @@ import sys
 from collections.abc import Sequence
 
 from utils.flags.help import help_text, wants_help
-from utils.signals import INTERRUPTED, ON_INTERRUPT, StopRequest, end_at_once_on_signals, stop_with_parent
+from utils.signals import (
+    INTERRUPTED,
+    ON_INTERRUPT,
+    StopRequest,
+    end_at_once_on_signals,
+    raise_if_requested,
+    stop_with_parent,
+)
 
 WRONG_INPUT, FAILED = 2, 1
 
@@ -21,7 +28,10 @@ def main(arguments: Sequence[str]) -> int:
             sys.exit(0)
     with StopRequest(at_once=True):
         try:
-            return _run(arguments)
+            code = _run(arguments)
+            if code != INTERRUPTED:
+                raise_if_requested()
+            return code
         except KeyboardInterrupt:
             return interrupted(ON_INTERRUPT)
 
@@ -75,12 +85,16 @@ def interrupted(reason: str) -> int:
     return INTERRUPTED
 
 
-if __name__ == "__main__":
+def command(arguments: Sequence[str]) -> int:
+    """`main` as a process of its own."""
     end_at_once_on_signals()
     stop_with_parent()
-    if not wants_help(sys.argv[1:]):
+    if not wants_help(arguments):
         # Import before the handlers change, so that a signal meanwhile ends the process in one line.
         from exp import command_line  # noqa: F401
         from exp.training import loop  # noqa: F401
+    return main(arguments)
 
-    sys.exit(main(sys.argv[1:]))
+
+if __name__ == "__main__":
+    sys.exit(command(sys.argv[1:]))

@@ -1,9 +1,29 @@
-"""The installed commands that are more than the `main` of a module."""
+"""The installed commands; what they are in a checkout, they say."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+
+
+def check() -> int:
+    """`balm-check`: `python -m data_provider.check`."""
+    return _tool("data_provider.check")
+
+
+def download() -> int:
+    """`balm-download`: `python -m data_provider.download`."""
+    return _tool("data_provider.download")
+
+
+def results() -> int:
+    """`balm-results`: `python -m utils.results`."""
+    return _tool("utils.results")
+
+
+def report() -> int:
+    """`balm-report`: `python -m utils.report`."""
+    return _tool("utils.report.__main__")
 
 
 def run() -> int:
@@ -17,4 +37,11 @@ def predict() -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    return importlib.import_module("balm_forecasting.run").main(arguments)
+    return importlib.import_module("balm_forecasting.run").command(arguments)
+
+
+def _tool(module: str) -> int:
+    """The `main` of a module, which a signal ends with one line, also while it is imported."""
+    signals = importlib.import_module("balm_forecasting.utils.signals")
+    signals.end_at_once_on_signals()
+    return signals.run_tool(importlib.import_module(f"balm_forecasting.{module}").main)

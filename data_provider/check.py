@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from utils.signals import end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
 import io
 import sys
@@ -272,4 +278,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

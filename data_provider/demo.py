@@ -17,7 +17,14 @@ The recipe (all random numbers from one seeded generator, all autoregressions of
 
 from __future__ import annotations
 
+from utils.signals import end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_tool(main))

@@ -17,9 +17,7 @@ from exp.config import TrackConfig, TrainConfig
 from exp.exp_basic import CheckpointTask, Experiment, FinishedRun, Settings
 from exp.training.processes import is_rank_zero, messages_of_all
 from models import MODELS, model_class
-from utils.files import DamagedFile
 from utils.flags.parsing import flag_names, parse_flags, without_flags
-from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 JOINT_TASK = "joint_forecast"
@@ -162,28 +160,25 @@ def _owners(known: set[str], arguments: Sequence[str]) -> dict[str, str]:
 
 def _run_all_seeds(settings: Settings) -> Iterator[str]:
     """Run each seed, skipping finished ones if there are several, and yield the closing texts."""
-    seeds, all_metrics = settings.train.all_seeds, []
+    seeds, all_metrics, has_trained = settings.train.all_seeds, [], False
     for seed in seeds:
-        experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
+        try:
+            experiment = _build(settings.with_seed(seed), is_one_of_several=len(seeds) > 1)
+        except WrongInput as error:
+            if not has_trained:
+                raise
+            # Not "nothing was written" any more.
+            raise OSError(f"seed {seed}: {error}" if str(error) else "") from error
         if isinstance(experiment, FinishedRun):
             logger.info("seed %d is finished already: %s", seed, experiment.folder.path)
-            all_metrics.append(_metrics_of(experiment.folder))
+            all_metrics.append(dict(experiment.folder.own_metrics()))
         else:
-            metrics = experiment.run()
+            metrics, has_trained = experiment.run(), True
             all_metrics.append(metrics)
             if experiment.runtime.is_main:
                 yield experiment.closing_text(metrics)
     if len(seeds) > 1 and is_rank_zero():
         yield _mean_over_seeds(seeds, all_metrics)
-
-
-def _metrics_of(folder: RunFolder) -> dict[str, Any]:
-    """The metrics of a finished run. Raises DamagedFile if they are those of another."""
-    metrics = folder.read_metrics()
-    owner = metrics.get("run_id", folder.path.name)
-    if owner != folder.path.name:
-        raise DamagedFile(f"{folder.metrics} is of the run {owner}: --overwrite runs this one again")
-    return dict(metrics)
 
 
 def _build(settings: Settings, *, is_one_of_several: bool) -> Experiment | FinishedRun:
@@ -213,11 +208,12 @@ def _mean_over_seeds(seeds: list[int], all_metrics: list[dict[str, Any]]) -> str
     """Mean and sample standard deviation of the errors over the seeds, a line per test set."""
     lines = [f"over the seeds {', '.join(map(str, seeds))} (mean ± standard deviation):"]
     tests = [metrics["tests"] for metrics in all_metrics]
-    for name in tests[0]:
+    common = [name for name in tests[0] if all(name in test for test in tests)]
+    for name in common:
         found = []
-        for error, value in tests[0][name].items():
-            if isinstance(value, float) and not error.endswith("_original"):
-                values = [test[name][error] for test in tests]
+        for error in tests[0][name]:
+            values = [test[name].get(error) for test in tests]
+            if not error.endswith("_original") and all(isinstance(value, float) for value in values):
                 found.append(f"{error} {mean(values):.4f} ± {stdev(values):.4f}")
         lines.append(f"  {name}: {', '.join(found)}")
-    return "\n".join(lines)
+    return "\n".join(lines if common else [*lines, "  the runs have no test in common"])

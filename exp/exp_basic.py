@@ -19,7 +19,7 @@ from exp.config import TrackConfig, TrainConfig
 from exp.training.runtime import Runtime
 from models import MODELS, model_class
 from models.base import Forecaster
-from utils.files import locked
+from utils.files import DamagedFile, locked
 from utils.flags.parsing import flag_roles, later_flags_at_default, place_flags
 from utils.run_folder import RunFolder
 from utils.source import files_that_differ, source_record
@@ -188,6 +188,10 @@ class Experiment(ABC):
         recorded = code_of(folder)
         changed = files_that_differ(recorded)
         if folder.is_finished and train.is_training and not train.overwrite:
+            try:
+                folder.own_metrics()
+            except DamagedFile as error:
+                raise DamagedFile(f"{error}; --overwrite runs it again") from error
             if self.runtime.is_main:
                 folder.sweep()
             raise FinishedRun(folder, changed)

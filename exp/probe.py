@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from utils.signals import end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -88,4 +94,4 @@ def text_states(rows: Tensor, data: DataConfig, branch: str, llm_model: str) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_tool(lambda: main(sys.argv[1:])))

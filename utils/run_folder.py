@@ -169,6 +169,14 @@ class RunFolder:
         """The metrics of a finished run of any readable format. Raises DamagedFile if they do not fit the schema."""
         return checked(_in_this_format(self.metrics, "upgrade_metrics"), Metrics, self.metrics)
 
+    def own_metrics(self) -> Metrics:
+        """`read_metrics` of the run that the folder is called after. Raises DamagedFile if they are of another."""
+        metrics = self.read_metrics()
+        owner = metrics.get("run_id", self.path.name)
+        if owner != self.path.name:
+            raise DamagedFile(f"{self.metrics} is of another run, {owner}")
+        return metrics
+
     def read_config(self) -> Config:
         """The flags of a run of any readable format. Raises DamagedFile if they do not fit the schema."""
         return checked(_in_this_format(self.config, "upgrade_config"), Config, self.config)

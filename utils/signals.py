@@ -10,18 +10,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 INTERRUPTED = 130
+NOTHING_KEPT = "interrupted: give the same command again"
 ON_INTERRUPT = "interrupted: the same command goes on from the last state that was saved"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A launcher forwards Ctrl-C, so that one reaches a process twice.
 SECONDS_OF_ONE_REQUEST = 1.0
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_UNTIL_REPEATED = 0.05
 # The process that must outlive this one: set by `exp.grid` for its runs.
 PARENT = "FORECAST_PARENT"
 # torchrun and accelerate set it for their workers.
@@ -33,16 +35,19 @@ _unheard = threading.Event()
 class StopRequest:
     """In the `with` block a SIGINT or SIGTERM sets `requested`; `at_once`, it also raises KeyboardInterrupt.
 
-    Otherwise only a later second one raises. Outside the main thread the block changes nothing.
+    Otherwise only a later second one raises. An interrupt that Python drops, because it was raised while an object was
+    cleaned up, is repeated. Outside the main thread the block changes nothing.
     """
 
     def __init__(self, *, at_once: bool = False) -> None:
         self.at_once, self.requested = at_once, False
         self._when = 0.0
         self._previous: dict[int, object] = {}
+        self._report_dropped = sys.unraisablehook
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            self._report_dropped, sys.unraisablehook = sys.unraisablehook, self._on_dropped
             for number in SIGNALS:
                 self._previous[number] = signal.signal(number, self.on_signal)
         return self
@@ -52,6 +57,8 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+        if self._previous:
+            sys.unraisablehook = self._report_dropped
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Note the request; raise KeyboardInterrupt if it is for at once, or repeated."""
@@ -61,6 +68,15 @@ class StopRequest:
             self.requested, self._when = True, now
         if self.at_once or is_again:
             raise KeyboardInterrupt
+
+    def _on_dropped(self, dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            self._report_dropped(dropped)
+            return
+        # Not from here, where it would be dropped again.
+        again = threading.Timer(SECONDS_UNTIL_REPEATED, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
 
 
 def raise_if_requested() -> None:
@@ -81,6 +97,19 @@ def end_at_once_on_signals() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, end)
+
+
+def run_tool(main: Callable[[], int | None]) -> int:
+    """Run the `main` of a command; a SIGINT or SIGTERM ends it with one line. Returns the exit code."""
+    with StopRequest(at_once=True):
+        try:
+            code = main() or 0
+            if code != INTERRUPTED:
+                raise_if_requested()
+        except KeyboardInterrupt:
+            print(NOTHING_KEPT, file=sys.stderr)
+            return INTERRUPTED
+        return code
 
 
 def stop_with_parent() -> None:

@@ -7,10 +7,15 @@ machines, use Slurm (`--slurm FILE`) or wandb sweeps.
 
 from __future__ import annotations
 
+from utils.signals import INTERRUPTED, end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -19,10 +24,10 @@ from exp.grid.commands import GridRun, finished_runs, runs_of_csv, runs_of_scrip
 from exp.grid.front_checks import missing_inputs
 from exp.grid.live_table import LiveTable, job_lines, summary
 from exp.grid.queue import LOGS, Job, run_queue
-from utils.files import replace_file
+from utils.files import CannotWrite, replace_file
 from utils.terminal import one_line, printable
 
-WRONG_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+WRONG_INPUT, FAILED = 2, 1
 
 
 def slurm_script(runs: Sequence[GridRun], *, num_jobs: int, with_gpu: bool) -> str:
@@ -116,17 +121,22 @@ def _write_slurm(target: str, jobs: Sequence[Job], *, num_jobs: int, with_gpu: b
     if target == "-":
         print(text, end="")
     else:
-        replace_file(Path(target), text.encode())
+        try:
+            replace_file(Path(target), text.encode())
+        except CannotWrite as error:
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            return FAILED
         print(f"{target}: {len(runs)} runs as a Slurm array ({summary(jobs)})")
     return 0
 
 
 def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
-    # SIGTERM (from a batch system) stops the queue like Ctrl-C, so that its runs save their state.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     table = LiveTable()
     try:
         all_well = run_queue(jobs, num_jobs=num_jobs, gpus=gpus, show=table)
+    except OSError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print(f"interrupted; the same command resumes ({summary(jobs)})", file=sys.stderr)
         return INTERRUPTED
@@ -138,4 +148,4 @@ def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

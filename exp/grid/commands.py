@@ -16,8 +16,10 @@ import pandas as pd
 from exp.command_line import parse_command
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
+from utils.files import json_value
+from utils.flags.help import wants_help
 from utils.flags.parsing import place_flags
-from utils.run_folder import RunFolder
+from utils.report.finished_runs import UnusableRun, read_run
 
 # While a script is read, these programs are replaced by one that records its name and arguments and succeeds.
 _RECORDED_PROGRAMS = ("python", "python3", "accelerate", "torchrun")
@@ -72,10 +74,16 @@ def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str
             (Path(folder) / name).write_text(_RECORDER)
             (Path(folder) / name).chmod(0o755)
         environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "GRID_RECORD": str(record)}
-        done = subprocess.run(
-            ["bash", str(script), *extra], env=environment, capture_output=True, text=True, check=False,
-            timeout=_SECONDS_PER_SCRIPT,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                ["bash", str(script), *extra], env=environment, capture_output=True, text=True, check=False,
+                timeout=_SECONDS_PER_SCRIPT, errors="replace",
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise ValueError(
+                f"--scripts {script} takes longer than {_SECONDS_PER_SCRIPT} s: a script of a queue only starts "
+                "`python run.py`"
+            ) from error
         if done.returncode:
             raise ValueError(f"--scripts {script} ends with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
         # The table at the end of a script is no run.
@@ -92,13 +100,11 @@ def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
     """Key (`GridRun.key`) -> folder of every finished run in `output_dirs`."""
     found = {}
     for output_dir in dict.fromkeys(output_dirs):
-        for folder in map(RunFolder, output_dir.glob("*")):
-            if not folder.is_finished:
-                continue
+        for folder in output_dir.glob("*"):
             try:
-                found[_key(folder.read_config())] = folder.path
-            except (OSError, ValueError):
-                # A damaged folder: run.py reports it.
+                found[_key(read_run(folder).config)] = folder
+            except UnusableRun:
+                # Not finished, or damaged, which run.py reports.
                 continue
     return found
 
@@ -108,10 +114,24 @@ def runs_of_csv(path: Path) -> set[str]:
 
     Raises FileNotFoundError or ValueError if there is no such file or column.
     """
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if "flags" not in table:
         raise ValueError(f"{path} has no column flags")
-    return {_grid_run(words, parse_command(words)).key for words in map(json.loads, table["flags"])}
+    commands = [_words_of(text, f"{path}, row {row}") for row, text in enumerate(table["flags"], start=1)]
+    return {_grid_run(words, parse_command(words)).key for words in commands}
+
+
+def _words_of(text: str, place: str) -> list[str]:
+    words = json_value(text, Path(place))
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{place}: flags should be a list of words, not {text[:40]}")
+    _refuse_help(words)
+    return words
+
+
+def _refuse_help(words: Sequence[str]) -> None:
+    if wants_help(words):
+        raise ValueError("a command that asks for help is no run")
 
 
 def _recorded(text: str) -> list[tuple[str, list[str]]]:
@@ -125,6 +145,7 @@ def _recorded(text: str) -> list[tuple[str, list[str]]]:
 
 
 def _runs_of_command(words: Sequence[str]) -> list[GridRun]:
+    _refuse_help(words)
     settings = parse_command(words[1:])
     seeds = settings.train.all_seeds
     if len(seeds) == 1 and not settings.train.seeds and settings.train.itr == 1:

@@ -158,8 +158,47 @@ def test_the_metrics_of_another_seed_are_not_averaged(tmp_path, capsys):
     first, second = sorted((tmp_path / "results").glob("*seed*"))
     (second / "metrics.json").write_bytes((first / "metrics.json").read_bytes())
     capsys.readouterr()
-    assert run_here(command) == 1
-    assert f"is of the run {first.name}" in capsys.readouterr().err
+    assert run_here(command) == 2
+    assert f"is of another run, {first.name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[" * 5000])
+def test_damaged_metrics_are_no_finished_run(tmp_path, capsys, content):
+    command = flags(tmp_path, "--fast_dev_run")
+    assert run_here(command) == 0
+    (run_folder(tmp_path) / "metrics.json").write_text(content)
+    capsys.readouterr()
+    assert run_here(command) == 2
+    error = capsys.readouterr().err
+    assert "metrics.json" in error and "--overwrite runs it again" in error
+    assert run_here([*command, "--overwrite"]) == 0
+
+
+def test_wrong_input_of_a_later_seed_is_a_failure_since_the_first_was_trained(tmp_path, capsys):
+    assert run_here(flags(tmp_path, "--fast_dev_run", "--seeds", "2")) == 0
+    (run_folder(tmp_path) / "metrics.json").write_text("{}")
+    assert run_here(flags(tmp_path, "--fast_dev_run", "--seeds", "1", "2")) == 1
+    assert "error: seed 2: " in capsys.readouterr().err
+    (done,) = (path for path in (tmp_path / "results").glob("*seed1_*"))
+    assert (done / "metrics.json").exists()
+
+
+def test_the_mean_over_seeds_is_of_what_all_of_them_measured(tmp_path, capsys):
+    command = flags(tmp_path, "--fast_dev_run", "--seeds", "1", "2")
+    assert run_here(command) == 0
+    second = sorted((tmp_path / "results").glob("*seed*"))[1] / "metrics.json"
+    metrics = json.loads(second.read_text())
+    del metrics["sha256"]
+    for test in metrics["tests"].values():
+        for name in [name for name in test if name not in ("mse", "mae", "measures")]:
+            del test[name]
+    second.write_text(json.dumps(metrics))
+    capsys.readouterr()
+    assert run_here(command) == 0
+    assert "table: mse " in capsys.readouterr().out
+    second.write_text(json.dumps({**metrics, "tests": {}}))
+    assert run_here(command) == 0
+    assert "no test in common" in capsys.readouterr().out
 
 
 def test_a_plot_that_is_a_link_is_replaced_and_what_it_points_to_is_kept(tmp_path):

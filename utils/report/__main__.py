@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from utils.signals import end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -86,4 +92,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

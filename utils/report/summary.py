@@ -6,6 +6,12 @@ Other flags are ignored, so that a script can hand on those of its runs.
 
 from __future__ import annotations
 
+from utils.signals import end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
 import shutil
 import sys
@@ -49,4 +55,4 @@ def _wanted(options: argparse.Namespace) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from utils.signals import end_at_once_on_signals, run_tool
+
+if __name__ == "__main__":
+    # Before what takes long to import.
+    end_at_once_on_signals()
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
@@ -73,4 +79,4 @@ def _names(paths: Mapping[Path, bytes | None]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_tool(lambda: main(sys.argv[1:])))

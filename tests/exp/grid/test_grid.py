@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from exp.grid import commands
 from exp.grid.__main__ import main, queue, slurm_script
 from exp.grid.commands import GridRun, commands_of_script, runs_of_scripts
 from exp.grid.live_table import LiveTable, summary
@@ -46,7 +48,11 @@ def finish(run: GridRun, results: Path) -> None:
     """A finished run folder, as far as the queue looks at one."""
     folder = results / "any name"
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text("{}")
+    data = run.settings.data
+    cell = {"model": run.settings.model_name, "task_name": run.settings.task_name, "data": data.data, "seed": 2021}
+    cell |= {name: getattr(data, name) for name in ("seq_len", "pred_len", "percent")}
+    tests = {data.data: {"mse": 1.0, "mae": 1.0, "measures": ["mse", "mae"]}}
+    (folder / "metrics.json").write_text(json.dumps({"format": FORMAT, **cell, "tests": tests}))
     record = json.loads(json.dumps({"format": FORMAT, **run.settings.record()}))
     record |= {"flag_roles": run.settings.flag_roles()}
     (folder / "config.json").write_text(json.dumps(record))
@@ -86,13 +92,38 @@ def test_runs_with_the_same_name_are_told_apart_by_the_flags_that_differ(tmp_pat
         ("python run.py --model DLinear --pred_len 0", "--pred_len must be at least 1"),
         ("accelerate launch run.py", "a queue takes `python run.py` only"),
         ("exit 3", "exit code 3"),
+        ("python run.py --help", "asks for help"),
+        ("sleep 9", "takes longer than 0.2 s"),
     ],
 )
-def test_a_script_that_cannot_be_queued_is_named_with_its_reason_and_nothing_runs(tmp_path, capsys, line, message):
+def test_a_script_that_cannot_be_queued_is_named_with_its_reason_and_nothing_runs(
+    tmp_path, capsys, monkeypatch, line, message
+):
+    if line.startswith("sleep"):
+        monkeypatch.setattr(commands, "_SECONDS_PER_SCRIPT", 0.2)
     path = script(tmp_path, line)
     assert main(["--scripts", str(path)]) == 2
     error = capsys.readouterr().err
     assert str(path) in error and message in error
+
+
+@pytest.mark.parametrize("flags", ["5", "null", "", "[1]", "[" * 5000, '["--help"]', '["--model", "Nobody"]'])
+def test_a_csv_of_finished_runs_with_other_contents_is_refused_in_one_line(tmp_path, capsys, flags):
+    with (tmp_path / "runs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["flags"], [flags]])
+    assert main(["--scripts", str(loop(tmp_path)), "--finished", str(tmp_path / "runs.csv"), "--list"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", ["slurm", "output_dir"])
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, capsys, place):
+    (tmp_path / "file").touch()
+    extra = ["--slurm", str(tmp_path / "none" / "x")] if place == "slurm" else []
+    command = ["--scripts", str(loop(tmp_path)), *extra, "--", "--output_dir", str(tmp_path / "file")]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and str(tmp_path) in error and error.count("\n") == 1
 
 
 def test_a_missing_script_and_a_wrong_number_of_jobs_are_refused(tmp_path, capsys):
@@ -106,6 +137,12 @@ def test_a_finished_run_is_skipped_wherever_its_data_lie_and_run_again_with_over
     results = ["--output_dir", str(tmp_path / "results")]
     path = loop(tmp_path)
     finish(runs_of_scripts([path], [*results, "--root_path", "dataset"])[0], tmp_path / "results")
+    metrics = tmp_path / "results" / "any name" / "metrics.json"
+    content = metrics.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], b"{}"):
+        metrics.write_bytes(damaged)
+        assert [job.state for job in queue(runs_of_scripts([path], results))] == ["waiting", "waiting"]
+    metrics.write_bytes(content)
     states = [job.state for job in queue(runs_of_scripts([path], results))]
     assert states == ["already finished", "waiting"]
     assert {job.state for job in queue(runs_of_scripts([path], [*results, "--overwrite"]))} == {"waiting"}

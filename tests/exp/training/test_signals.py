@@ -125,6 +125,42 @@ def test_a_worker_that_a_wrapper_of_its_launcher_started_runs(tmp_path):
     assert not (tmp_path / "stopped").exists()
 
 
+# Sends itself a signal when the command imports what stands below its handlers.
+IMPORTING = """
+import builtins, os, runpy, signal, sys
+original = builtins.__import__
+def hooked(name, *rest, **more):
+    if name == "argparse":
+        os.kill(os.getpid(), signal.{number})
+    return original(name, *rest, **more)
+builtins.__import__ = hooked
+sys.argv = [sys.argv[1]]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+TOOLS = [
+    "data_provider.check", "data_provider.demo", "data_provider.download", "exp.efficiency", "exp.grid", "exp.probe",
+    "exp.replay", "utils.report", "utils.report.summary", "utils.results", "utils.verdict",
+]  # fmt: skip
+
+
+def test_the_list_of_commands_is_whole():
+    found = [path for folder in ("data_provider", "exp", "utils") for path in (ROOT / folder).rglob("*.py")]
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+        for path in found
+        if 'if __name__ == "__main__"' in path.read_text()
+    }
+    assert names == set(TOOLS)
+
+
+@pytest.mark.parametrize("module", TOOLS)
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_a_command_is_imported_is_one_line(module, number):
+    command = [sys.executable, "-c", IMPORTING.format(number=number), module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing was written\n")
+
+
 def test_a_signal_while_modules_are_imported_is_one_line(tmp_path):
     program = "import utils.signals as s, os, signal; s.end_at_once_on_signals(); os.kill(os.getpid(), signal.SIGTERM)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
