@@ -71,7 +71,10 @@ class RunFolder:
     @property
     def times_overwritten(self) -> int:
         """How often `--overwrite` has removed a finished run from here."""
-        return int(read_json(self.overwritten)) if self.overwritten.is_file() else 0
+        found = read_json(self.overwritten) if self.overwritten.is_file() else 0
+        if type(found) is not int or found < 0:
+            raise DamagedFile(f"{self.overwritten} is damaged: it holds no number; remove it")
+        return found
 
     @property
     def has_files(self) -> bool:

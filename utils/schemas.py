@@ -6,6 +6,7 @@ Each file has one schema. Entries that a schema does not name are kept, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, NotRequired
 
@@ -20,6 +21,47 @@ MAX_SHOWN = 60
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Scale = Annotated[FiniteFloat, Field(gt=0)]
+# Errors in scaled units: float32 forecasts cannot have larger ones.
+Error = Annotated[FiniteFloat, Field(ge=0, le=1e100)]
+# Columns of the table of results, which no measure can be called like.
+OTHER_COLUMNS = frozenset(
+    "labels task_name features seq_len percent data pred_len name model variant seed horizon measure num_windows "
+    "validation_mse validation_mae best_epoch epochs steps rows_per_second seconds_per_step seconds_training "
+    "seconds_test seconds_total peak_host_bytes peak_device_bytes total trainable inference device device_name "
+    "precision num_processes git_revision code edited python_version torch_version transformers_version run_id folder "
+    "labelled columns".split()
+)
+
+
+def _time_step(text: str) -> str:
+    from utils.time_steps import check_time_step
+
+    check_time_step(text)
+    return text
+
+
+def _date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+def _measure(name: str) -> str:
+    if not name.isidentifier() or name in OTHER_COLUMNS or name.endswith("_original"):
+        raise ValueError(f"{name[:MAX_SHOWN]!r} is no name of a measure")
+    return name
+
+
+Measure = Annotated[str, AfterValidator(_measure)]
+TimeStep = Annotated[str, AfterValidator(_time_step)]
+Date = Annotated[str, AfterValidator(_date)]
+
+
+class TestCell(TypedDict, total=False):
+    """What a test of a model is a result of, where that is not the data and horizon of the run."""
+
+    data: str
+    seq_len: Positive
+    pred_len: Positive
 
 
 class _TestEntry(TypedDict):
@@ -28,16 +70,17 @@ class _TestEntry(TypedDict):
     `own_file` is the SHA-256 of a zero-shot target that is a table of one's own.
     """
 
-    mse: FiniteFloat
-    mae: FiniteFloat
-    measures: list[str]
-    naive: NotRequired[dict[str, dict[str, FiniteFloat]]]
+    mse: Error
+    mae: Error
+    measures: Annotated[list[Measure], Field(min_length=1)]
+    cell: NotRequired[TestCell]
+    naive: NotRequired[dict[str, dict[Measure, Error]]]
     coverage: NotRequired[dict[str, FiniteFloat | dict[str, list[FiniteFloat]]]]
     below_quantile: NotRequired[dict[str, FiniteFloat | dict[str, list[FiniteFloat]]]]
-    per_channel: NotRequired[dict[str, list[str] | list[FiniteFloat]]]
-    per_step: NotRequired[dict[str, list[FiniteFloat]]]
-    mse_original: NotRequired[FiniteFloat]
-    mae_original: NotRequired[FiniteFloat]
+    per_channel: NotRequired[dict[str, list[str] | list[Annotated[FiniteFloat, Field(ge=0)]]]]
+    per_step: NotRequired[dict[str, list[Error]]]
+    mse_original: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
+    mae_original: NotRequired[Annotated[FiniteFloat, Field(ge=0)]]
     num_windows: NotRequired[Count]
     num_rows: NotRequired[Count]
     own_file: NotRequired[str]
@@ -138,7 +181,7 @@ class SeriesRecord(TypedDict, total=False):
     name: str
     columns: list[str]
     target_channels: list[Count]
-    time_step: str
+    time_step: TimeStep
     season_length: Positive
     fingerprint: str
     description: str
@@ -206,7 +249,7 @@ class WholeSeries(TypedDict):
     name: str
     columns: Annotated[list[str], Field(min_length=1)]
     target_channels: Annotated[list[Count], Field(min_length=1)]
-    time_step: str
+    time_step: TimeStep
     season_length: Positive
     fingerprint: str
     description: NotRequired[str]
@@ -310,8 +353,8 @@ class ForecastHeader(TypedDict):
     """The header of forecasts.safetensors."""
 
     columns: Annotated[list[str], Field(min_length=1)]
-    first_dates: Annotated[list[str], Field(min_length=1)]
-    time_step: str
+    first_dates: Annotated[list[Date], Field(min_length=1)]
+    time_step: TimeStep
     remarks: NotRequired[list[str]]
     level: NotRequired[FiniteFloat]
 

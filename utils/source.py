@@ -48,7 +48,9 @@ def hash_of_files(files: Mapping[str, str]) -> str:
 def files_that_differ(recorded: Mapping[str, Any] | None) -> list[str]:
     """The files of a record of `source_record` that have another content now; empty if there is no record."""
     files = (recorded or {}).get("files", {})
-    return [name for name, digest in files.items() if _hash_of(ROOT / name) != digest]
+    # A record may be anybody's: what is no source file of the project is not opened.
+    found = {name: _hash_of(ROOT / name) if _name_in_project(ROOT / name, ROOT) else "" for name in files}
+    return [name for name, digest in files.items() if found[name] != digest]
 
 
 def changed_since_commit() -> set[str] | None:
@@ -97,11 +99,11 @@ def _as_patch(name: str) -> str:
     return "\n".join([*head, f"@@ -0,0 +1,{len(lines)} @@", *(f"+{line}" for line in lines)])
 
 
-def _name_in_project(path: Path) -> str:
+def _name_in_project(path: Path, project: Path = ROOT) -> str:
     """The path relative to the project's folder; empty if it is not one of its source files."""
     try:
-        name = path.resolve().relative_to(Path(__file__).resolve().parent.parent)
-    except ValueError:
+        name = path.resolve().relative_to(project)
+    except (ValueError, OSError):
         return ""
     return name.as_posix() if name.suffix == ".py" and name.parts[0] in PACKAGES else ""
 

@@ -32,6 +32,8 @@ UNITS: dict[str, Any] = {
 # Calendar step -> steps per week (B, D) or year.
 _SEASONS = {"B": 5, "C": 5, "D": 7, "W": 52, "M": 12, "BM": 12, "Q": 4, "BQ": 4}
 _MONTH_DAY = re.compile(r"(\d*)MS\+(\d+)D")
+# More than any table has: a century, and a session whose step is a tenth of a second.
+MAX_YEARS, MAX_TIMES = 100, 864_000
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,27 @@ class Sessions:
     def days_for(self, num_steps: int) -> Any:
         """A span that holds at least `num_steps` dates."""
         return 7 * DAY * (num_steps // (len(self.weekdays) * len(self.times)) + 2)
+
+
+def check_time_step(time_step: str) -> None:
+    """Check the text of a time step that somebody else wrote. Raises ValueError."""
+    try:
+        special = _special(time_step)
+        if isinstance(special, MonthDay):
+            is_usable = 0 < special.num_months <= 12 * MAX_YEARS and special.day <= 31
+        elif isinstance(special, Sessions):
+            is_usable = bool(special.times) and special.times[-1] < DAY
+        elif special is not None:
+            is_usable = True
+        else:
+            length, offset = fixed_step(time_step), to_offset(time_step)
+            is_usable = offset.n > 0 and (
+                offset.n <= 366 * MAX_YEARS if length is None else pd.Timedelta(0) < length <= 366 * MAX_YEARS * DAY
+            )
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError, AssertionError, RecursionError) as error:
+        raise ValueError(f"{time_step[:40]!r} is no time step ({error})") from error
+    if not is_usable:
+        raise ValueError(f"{time_step[:40]!r} is no time step that a table can have")
 
 
 def fixed_step(time_step: str) -> Any:
@@ -246,6 +269,8 @@ def _times(text: str, step: Any) -> list[Any]:
     found: list[Any] = []
     for session in text.split(","):
         first, last = (_clock(end) for end in session.split("-"))
+        if len(found) + (last - first) // step > MAX_TIMES:
+            raise ValueError(f"more than {MAX_TIMES:,} times a day")
         found += [first + number * step for number in range(int((last - first) // step) + 1)]
     return found
 

@@ -33,6 +33,14 @@ def checkout(tmp_path, monkeypatch) -> Path:
     return copy
 
 
+@pytest.mark.parametrize(
+    "name", ["/proc/kmsg", "../outside.py", "/etc/passwd", "models/../../x.py", "a\0b.py", "x" * 9999]
+)
+def test_a_record_cannot_name_a_file_outside_the_project(name, monkeypatch):
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was opened"))
+    assert utils.source.files_that_differ({"files": {name: "0"}}) == [name]
+
+
 def edit_dlinear(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model forecasts the last value from now on, and its file has changed."""
     file = checkout / "models" / "dlinear.py"

@@ -11,7 +11,7 @@ import pytest
 import run
 from models import model_class
 from models.tslib import TSLibConfig
-from models.tslib.code import code_hashes
+from models.tslib.code import check_code, code_hashes
 from tests.models.small_tslib import SHAPE
 
 
@@ -64,6 +64,17 @@ def test_a_file_that_was_not_recorded_is_not_run(checkout):
     config = TSLibConfig(tslib_path=str(checkout), tslib_args="d_model=6 label_len=4")
     with pytest.raises(ValueError, match=r"late\.py is not a file that was recorded"):
         model_class("tslib:Echo").restore(config, SHAPE, code=recorded)
+
+
+@pytest.mark.parametrize(
+    "name", ["/proc/kmsg", "../outside.py", "/etc/passwd.py", "layers/../../outside.py", "a\0b.py"]
+)
+def test_what_lies_outside_the_checkout_is_not_opened(checkout, name, monkeypatch):
+    (checkout.parent / "outside.py").write_text("")
+    recorded = {name: "0" * 64}
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was opened"))
+    with pytest.raises(ValueError, match="is missing"):
+        check_code(checkout, recorded, name="Echo")
 
 
 @pytest.mark.parametrize("suffix", [".pyc", importlib.machinery.EXTENSION_SUFFIXES[0]])

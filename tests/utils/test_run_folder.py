@@ -174,6 +174,15 @@ def test_damaged_metrics_are_no_finished_run(tmp_path, capsys, content):
     assert run_here([*command, "--overwrite"]) == 0
 
 
+@pytest.mark.parametrize("content", ["{}", "null", "-1", "true", "1.5"])
+def test_a_damaged_count_of_overwrites_is_named(tmp_path, capsys, content):
+    command = flags(tmp_path, "--fast_dev_run")
+    assert run_here(command) == 0
+    (run_folder(tmp_path) / "overwritten.json").write_text(content)
+    assert run_here([*command, "--overwrite"]) == 1
+    assert "overwritten.json is damaged: it holds no number; remove it" in capsys.readouterr().err
+
+
 def test_wrong_input_of_a_later_seed_is_a_failure_since_the_first_was_trained(tmp_path, capsys):
     assert run_here(flags(tmp_path, "--fast_dev_run", "--seeds", "2")) == 0
     (run_folder(tmp_path) / "metrics.json").write_text("{}")

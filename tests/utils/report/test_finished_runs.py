@@ -12,6 +12,8 @@ from utils.files import DamagedFile
 from utils.report.finished_runs import UnusableRun, read_run
 from utils.results import collect
 from utils.run_folder import RunFolder
+from utils.schemas import OTHER_COLUMNS, SeriesRecord, checked
+from utils.time_steps import check_time_step
 
 
 def to_format_1(folder: Path) -> None:
@@ -49,11 +51,24 @@ def test_scores_of_m4_in_format_1_are_read_with_their_measures(write_run):
     assert RunFolder(folder).read_metrics()["tests"]["M4-Yearly"]["measures"] == ["mse", "mae", "smape", "mase", "owa"]
 
 
+TESTED = {"mse": 1.0, "mae": 1.0, "measures": ["mse", "mae"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"percent": "1"}, "metrics.json: percent: input should be a valid integer, not '1'"),
         ({"tests": {"ETTh1": {"mse": 1.0, "measures": []}}}, "metrics.json: tests/ETTh1/mae: field required"),
+        ({"tests": {"ETTh1": TESTED | {"measures": []}}}, "metrics.json: tests/ETTh1/measures: list should have at"),
+        ({"tests": {"ETTh1": TESTED | {"measures": ["labels"]}}}, ".*/measures/0: 'labels' is no name of a measure"),
+        ({"tests": {"ETTh1": TESTED | {"mse": -1.0}}}, "metrics.json: tests/ETTh1/mse: input should be greater"),
+        ({"tests": {"ETTh1": TESTED | {"cell": 5}}}, "metrics.json: tests/ETTh1/cell: input should be a valid dict"),
+        (
+            {"tests": {"ETTh1": TESTED | {"cell": {"data": [1]}}}},
+            "metrics.json: tests/ETTh1/cell/data: input",
+        ),
+        ({"tests": {"ETTh1": TESTED | {"cell": {"pred_len": "x"}}}}, "metrics.json: tests/ETTh1/cell/pred_len: input"),
+        ({"tests": {"ETTh1": TESTED | {"naive": {"A": {"name": 1.0}}}}}, ".*naive/A/name/.key.*is no name of a meas"),
         ({"tests": [1]}, r"metrics.json: tests: input should be a valid dictionary, not \[1\]"),
         ({"format": None}, "metrics.json has format None"),
         ({"format": 1, "targets": {"ETTh1": None}}, "metrics.json: tests/ETTh1: input should be a valid dictionary"),
@@ -63,8 +78,37 @@ def test_metrics_that_do_not_fit_are_named_with_the_place(write_run, changes, me
     folder = write_run(**changes)
     with pytest.raises(UnusableRun, match=f"^{message}"):
         read_run(folder)
-    with pytest.raises(DamagedFile, match=f"{folder}/{message}"):
+    with pytest.raises(DamagedFile, match=f"^{folder}/{message}"):
         RunFolder(folder).read_metrics()
+
+
+def test_no_measure_can_be_called_like_a_column_of_the_table(write_run, tmp_path):
+    write_run()
+    found = set(collect(tmp_path / "results").rows.columns)
+    assert found - {"mse", "mae", "mse_original", "mae_original"} <= OTHER_COLUMNS
+
+
+@pytest.mark.parametrize(
+    "time_step",
+    [
+        "", "nonsense", "0D", "-1h", "9999999999999D", "99999999999999999999h", "ME@Mon 09:00-10:00",
+        "h@Mon-Sun 09:00-08:00", "h@Xyz-Abc 09:00-10:00", f"MS+{'9' * 30}D", f"{'9' * 9}MS+3D",
+        "ns@Mon 00:00-23:00", "h@Mon 20:00-30:00", "D@", "h@Mon-Fri-Sat 09:00-10:00", "h@Mon 09:00",
+    ],
+)  # fmt: skip
+def test_an_impossible_time_step_is_refused_at_once(time_step):
+    with pytest.raises(ValueError, match="is no time step"):
+        check_time_step(time_step)
+    with pytest.raises(DamagedFile, match=r"time_step: .* is no time step"):
+        checked({"time_step": time_step}, SeriesRecord, "config.json")
+
+
+@pytest.mark.parametrize(
+    "time_step", ["h", "15min", "D", "7D", "W-TUE", "B", "MS", "3ME", "MS+14D", "YS", "D@Mon-Sat", "QS-OCT", "10ms"]
+    + ["30min@Mon-Fri 09:30-16:00", "5min@Mon-Fri 09:30-11:30,13:00-15:00", "s@Mon-Sun 00:00-23:59:59"],
+)  # fmt: skip
+def test_a_time_step_of_a_table_is_none_of_these(time_step):
+    check_time_step(time_step)
 
 
 @pytest.mark.parametrize("task", [[], ["--task_name", "zero_shot_forecast", "--target_data", "demo"]])

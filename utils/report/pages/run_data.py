@@ -43,11 +43,12 @@ def _entry(name: str, run: Run, named_runs: Sequence[tuple[str, Run]], shown: Sh
     def readable(part: str, read: Callable[[], Any]) -> Any:
         try:
             return read()
-        except (UnusableRun, OSError, KeyError, IndexError, ValueError) as error:
+        except (UnusableRun, OSError, KeyError, IndexError, ValueError, ArithmeticError, NotImplementedError) as error:
             problems.append(f"{part} ({error})")
 
     rivals = _rivals(name, run, named_runs)
-    sections = [_curves(run), *_errors(name, run, rivals), readable("alignment", lambda: _alignment(run))]
+    errors = readable("errors", lambda: _errors(name, run, rivals)) or []
+    sections = [_curves(run), *errors, readable("alignment", lambda: _alignment(run))]
     interval = readable("prediction interval", lambda: interval_of(run))
 
     def forecasts_on(target: str) -> Callable[[], Any]:
@@ -177,6 +178,8 @@ def _errors_by_channel(test: Mapping[str, Any]) -> list[Card]:
     if not channels:
         return []
     measures = [name for name in test["measures"] if name in channels]
+    if not measures:
+        return []
     # If not all channels fit, the worst are the ones worth seeing.
     order = np.argsort(np.negative(channels[measures[0]]), kind="stable")[:MAX_BARS]
     names = [str(channels["columns"][place]) for place in order]
@@ -212,7 +215,11 @@ def _less_the_best_rival(test: Mapping[str, Any], tests: Mapping[str, Mapping[st
 def _alignment(run: Run) -> Section | None:
     if not run.folder.alignment.is_file():
         return None
-    summary = alignment_summary(read_arrays(run.folder.alignment, run)[0])
+    arrays, _ = read_arrays(run.folder.alignment, run)
+    broken = next((name for name, values in arrays.items() if not np.isfinite(values).all()), None)
+    if broken is not None:
+        raise UnusableRun(f"{run.folder.alignment} is damaged ({broken} has values that are not finite)")
+    summary = alignment_summary(arrays)
     hint = (
         f"Time-series tokens and scaled text tokens of {summary['num_rows']} validation rows, averaged over tokens. "
         "A pair is positive when both come from the same row. Own text found first among "

@@ -261,3 +261,22 @@ def test_both_projections_share_their_axes():
     stages = alignment_summary(arrays)["stages"]
     np.testing.assert_array_equal(stages["before"]["time_points"], stages["after"]["text_points"])
     assert stages["before"]["positive"][1] == pytest.approx(1)
+
+
+def test_a_run_whose_parts_are_odd_is_shown_with_what_is_wrong_and_the_others_whole(write_run, tmp_path):
+    write_run(seed=1)
+    folder = write_run(seed=2, alignment=True)
+    arrays = load_file(folder / "alignment.safetensors")
+    arrays["before/time_norm"][0] = np.inf
+    save_file(arrays, folder / "alignment.safetensors")
+    channels = {"columns": ["HUFL", "OT"]}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["tests"]["ETTh1"]["per_channel"] = channels
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    dated = write_run(seed=3)
+    header = {"columns": json.dumps(["HUFL", "OT"]), "first_dates": json.dumps(["-5"] * 3), "time_step": "h"}
+    save_file(load_file(dated / "forecasts.safetensors"), dated / "forecasts.safetensors", metadata=header)
+    text, page = report(tmp_path / "results")
+    assert "before/time_norm has values that are not finite" in text
+    assert "invalid isoformat string" in text
+    assert page.figures(0)
