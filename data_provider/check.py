@@ -21,12 +21,11 @@ import pandas as pd
 
 from data_provider.panel.table import allowed_horizons as panel_horizons
 from data_provider.panel.table import each_series, lines_of_each
-from data_provider.scaling import Standardizer
 from data_provider.series import constant_notes
 from data_provider.splits import Borders, parse_split
 from data_provider.tables.calendars import infer_time_step, irregularity
 from data_provider.tables.formats import KINDS, output_path
-from data_provider.tables.own_table import check_sizes, unscalable
+from data_provider.tables.own_table import check_scaled
 from data_provider.tables.repair import METHODS, check_share, repair, write_table
 from data_provider.tables.table import Reading, Table, column_names, read_table
 from utils.terminal import one_line
@@ -68,11 +67,8 @@ def _unscalable_cells(table: Table, split: str | None, date_format: str | None) 
     borders = _borders(table, split, date_format)
     if borders is None:
         return []
-    place = Standardizer.fit(table.values[: borders.train]).first_unscalable(table.values)
-    if place is not None:
-        return [f"the table {unscalable(table.dates, table.columns, table.values, place)}"]
     try:
-        check_sizes(table.values, table.columns, table.path)
+        check_scaled(table, num_training_rows=borders.train)
     except ValueError as error:
         return [str(error)]
     return []

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from data_provider.datasets import DATASETS, HUB_REPOSITORY, Benchmark, sha256_of, unknown_name_message
 from data_provider.tables.own_table import check_shape, check_table
 from data_provider.tables.table import Reading, read_table
+from utils.terminal import one_line
 
 _CHUNK_BYTES = 1 << 16
 _ATTEMPTS = 4
@@ -57,6 +58,9 @@ def download(
     for label, fetch in _sources(benchmark, source, force=force, timeout_seconds=timeout_seconds):
         partial = path.with_name(f"{path.name}.{label}.part")
         try:
+            if partial.is_symlink():
+                # What it points to is not ours to write.
+                partial.unlink()
             fetch(partial)
             _verify(partial, benchmark, name)
         except WrongFileError as error:
@@ -192,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             print(f"  {download(name, asked.root_path, source=asked.source, force=asked.force)}")
         except (ValueError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
             failed += 1
     return 1 if failed else 0
 

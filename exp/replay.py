@@ -20,6 +20,7 @@ import pandas as pd
 
 from exp.command_line import WrongInput, run_command
 from utils.report.finished_runs import read_runs
+from utils.terminal import one_line, printable
 
 MEASURES = ("mse", "mae")
 # Facts of the machine that must agree for equal bits.
@@ -42,14 +43,14 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError(f"{options.csv} has no run {options.row}: its column run_id says which there are")
         return _replay(rows.iloc[0].to_dict(), table, words[split + 1 :])
     except (ValueError, KeyError, OSError, WrongInput) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
 
 
 def _replay(row: dict[str, Any], table: Any, extra: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for text in run_command([*json.loads(row["flags"]), *extra, "--output_dir", folder]):
-            print(text)
+            print(printable(text))
         (run,) = read_runs(Path(folder))[0]
         (test,) = run.metrics["tests"].values()
         found = {name: float(test[name]) for name in MEASURES}

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import SoftFileLease, Timeout
 
@@ -33,9 +33,17 @@ class DamagedFile(OSError):
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically. Raises CannotWrite, and keeps the old file, if that fails.
+    """Write `content` to `path` atomically (see `replacing`)."""
+    with replacing(path) as file:
+        file.write(content)
 
-    The folder must exist; one that was removed during a run is not created again.
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write in the `with` block, which replaces `path` atomically at its end.
+
+    Raises CannotWrite, and keeps the old file, if that fails; any error in the block keeps it too. The folder must
+    exist; one that was removed during a run is not created again.
     """
     beside = path.with_name(f".{path.name}.{owner_mark()}{PART}")
     try:
@@ -43,7 +51,7 @@ def replace_file(path: Path, content: bytes) -> None:
         # Of this process or of one with its number: a link there must not be written through.
         beside.unlink(missing_ok=True)
         with beside.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -92,7 +92,7 @@ def write_results(results: Results, output: Path, root: Path) -> list[Path]:
         markdown.append("## Left out\n\n" + "\n".join(f"- {line}" for line in left_out) + "\n")
     contents = {
         "results.csv": without_formulas(results.rows).to_csv(index=False),
-        "results.md": "\n".join(markdown),
+        "results.md": printable("\n".join(markdown)),
         "results.html": page(f"Results of {root.name or root}", results.tables, left_out=left_out),
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -102,13 +102,15 @@ def write_results(results: Results, output: Path, root: Path) -> list[Path]:
 
 
 def without_formulas(rows: Frame) -> Frame:
-    """The rows with an apostrophe before each text and name of a column that a spreadsheet would take for a formula."""
+    """The rows; texts and names of columns are without control characters, and none is a formula for a spreadsheet."""
     texts = rows.select_dtypes(include=["object", "string"])
     return rows.assign(**{name: column.map(_as_text) for name, column in texts.items()}).rename(columns=_as_text)
 
 
 def _as_text(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA_STARTS else value
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if value[:1] in FORMULA_STARTS else printable(value)
 
 
 def left_out_lines(results: Results) -> list[str]:

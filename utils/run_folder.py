@@ -84,14 +84,19 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folder and its subfolders. Raises CannotWrite, naming --output_dir, if that is not allowed."""
-        link = next((path for path in (self.path, self.checkpoints, self.plots) if path.is_symlink()), None)
+        # Trackers have folders of their own here.
+        below = self.path.iterdir() if self.path.is_dir() else []
+        folders = (self.path, self.checkpoints, self.plots, *(path for path in below if path.is_dir()))
+        link = next((path for path in folders if path.is_symlink()), None)
         if link is not None:
             raise CannotWrite(f"{link} is a link, and links are not followed: put the folder itself there")
         try:
             for folder in (self.path, self.checkpoints, self.plots):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.path / f".writable.{os.getpid()}{PART}"
-            probe.touch()
+            # A link of this name would be written through.
+            probe.unlink(missing_ok=True)
+            probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
             raise CannotWrite(

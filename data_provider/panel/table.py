@@ -51,10 +51,11 @@ def lines_of_each(table: Table, lines_of: Callable[[Table], list[str]]) -> list[
     return found if len(found) <= FEW else [*found[:FEW], f"and {len(found) - FEW} more remarks of this kind"]
 
 
-def panel_of(config: DataConfig, path: Path, table: Table, *, check: Callable[[Table], None]) -> Panel:
+def panel_of(config: DataConfig, path: Path, table: Table, *, check: Callable[[Table, int], None]) -> Panel:
     """The panel of a table with `absent` rows; series too short for a window in every split are left out, and named.
 
-    `check` raises ValueError for a series that cannot be used. Raises ValueError if no series is long enough.
+    `check`, called with a series and its number of training rows, raises ValueError for one that cannot be used. Raises
+    ValueError if no series is long enough.
     """
     if config.features == "MS":
         raise ValueError(
@@ -71,8 +72,8 @@ def panel_of(config: DataConfig, path: Path, table: Table, *, check: Callable[[T
             f"({len(parts[longest].dates)} rows), {borders[longest]}"
         )
     time_step = infer_time_step(max((part.dates for part, _ in kept), key=len))
-    for part, _ in kept:
-        check(part)
+    for part, found in kept:
+        check(part, found.train)
         reason = irregularity(part.dates, time_step)
         if reason is not None:
             raise ValueError(

@@ -102,14 +102,23 @@ def _custom(config: DataConfig, path: Path, known_future: Sequence[str]) -> Seri
         season_length=season_of_step(time_step),
         notes=[_shape_note(config, table, borders, time_step), *table.notes, *_gap_note(table, time_step)],
     )
-    return series.with_known_future(known_future, known) if known_future else series
+    if not known_future:
+        return series
+    known_columns = Table(path, list(known_future), table.dates, known, table.date_column, [], [])
+    check_scaled(known_columns, num_training_rows=borders.train)
+    return series.with_known_future(known_future, known)
 
 
-def _check_series(table: Table, *, seq_len: int) -> None:
+def _check_series(table: Table, num_training_rows: int, *, seq_len: int) -> None:
     """Check one series of a panel. Raises ValueError."""
     check_table(table)
     check_regular(table, infer_time_step(table.dates), seq_len=seq_len)
-    place = Standardizer.fit(table.values).first_unscalable(table.values)
+    check_scaled(table, num_training_rows=num_training_rows)
+
+
+def check_scaled(table: Table, *, num_training_rows: int) -> None:
+    """Check that all values can be scaled as the training rows say, and squared. Raises ValueError."""
+    place = Standardizer.fit(table.values[:num_training_rows]).first_unscalable(table.values)
     if place is not None:
         raise ValueError(f"{table.path} {unscalable(table.dates, table.columns, table.values, place)}")
     check_sizes(table.values, table.columns, table.path)

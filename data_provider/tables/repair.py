@@ -13,6 +13,7 @@ from data_provider.tables.calendars import infer_time_step, irregularity
 from data_provider.tables.formats import PARQUET_SUFFIXES
 from data_provider.tables.long_format import to_wide
 from data_provider.tables.table import Table
+from utils.files import replacing
 from utils.time_steps import gaps, missing_dates
 
 Method = Literal["interpolate", "ffill", "drop"]
@@ -89,15 +90,11 @@ def write_table(table: Table, path: Path) -> None:
         frame = table.long.melted(frame, table.columns, bounds=False)
         rows = ~table.absent.T.ravel() if table.is_panel else slice(None)
         frame = frame[rows]
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as file:
         if path.suffix.lower() in PARQUET_SUFFIXES:
-            frame.to_parquet(temporary, index=False)
+            frame.to_parquet(file, index=False)
         else:
-            frame.to_csv(temporary, index=False, lineterminator="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            frame.to_csv(file, mode="wb", index=False, lineterminator="\n")
 
 
 def _repair_each(table: Table, method: Method) -> tuple[Table, Changes]:

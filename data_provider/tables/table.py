@@ -94,7 +94,14 @@ def read_table(path: Path, reading: Reading | None = None, *, lenient: bool = Fa
     Raises FileNotFoundError, or ValueError naming the column and the first invalid cell. `lenient` (for check and
     repair) turns invalid cells into missing ones and keeps the messages as complaints.
     """
-    reading = reading or Reading()
+    try:
+        return _read(path, reading or Reading(), lenient=lenient)
+    except (OverflowError, UnicodeDecodeError, pa.ArrowException) as error:
+        # Typed files may hold dates, decimals or kinds of cells that have no value in Python.
+        raise ValueError(f"{path} cannot be read as a table: {_one_line(error)}") from None
+
+
+def _read(path: Path, reading: Reading, *, lenient: bool) -> Table:
     source = open_table(path, encoding=reading.encoding)
     date_names, date_notes = date_columns_of(source, reading.date_column)
     series_column = series_column_of(source.names, reading.series_column, source=str(path))
@@ -103,10 +110,7 @@ def read_table(path: Path, reading: Reading | None = None, *, lenient: bool = Fa
     else:
         others, notes = value_columns_of(source, [*date_names, series_column], None)
         texts, chosen = [*date_names, series_column], [value_column_of(others, reading.value_column, source=str(path))]
-    try:
-        columns = source.columns(texts, chosen, missing=reading.missing)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} cannot be read as a table: {_one_line(error)}") from None
+    columns = source.columns(texts, chosen, missing=reading.missing)
     if len(columns[date_names[0]]) == 0:
         raise ValueError(f"{path} has a header but no rows")
     _check_text(columns, path)

@@ -9,6 +9,7 @@ import pytest
 from data_provider.check import main
 from data_provider.data_factory import load_series
 from tests.data_provider.conftest import config_of
+from utils.files import owner_mark
 
 
 def check(path: Path, *flags: str) -> int:
@@ -183,6 +184,18 @@ def test_a_value_that_is_not_finite_once_scaled_is_refused_by_check_and_training
     assert f"in column b at 2024-01-{1 + (row - 1) // 24:02d}" in capsys.readouterr().out
     with pytest.raises(ValueError, match=f"in column b at .* \\(data row {row}\\), which is too large to be scaled"):
         load_series(DataConfig(data="custom", data_path=str(path), seq_len=8, pred_len=4))
+
+
+def test_a_repair_writes_through_no_link(csv: Path, table: pd.DataFrame):
+    table.drop(index=50).to_csv(csv, index=False)
+    victim = csv.with_name("victim")
+    victim.write_text("precious")
+    for name in (".my.fixed.csv.partial", f".my.fixed.csv.{owner_mark()}.part", "my.fixed.csv"):
+        csv.with_name(name).symlink_to(victim)
+    assert check(csv, "--fix", "interpolate") == 0
+    assert victim.read_text() == "precious"
+    assert not csv.with_name("my.fixed.csv").is_symlink()
+    assert load_series(config_of(csv.with_name("my.fixed.csv"))).values.shape == (120, 3)
 
 
 def test_a_cell_that_holds_something_is_never_filled(csv: Path, table: pd.DataFrame, capsys: pytest.CaptureFixture):

@@ -110,6 +110,16 @@ def test_a_good_answer_is_put_in_place_and_not_fetched_twice(tmp_path: Path, ser
     assert server.ranges == [None]
 
 
+def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path, benchmark: Benchmark):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/small.csv.origin.part").symlink_to(tmp_path / "victim")
+    fetch(tmp_path, benchmark)
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "small/small.csv").read_bytes() == CONTENT
+    assert not (tmp_path / "small/small.csv").is_symlink()
+
+
 def test_a_cut_off_answer_is_taken_up_where_it_ended(tmp_path: Path, server: Server, benchmark: Benchmark):
     server.behaviour = "cut off"
     fetch(tmp_path, benchmark)

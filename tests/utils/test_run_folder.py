@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,13 +131,20 @@ def test_models_of_a_hub_bring_no_code_and_no_pickle():
     assert loads
 
 
-@pytest.mark.parametrize("name", ["plots", "checkpoint"])
+@pytest.mark.parametrize("name", ["plots", "checkpoint", "tensorboard", "wandb"])
 def test_a_linked_folder_inside_a_run_folder_is_refused(tmp_path, name):
     (tmp_path / "outside").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).symlink_to(tmp_path / "outside")
     with pytest.raises(CannotWrite, match="is a link, and links are not followed"):
         RunFolder(tmp_path / "run").create()
+
+
+def test_no_link_is_touched_to_see_whether_a_folder_can_be_written(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / f".writable.{os.getpid()}.part").symlink_to(tmp_path / "outside")
+    RunFolder(tmp_path / "run").create()
+    assert not (tmp_path / "outside").exists()
 
 
 def test_halves_of_files_behind_a_link_are_not_swept(tmp_path, capsys):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
 import pytest
 
 from data_provider.tables.table import Reading, column_names, read_table
@@ -181,3 +184,27 @@ def test_a_number_of_hundreds_of_digits_is_refused_in_one_line(tmp_path, digits)
     with pytest.raises(ValueError, match=r"load") as refused:
         read_table(tmp_path / "long.csv", Reading())
     assert len(str(refused.value)) < 1000 and "\n" not in str(refused.value)
+
+
+def odd_columns() -> dict[str, tuple[pa.Array, pa.Array]]:
+    """Dates and values that a typed file can hold and a table cannot."""
+    values, dates = pa.array(WAVE), pa.array(HOURS)
+    return {
+        "seconds beyond every year": (pa.array([2**62 + row for row in range(40)], pa.timestamp("s")), values),
+        "microseconds beyond every year": (pa.array([2**62 + row for row in range(40)], pa.timestamp("us")), values),
+        "days beyond every year": (pa.array([2**30 + row for row in range(40)], pa.date32()), values),
+        "a zone that is not": (pa.array(range(40), pa.timestamp("s", tz="Mars/Phobos")), values),
+        "a union": (dates, pa.UnionArray.from_sparse(pa.array([0] * 40, pa.int8()), [values, values])),
+        "bytes that are no text": (dates, pa.array([b"\xff"] * 40)),
+        "dates that are no text": (pa.array([b"\xff"] * 40), values),
+    }
+
+
+@pytest.mark.parametrize("kind", odd_columns())
+def test_what_only_a_typed_file_can_hold_is_refused_in_one_line_that_names_it(tmp_path, kind):
+    dates, values = odd_columns()[kind]
+    path = tmp_path / "my.feather"
+    pyarrow.feather.write_feather(pa.table({"date": dates, "load": values}), path)
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        read_table(path)
+    assert "\n" not in str(caught.value)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import run
+from data_provider import check
 from exp.predict.forecaster import load_forecaster
 from exp.python_call import train as train_in_python
 from models import MODELS, model_class
@@ -39,6 +40,19 @@ FLAGS = ["--known_future", "event", "--train_epochs", "20", "--learning_rate", "
 def path(tmp_path: Path) -> Path:
     frame().to_csv(tmp_path / "my.csv", index=False)
     return tmp_path / "my.csv"
+
+
+@pytest.mark.parametrize("row", [10, NUM_ROWS - 10])
+def test_a_known_value_that_cannot_be_scaled_is_refused_before_the_training(path, tmp_path, capsys, row):
+    table = frame()
+    table.loc[row, "event"] = 1e150
+    table.to_csv(path, index=False)
+    assert check.main([str(path)]) == 1
+    command = ["--model", "DLinear", "--data", "custom", "--data_path", str(path), "--seq_len", str(SEQ_LEN)]
+    more = ["--pred_len", str(PRED_LEN), *FLAGS, "--output_dir", str(tmp_path / "results")]
+    assert run.main([*command, *more]) == run.WRONG_INPUT
+    assert f"in column event at {table['date'][row]}" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("model", ["DLinear", "NLinear"])

@@ -193,3 +193,14 @@ def test_a_file_that_lacks_series_or_is_wide_is_said(path, tmp_path, capsys):
     frame.pivot(index="day", columns="shop", values="sales").to_csv(tmp_path / "wide.csv")
     assert predict(fit, tmp_path / "wide.csv", tmp_path / "forecast.csv", "--date_column", "day") == run.WRONG_INPUT
     assert "--series_column shop is not a column of" in capsys.readouterr().err
+
+
+def test_a_value_in_the_test_rows_that_cannot_be_scaled_as_the_training_rows_say_is_refused(path, capsys):
+    table = panel().rename(columns=NAMES)
+    place = int(table.index[table["shop"] == "late"][-5])
+    table.loc[place, "sales"] = 1e60
+    table.to_csv(path, index=False)
+    assert check.main([str(path), *FLAGS]) == 1
+    assert "which is too large to be scaled" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"in column late at .*, which is too large to be scaled"):
+        load_data(config(path))

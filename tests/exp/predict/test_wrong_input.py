@@ -158,3 +158,14 @@ def test_help_of_predict_lists_its_own_flags_and_no_training_flags(capsys):
         run.main(["--task_name", "predict", "--help"])
     shown = capsys.readouterr().out
     assert stop.value.code == 0 and "--rolling" in shown and "--learning_rate" not in shown and "--model " not in shown
+
+
+def test_a_table_that_ends_with_the_last_year_is_one_line(fit, tmp_path, capsys):
+    """Python's dates end with the year 9999."""
+    frame = table()
+    frame["date"] = pd.date_range(end="9999-12-31 23:00:00", periods=len(frame), freq="h", unit="s")
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    assert predict(fit, tmp_path / "new.csv", tmp_path / "forecast.csv") == run.WRONG_INPUT
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and "year" in error.splitlines()[-1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["new.csv"]

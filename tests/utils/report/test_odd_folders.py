@@ -85,6 +85,14 @@ def test_no_cell_of_the_table_is_a_formula(write_run, tmp_path):
     assert not any(cell.strip('"').startswith("=") for line in lines for cell in line.split(","))
 
 
+def test_no_table_that_is_written_moves_the_cursor(write_run, tmp_path):
+    write_run(data="\x1b[31mred", labels=("\x9b2J",))
+    results = collect(tmp_path / "results")
+    for path in write_results(results, tmp_path / "tables", tmp_path / "results")[:2]:
+        text = path.read_text()
+        assert "\x1b" not in text and "\x9b" not in text and "x1b" in text
+
+
 def test_folders_of_a_thousand_levels_are_searched(write_run, tmp_path):
     write_run()
     levels = [tmp_path / "a"]
