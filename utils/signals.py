@@ -44,6 +44,7 @@ class StopRequest:
         self._when = 0.0
         self._previous: dict[int, object] = {}
         self._report_dropped = sys.unraisablehook
+        self._again: threading.Timer | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -55,6 +56,8 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._again is not None:
+            self._again.cancel()
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
         if self._previous:
@@ -74,9 +77,9 @@ class StopRequest:
             self._report_dropped(dropped)
             return
         # Not from here, where it would be dropped again.
-        again = threading.Timer(SECONDS_UNTIL_REPEATED, os.kill, (os.getpid(), signal.SIGINT))
-        again.daemon = True
-        again.start()
+        self._again = threading.Timer(SECONDS_UNTIL_REPEATED, os.kill, (os.getpid(), signal.SIGINT))
+        self._again.daemon = True
+        self._again.start()
 
 
 def raise_if_requested() -> None:
