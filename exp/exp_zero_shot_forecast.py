@@ -23,7 +23,8 @@ from models.base import ForecastSpec
 from utils.checkpoint import load_checkpoint
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import RunFolder
-from utils.schemas import BestHeader, ModelHeader, checked
+from utils.schemas.checking import checked
+from utils.schemas.headers import BestHeader, ModelHeader
 from utils.terminal import error_table
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,9 @@ from utils.files import (
     replace_file,
     write_json,
 )
-from utils.schemas import Config, Epoch, Metrics, checked
+from utils.schemas.checking import checked
+from utils.schemas.config import Config
+from utils.schemas.metrics import Epoch, Metrics
 from utils.signals import raise_if_requested
 
 FORMAT = 2

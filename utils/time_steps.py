@@ -32,8 +32,8 @@ UNITS: dict[str, Any] = {
 # Calendar step -> steps per week (B, D) or year.
 _SEASONS = {"B": 5, "C": 5, "D": 7, "W": 52, "M": 12, "BM": 12, "Q": 4, "BQ": 4}
 _MONTH_DAY = re.compile(r"(\d*)MS\+(\d+)D")
-# More than any table has: a century, and a session whose step is a tenth of a second.
-MAX_YEARS, MAX_TIMES = 100, 864_000
+# More than any table has: ten thousand years, and a session whose step is a tenth of a second.
+MAX_MONTHS, MAX_TIMES = 120_000, 864_000
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,14 @@ def check_time_step(time_step: str) -> None:
     try:
         special = _special(time_step)
         if isinstance(special, MonthDay):
-            is_usable = 0 < special.num_months <= 12 * MAX_YEARS and special.day <= 31
+            is_usable = 0 < special.num_months <= MAX_MONTHS and special.day <= 31
         elif isinstance(special, Sessions):
             is_usable = bool(special.times) and special.times[-1] < DAY
         elif special is not None:
             is_usable = True
         else:
             length, offset = fixed_step(time_step), to_offset(time_step)
-            is_usable = offset.n > 0 and (
-                offset.n <= 366 * MAX_YEARS if length is None else pd.Timedelta(0) < length <= 366 * MAX_YEARS * DAY
-            )
+            is_usable = 0 < offset.n <= MAX_MONTHS if length is None else length > pd.Timedelta(0)
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError, AssertionError, RecursionError) as error:
         raise ValueError(f"{time_step[:40]!r} is no time step ({error})") from error
     if not is_usable:

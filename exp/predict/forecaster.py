@@ -39,7 +39,7 @@ from utils.intervals.conformal import Intervals
 from utils.intervals.quantiles import interval_levels
 from utils.python_errors import DATA_FRAME, python_errors
 from utils.run_folder import RunFolder
-from utils.schemas import Metrics
+from utils.schemas.metrics import Metrics
 from utils.terminal import progress_bar
 from utils.time_steps import dates_after, pandas_step
 

@@ -23,7 +23,8 @@ from utils.files import DamagedFile
 from utils.flags.parsing import recorded_flags
 from utils.report.format_1 import upgrade_header
 from utils.run_folder import READABLE_FORMATS, RunFolder
-from utils.schemas import ModelHeader, checked
+from utils.schemas.checking import checked
+from utils.schemas.headers import ModelHeader
 from utils.source import files_that_differ
 
 logger = logging.getLogger(__name__)

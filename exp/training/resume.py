@@ -13,7 +13,8 @@ from exp.training.state import TrainingState, read_state
 from utils.checkpoint import load_checkpoint, pack, save_checkpoint, unpack
 from utils.files import DamagedFile, move
 from utils.run_folder import RunFolder
-from utils.schemas import BestHeader, checked
+from utils.schemas.checking import checked
+from utils.schemas.headers import BestHeader
 
 logger = logging.getLogger(__name__)
 WAY_OUT = "restore it from a copy, or give --overwrite to train from the beginning"

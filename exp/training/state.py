@@ -25,7 +25,8 @@ from utils.checkpoint import (
 )
 from utils.files import keep_previous
 from utils.schedules import EarlyStopping, Schedule
-from utils.schemas import LastHeader, checked
+from utils.schemas.checking import checked
+from utils.schemas.headers import LastHeader
 
 ROWS = "number of rows"
 

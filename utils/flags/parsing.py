@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_type_hints
 
 from transformers.hf_argparser import HfArgumentParser
 
-from utils.schemas import MAX_SHOWN, checked
+from utils.schemas.checking import MAX_SHOWN, checked
 
 # What the metadata of a field may say besides the options of argparse: see `flag_roles`, `later_flags_at_default` and
 # utils/flags/help.py.

@@ -22,7 +22,8 @@ from torch import Tensor
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import DamagedFile
 from utils.metrics import Evaluated, Metric
-from utils.schemas import IntervalHeader, checked
+from utils.schemas.checking import checked
+from utils.schemas.headers import IntervalHeader
 
 LEVELS = (*(percent / 100 for percent in range(50, 100)), 0.995, 0.999)
 COARSE_LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)

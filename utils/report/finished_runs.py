@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from utils.checkpoint import METADATA_KEY, load_checkpoint
 from utils.files import json_value
 from utils.run_folder import RunFolder
-from utils.schemas import Config, Metrics
+from utils.schemas.config import Config
+from utils.schemas.metrics import Metrics
 
 CUSTOM = "custom"
 NUM_SHOWN = 6

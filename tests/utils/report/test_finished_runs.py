@@ -12,7 +12,9 @@ from utils.files import DamagedFile
 from utils.report.finished_runs import UnusableRun, read_run
 from utils.results import collect
 from utils.run_folder import RunFolder
-from utils.schemas import OTHER_COLUMNS, SeriesRecord, checked
+from utils.schemas.checking import checked
+from utils.schemas.config import SeriesRecord
+from utils.schemas.kinds import OTHER_COLUMNS
 from utils.time_steps import check_time_step
 
 

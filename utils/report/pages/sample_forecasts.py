@@ -14,7 +14,8 @@ from utils.intervals.conformal import Intervals
 from utils.plotting import NAIVE_NAME, shown_interval, window_dates
 from utils.report.finished_runs import Run, UnusableRun, read_arrays
 from utils.report.pages.charts import BLUE, FAINT, GREY, ORANGE, PINK, Figure, Trace, figure, line
-from utils.schemas import ForecastHeader, checked
+from utils.schemas.checking import checked
+from utils.schemas.headers import ForecastHeader
 
 MAX_CHANNELS = 8
 # Numbers that a run's forecasts may bring into the page where --max_channels does not say how many: about 250 KB.
