@@ -12,6 +12,7 @@ from utils.signals import (
     ON_INTERRUPT,
     StopRequest,
     end_at_once_on_signals,
+    exit_with,
     raise_if_requested,
     stop_with_parent,
 )
@@ -97,4 +98,4 @@ def command(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command(sys.argv[1:]))
+    exit_with(command(sys.argv[1:]))

@@ -37,11 +37,12 @@ def predict() -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    return importlib.import_module("balm_forecasting.run").command(arguments)
+    code = importlib.import_module("balm_forecasting.run").command(arguments)
+    return importlib.import_module("balm_forecasting.utils.signals").exit_with(code)
 
 
 def _tool(module: str) -> int:
     """The `main` of a module, which a signal ends with one line, also while it is imported."""
     signals = importlib.import_module("balm_forecasting.utils.signals")
     signals.end_at_once_on_signals()
-    return signals.run_tool(importlib.import_module(f"balm_forecasting.{module}").main)
+    return signals.exit_with(signals.run_tool(importlib.import_module(f"balm_forecasting.{module}").main))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from utils.signals import end_at_once_on_signals, run_tool
+from utils.signals import end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
@@ -274,4 +274,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    exit_with(run_tool(main))

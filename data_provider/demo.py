@@ -17,14 +17,13 @@ The recipe (all random numbers from one seeded generator, all autoregressions of
 
 from __future__ import annotations
 
-from utils.signals import end_at_once_on_signals, run_tool
+from utils.signals import end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
     end_at_once_on_signals()
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -131,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    exit_with(run_tool(main))

@@ -176,15 +176,15 @@ class Experiment(ABC):
             changes = self.settings.recipe_changes
             self.folder.write_config({**record, "flag_roles": roles, "command": command, "recipe_changes": changes})
 
-    def folder_for(self, run_id: str, *, earlier_id: str = "") -> RunFolder:
-        """The run folder `run_id`, or the one that an earlier version named `earlier_id` if it exists.
+    def folder_for(self, run_id: str, *, earlier_ids: Sequence[str] = ()) -> RunFolder:
+        """The run folder `run_id`, or the one that an earlier version named by one of `earlier_ids` if it exists.
 
         Raises ValueError if the run is finished (or is not, with `--is_training 0`), or was interrupted and would be
         resumed with other code without `--allow_other_code`.
         """
         train = self.settings.train
-        earlier = RunFolder(Path(train.output_dir) / earlier_id)
-        folder = earlier if earlier_id and earlier.has_files else RunFolder(Path(train.output_dir) / run_id)
+        folders = [RunFolder(Path(train.output_dir) / name) for name in (run_id, *earlier_ids)]
+        folder = next((found for found in folders if found.has_files), folders[0])
         recorded = code_of(folder)
         changed = files_that_differ(recorded)
         if folder.is_finished and train.is_training and not train.overwrite:

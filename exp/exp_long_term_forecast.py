@@ -63,9 +63,14 @@ class LongTermForecast(Experiment):
         self.best_error = math.inf
         self.best_errors: AbsoluteErrors | None = None
         self.window_errors: dict[str, Tensor] = {}
-        made = {"fingerprint": self.series.fingerprint, "determinants": self.determinants()}
-        name, earlier = (run_id(settings, data=data, **made) for data in (self.tested_name(), self.series.name))
-        self.folder = self.folder_for(name, earlier_id=earlier)
+        fingerprint = self.series.fingerprint
+        name, *earlier = (
+            run_id(settings, data=data, fingerprint=fingerprint, determinants=determinants)
+            # Earlier versions named the source of a zero-shot run only, and then its targets without their content.
+            for determinants in (self.determinants(), LongTermForecast.determinants(self))
+            for data in (self.tested_name(), self.series.name)
+        )
+        self.folder = self.folder_for(name, earlier_ids=earlier)
 
     @property
     def run_id(self) -> str:

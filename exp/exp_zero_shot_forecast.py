@@ -12,7 +12,7 @@ from transformers.hf_argparser import HfArg
 from data_provider.batches.loader import Loader
 from data_provider.config import READING_FLAGS, DataConfig
 from data_provider.data_factory import load_data
-from data_provider.datasets import CUSTOM, is_published
+from data_provider.datasets import CUSTOM, DATASETS
 from data_provider.series import SeriesInfo, WindowSource
 from exp.exp_basic import Settings
 from exp.exp_long_term_forecast import LongTermForecast
@@ -113,11 +113,11 @@ class ZeroShotForecast(LongTermForecast):
         return super().load()
 
     def determinants(self) -> dict[str, Any]:
-        """As of any run, and the content of targets that are not the registry's files."""
+        """As of any run, and the content of targets that are not known to be the registry's files."""
         others = {
             name: series.fingerprint
             for name, series in self.targets.items()
-            if self._is_own(name) or not is_published(name, series.fingerprint)
+            if self._is_own(name) or DATASETS[self.flags_of[name]].sha256 != series.fingerprint
         }
         return super().determinants() | ({"targets": others} if others else {})
 

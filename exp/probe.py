@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from utils.signals import end_at_once_on_signals, run_tool
+from utils.signals import end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
@@ -94,4 +94,4 @@ def text_states(rows: Tensor, data: DataConfig, branch: str, llm_model: str) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(lambda: main(sys.argv[1:])))
+    exit_with(run_tool(lambda: main(sys.argv[1:])))

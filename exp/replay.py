@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from utils.signals import end_at_once_on_signals, run_tool
+from utils.signals import end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from exp.command_line import WrongInput, run_command
+from exp.training.loop import Interrupted
 from utils.report.finished_runs import read_runs
 from utils.terminal import one_line, printable
 
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str]) -> int:
         if rows.empty:
             raise ValueError(f"{options.csv} has no run {options.row}: its column run_id says which there are")
         return _replay(rows.iloc[0].to_dict(), table, words[split + 1 :])
+    except Interrupted as error:
+        # The state lies in a folder that is removed.
+        raise KeyboardInterrupt from error
     except (ValueError, KeyError, OSError, WrongInput) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
@@ -73,4 +77,4 @@ def _seed_noise(row: dict[str, Any], table: Any) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(lambda: main(sys.argv[1:])))
+    exit_with(run_tool(lambda: main(sys.argv[1:])))

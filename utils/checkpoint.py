@@ -31,22 +31,24 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, An
     replace_file(path, save(on_cpu, metadata={METADATA_KEY: content}))
 
 
-def load_checkpoint(path: Path, *, run_id: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read and verify what `save_checkpoint` wrote; files written before there were hashes are read unverified.
+def load_checkpoint(
+    path: Path, *, run_id: str | None = None, needs_hash: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read and verify what `save_checkpoint` wrote; files from before there were hashes only without `needs_hash`.
 
     Raises FileNotFoundError, or DamagedFile if the content does not match its hash or belongs to another run than
     `run_id`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the run was stopped before its first checkpoint, or moved")
-    tensors, header = _verified(path)
+    tensors, header = _verified(path, needs_hash=needs_hash)
     owner = header.get("run_id")
     if run_id is not None and owner is not None and owner != run_id:
         raise DamagedFile(f"{path} belongs to another run ({str(owner)[:MAX_SHOWN]}), not to {run_id}: it is not used")
     return tensors, header
 
 
-def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _verified(path: Path, *, needs_hash: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportArgumentType]
             metadata = file.metadata() or {}
@@ -54,14 +56,15 @@ def _verified(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = json.loads(metadata[METADATA_KEY])
         if not isinstance(content, dict):
             raise TypeError("its header is no JSON object")
-        if "header" not in content and "sha256" not in content:
+        if "header" not in content and "sha256" not in content and not needs_hash:
             return tensors, content
         header, sha256 = content["header"], content["sha256"]
         if _sha256(tensors, header) != sha256:
             raise ValueError("its content does not match its SHA-256")
         if not isinstance(header, dict):
             raise TypeError("its header is no JSON object")
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, OSError) as error:
+    # RuntimeError: torch could not open a file that has just been removed.
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, RuntimeError, OSError) as error:
         raise DamagedFile(
             f"{path} is not a checkpoint of this library, or is damaged ({_first_line(error)}): it is not used; "
             "restore it from a copy"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 INTERRUPTED = 130
 NOTHING_KEPT = "interrupted: give the same command again"
@@ -113,6 +113,14 @@ def run_tool(main: Callable[[], int | None]) -> int:
             print(NOTHING_KEPT, file=sys.stderr)
             return INTERRUPTED
         return code
+
+
+def exit_with(code: int) -> NoReturn:
+    """End the process; a signal from here on changes nothing, since the work is done and said."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def stop_with_parent() -> None:

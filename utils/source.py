@@ -109,4 +109,7 @@ def _name_in_project(path: Path, project: Path = ROOT) -> str:
 
 
 def _hash_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS] if path.is_file() else "missing"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS] if path.is_file() else "missing"
+    except OSError:  # such as a name that no file can have
+        return "missing"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,13 +79,14 @@ def check_time_step(time_step: str) -> None:
         if isinstance(special, MonthDay):
             is_usable = 0 < special.num_months <= MAX_MONTHS and special.day <= 31
         elif isinstance(special, Sessions):
-            is_usable = bool(special.times) and special.times[-1] < DAY
+            rises = all(earlier < later for earlier, later in pairwise(special.times))
+            is_usable = bool(special.times) and rises and special.times[-1] < DAY
         elif special is not None:
-            is_usable = True
+            is_usable = time_step.startswith("D@")
         else:
             length, offset = fixed_step(time_step), to_offset(time_step)
             is_usable = 0 < offset.n <= MAX_MONTHS if length is None else length > pd.Timedelta(0)
-    except (ValueError, KeyError, AttributeError, TypeError, OverflowError, AssertionError, RecursionError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{time_step[:40]!r} is no time step ({error})") from error
     if not is_usable:
         raise ValueError(f"{time_step[:40]!r} is no time step that a table can have")
@@ -251,14 +253,18 @@ def _special(time_step: str) -> MonthDay | Sessions | pd.offsets.CustomBusinessD
     if not times:
         return pd.offsets.CustomBusinessDay(weekmask=" ".join(WEEKDAYS[day] for day in weekdays))
     step = fixed_step(base)
-    assert step is not None
+    if step is None or step <= pd.Timedelta(0):
+        raise ValueError(f"{base} has no length")
     return Sessions(step, tuple(weekdays), tuple(_times(times, step)))
 
 
 def _weekdays(text: str) -> list[int]:
     text = text.split(" ")[0]
     if "-" not in text:
-        return [WEEKDAYS.index(name) for name in text.split(",")]
+        days = [WEEKDAYS.index(name) for name in text.split(",")]
+        if len(set(days)) < len(days):
+            raise ValueError(f"{text} names a weekday twice")
+        return days
     first, last = (WEEKDAYS.index(name) for name in text.split("-"))
     return sorted((first + number) % 7 for number in range((last - first) % 7 + 1))
 

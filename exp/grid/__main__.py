@@ -7,7 +7,7 @@ machines, use Slurm (`--slurm FILE`) or wandb sweeps.
 
 from __future__ import annotations
 
-from utils.signals import INTERRUPTED, end_at_once_on_signals, run_tool
+from utils.signals import INTERRUPTED, end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from exp.grid.commands import GridRun, finished_runs, runs_of_csv, runs_of_scripts
+from exp.grid.commands import GridRun, finished_runs, reads_the_same, runs_of_csv, runs_of_scripts
 from exp.grid.front_checks import missing_inputs
 from exp.grid.live_table import LiveTable, job_lines, summary
 from exp.grid.queue import LOGS, Job, run_queue
@@ -54,15 +54,14 @@ def queue(runs: Sequence[GridRun], also_finished: Container[str] = ()) -> list[J
     `also_finished`: keys of runs that were finished elsewhere.
     """
     finished = finished_runs([run.output_dir for run in runs])
-    return [
-        Job(
-            run,
-            state="already finished"
-            if (run.key in finished or run.key in also_finished) and not run.settings.train.overwrite
-            else "waiting",
-        )
-        for run in runs
-    ]
+
+    def is_done(run: GridRun) -> bool:
+        if run.settings.train.overwrite:
+            return False
+        done = finished.get(run.key)
+        return run.key in also_finished or (done is not None and reads_the_same(run.settings, done))
+
+    return [Job(run, state="already finished" if is_done(run) else "waiting") for run in runs]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = missing_inputs([job.run for job in jobs if job.state == "waiting"])
     if missing:
         for line in missing:
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {one_line(line)}", file=sys.stderr)
         return WRONG_INPUT
     return _run(jobs, num_jobs=num_jobs, gpus=gpus)
 
@@ -148,4 +147,4 @@ def _run(jobs: Sequence[Job], *, num_jobs: int, gpus: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    exit_with(run_tool(main))

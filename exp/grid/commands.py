@@ -8,18 +8,23 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from data_provider.config import DataConfig
+from data_provider.data_factory import file_of
+from data_provider.datasets import CUSTOM, sha256_of
 from exp.command_line import parse_command
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
+from exp.exp_zero_shot_forecast import ZeroShotConfig
 from utils.files import json_value
 from utils.flags.help import wants_help
 from utils.flags.parsing import place_flags
-from utils.report.finished_runs import UnusableRun, read_run
+from utils.report.finished_runs import Run, UnusableRun, read_run
 
 # While a script is read, these programs are replaced by one that records its name and arguments and succeeds.
 _RECORDED_PROGRAMS = ("python", "python3", "accelerate", "torchrun")
@@ -96,17 +101,41 @@ def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str
     return [words for _, words in commands]
 
 
-def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Path]:
-    """Key (`GridRun.key`) -> folder of every finished run in `output_dirs`."""
+def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Run]:
+    """Key (`GridRun.key`) -> every finished run in `output_dirs`."""
     found = {}
     for output_dir in dict.fromkeys(output_dirs):
         for folder in output_dir.glob("*"):
             try:
-                found[_key(read_run(folder).config)] = folder
+                run = read_run(folder)
+                found[_key(run.config)] = run
             except UnusableRun:
                 # Not finished, or damaged, which run.py reports.
                 continue
     return found
+
+
+def reads_the_same(settings: Settings, done: Run) -> bool:
+    """Whether tables of one's own have the content that the finished run with the same flags read.
+
+    A table that is missing is not asked: the run is finished.
+    """
+    pairs: list[tuple[DataConfig, str | None]] = []
+    if settings.data.data == CUSTOM:
+        pairs.append((settings.data, done.config.get("series", {}).get("fingerprint")))
+    for config in settings.task:
+        if isinstance(config, ZeroShotConfig) and CUSTOM in config.target_data:
+            own = (test["own_file"] for test in done.metrics["tests"].values() if "own_file" in test)
+            pairs.append((config.target(CUSTOM, settings.data), next(own, None)))
+    try:
+        return all(recorded in (None, _sha256_of(file_of(data))) for data, recorded in pairs)
+    except FileNotFoundError:
+        return True
+
+
+@cache
+def _sha256_of(path: Path) -> str:
+    return sha256_of(path)
 
 
 def runs_of_csv(path: Path) -> set[str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from exp.grid.queue import Job
+from utils.terminal import one_line
 
 _ORDER = ("failed", "interrupted", "running", "waiting", "finished", "already finished")
 
@@ -55,7 +56,8 @@ def job_lines(jobs: Sequence[Job]) -> list[str]:
         detail = job.last_line() if job.state in ("running", "failed", "interrupted") else ""
         gpu = f"gpu {job.gpu}" if job.gpu else ""
         time = _clock(job.seconds) if job.seconds else ""
-        lines.append(f"{job.state:<16}  {job.run.name:<{widest}}  {gpu:<6} {time:>8}  {detail}".rstrip())
+        line = f"{job.state:<16}  {job.run.name:<{widest}}  {gpu:<6} {time:>8}  {detail}"
+        lines.append(one_line(line.rstrip()))
     return lines
 
 

@@ -28,6 +28,8 @@ from utils.schemas.headers import ModelHeader
 from utils.source import files_that_differ
 
 logger = logging.getLogger(__name__)
+# A linear layer from look-back to horizon with more weights would not fit into memory.
+LARGEST_SIZE = 10**9
 
 NAMES = ("name", "description")
 # The folders whose code makes a forecast.
@@ -109,6 +111,8 @@ def _build(header: dict[str, Any], path: Path, elsewhere: Mapping[str, str | Non
             f"which code to run: give --{kind.code_flag}, the checkout that you trust and trained with"
         )
     data = recorded_flags(DataConfig, header["data_config"], source=path)
+    if data.seq_len * data.pred_len > LARGEST_SIZE:
+        raise DamagedFile(f"{path}: a look-back of {data.seq_len} and a horizon of {data.pred_len} are no training's")
     series, dtype = SeriesInfo.from_record(header["series"]), dtype_of(header["precision"], on_cpu=device.type == "cpu")
     spec = forecast_spec(
         series, seq_len=data.seq_len, pred_len=data.pred_len, dtype=dtype, device=device, quantiles=data.quantile_levels

@@ -34,7 +34,16 @@ def checkout(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["/proc/kmsg", "../outside.py", "/etc/passwd", "models/../../x.py", "a\0b.py", "x" * 9999]
+    "name",
+    [
+        "/proc/kmsg",
+        "../outside.py",
+        "/etc/passwd",
+        "models/../../x.py",
+        "a\0b.py",
+        "x" * 9999,
+        f"models/{'x' * 300}.py",
+    ],
 )
 def test_a_record_cannot_name_a_file_outside_the_project(name, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was opened"))

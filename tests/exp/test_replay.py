@@ -7,6 +7,7 @@ import pytest
 
 from exp.grid.__main__ import main as grid
 from exp.replay import main
+from exp.training.loop import Interrupted
 from tests.exp.small_runs import TINY_LLM, table, train
 from utils.verdict.collection import RESULTS, collect
 
@@ -34,6 +35,15 @@ def test_a_row_with_other_errors_fails(csv, tmp_path, capsys):
     rows.to_csv(tmp_path / "changed.csv", index=False)
     assert main([str(tmp_path / "changed.csv"), "--row", str(rows["run_id"][0])]) == 1
     assert "on the same kind of machine" in capsys.readouterr().out
+
+
+def test_ctrl_c_while_it_trains_is_an_interrupt(csv, monkeypatch):
+    def interrupted(_: object) -> None:
+        raise Interrupted("goes on from a state")
+
+    monkeypatch.setattr("exp.replay.run_command", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(csv), "--row", str(pd.read_csv(csv)["run_id"][0])])
 
 
 def test_an_unknown_row_is_one_line(csv, capsys):

@@ -9,6 +9,8 @@ import pytest
 
 from data_provider.demo import DEMO_PATH
 from exp.command_line import WrongInput, run_command
+from exp.exp_long_term_forecast import LongTermForecast
+from exp.exp_zero_shot_forecast import ZeroShotForecast
 from models.nlinear import NLinear
 from tests.exp.runs import flags, run_folder
 from tests.exp.small_runs import table
@@ -125,6 +127,19 @@ def test_a_target_of_ones_own_is_told_by_its_content(tmp_path):
     found = [json.loads((tmp_path / "results" / name / "metrics.json").read_text()) for name in names]
     assert {len(each["tests"]["ETTm1"]["own_file"]) for each in found} == {64}
     assert len({each["tests"]["ETTm1"]["own_file"] for each in found}) == 2
+
+
+def test_a_run_of_an_earlier_version_on_a_target_of_ones_own_is_found(tmp_path, monkeypatch):
+    """Its run id did not depend on the content of the target."""
+    table(400).to_csv(tmp_path / "own.csv", index=False)
+    target = ["--task_name", "zero_shot_forecast", "--target_data", "custom", "--target_data_path"]
+    command = flags(tmp_path, *SHORT, *target, str(tmp_path / "own.csv"))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(ZeroShotForecast, "determinants", LongTermForecast.determinants)
+        list(run_command(command))
+    before = run_folder(tmp_path)
+    with pytest.raises(WrongInput, match=f"{before} holds a finished run"):
+        list(run_command(command))
 
 
 def test_two_targets_of_one_name_are_refused(tmp_path):

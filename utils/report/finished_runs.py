@@ -60,14 +60,19 @@ class Run:
             targets = {name: self.shown_names.get(f"{TARGET}{name}", name) for name in self.metrics["tests"]}
             return {f"{self.data}->{targets[name]}": test for name, test in self.metrics["tests"].items()}
         tests: dict[str, Any] = dict(self.metrics["tests"])
-        return {self.data if name == self.metrics["data"] else name: test for name, test in tests.items()}
+        others = f"{self.data}, " if self.is_of_own_file else ""
+        return {self.data if name == self.metrics["data"] else f"{others}{name}": test for name, test in tests.items()}
+
+    @property
+    def is_of_own_file(self) -> bool:
+        """Whether it was trained on a table of one's own, which may have any name."""
+        return self.config.get("data_config", {}).get("data") == CUSTOM
 
     @property
     def own_files(self) -> dict[str, str]:
         """Name -> beginning of the SHA-256 of a table of one's own, "" for a data set; targets are `TARGET` + name."""
-        is_own = self.config.get("data_config", {}).get("data") == CUSTOM
-        found = self.config.get("series", {}).get("fingerprint", "") if is_own else ""
-        files = {self.metrics["data"]: found[:NUM_SHOWN]}
+        found = self.config.get("series", {}).get("fingerprint", "")[:NUM_SHOWN] or UNKNOWN
+        files = {self.metrics["data"]: found if self.is_of_own_file else ""}
         if self.metrics["task_name"] != "zero_shot_forecast":
             return files
         named = self.config.get("task_config", {}).get("target_data")

@@ -121,14 +121,13 @@ def _errors(test: Any) -> dict[str, Any]:
 
 def _cell(run: Run, data: str, test: Any) -> dict[str, Any]:
     """What a row is a result of; a model tested at several horizons says for each test which it is."""
-    metrics = run.metrics
+    metrics, cell = run.metrics, test.get("cell", {})
     return {
         "task_name": metrics["task_name"],
-        "data": data,
+        "data": data if run.is_of_own_file else cell.get("data", data),
         "features": metrics.get("features", "M"),
-        "seq_len": metrics["seq_len"],
+        "seq_len": cell.get("seq_len", metrics["seq_len"]),
         "percent": metrics["percent"],
-        "pred_len": metrics["pred_len"],
+        "pred_len": cell.get("pred_len", metrics["pred_len"]),
         "labels": ", ".join(run.labels),
-        **test.get("cell", {}),
     }

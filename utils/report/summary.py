@@ -6,7 +6,7 @@ Other flags are ignored, so that a script can hand on those of its runs.
 
 from __future__ import annotations
 
-from utils.signals import end_at_once_on_signals, run_tool
+from utils.signals import end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,4 +54,4 @@ def _wanted(options: argparse.Namespace) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    exit_with(run_tool(main))

@@ -15,7 +15,8 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Scale = Annotated[FiniteFloat, Field(gt=0)]
 # Errors in scaled units: float32 forecasts cannot have larger ones.
-Error = Annotated[FiniteFloat, Field(ge=0, le=1e100)]
+LARGEST_ERROR = 1e100
+Error = Annotated[FiniteFloat, Field(ge=0, le=LARGEST_ERROR)]
 # Columns of the table of results, which no measure can be called like.
 OTHER_COLUMNS = frozenset(
     "labels task_name features seq_len percent data pred_len name model variant seed horizon measure num_windows "
@@ -39,7 +40,7 @@ def _date(text: str) -> str:
 
 
 def _measure(name: str) -> str:
-    if not name.isidentifier() or name in OTHER_COLUMNS or name.endswith("_original"):
+    if not name.isidentifier() or name in OTHER_COLUMNS or name.endswith(("_original", "_used")):
         raise ValueError(f"{name[:MAX_SHOWN]!r} is no name of a measure")
     return name
 

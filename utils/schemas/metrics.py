@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from sys import float_info
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic import Field, FiniteFloat, WrapValidator
 from typing_extensions import TypedDict
 
 from utils.schemas.checking import shown
-from utils.schemas.kinds import Count, Error, Measure, Positive
+from utils.schemas.kinds import LARGEST_ERROR, Count, Error, Measure, Positive
 
 
 class TestCell(TypedDict, total=False):
@@ -42,12 +43,18 @@ class _TestEntry(TypedDict):
     own_file: NotRequired[str]
 
 
-def _tested(entry: Any) -> Any:
+def _tested(entry: Any, validated: Callable[[Any], Any]) -> Any:
     """Check that every measure that is named is there, and that lists have one value per channel or step."""
+    # The result lacks what the schema does not name, such as further measures.
+    validated(entry)
     for name in entry["measures"]:
-        for key in (name, f"{name}_original"):
-            if not isinstance(entry.get(key, 0.0), int | float) or not abs(entry.get(key, 0.0)) < float("inf"):
-                raise ValueError(f"{key} should be a finite number, not {shown(entry[key])}")
+        if name not in entry:
+            raise ValueError(f"{name} is named as a measure and missing")
+        for key, largest in ((name, LARGEST_ERROR), (f"{name}_original", float_info.max)):
+            value = entry.get(key, 0.0)
+            # Comparing a whole number of many digits with infinity would find it smaller.
+            if type(value) not in (int, float) or not abs(value) <= largest:
+                raise ValueError(f"{key} should be a finite number, not {shown(value)}")
     channels = entry.get("per_channel")
     if channels is not None:
         names = channels.get("columns")
@@ -61,7 +68,7 @@ def _tested(entry: Any) -> Any:
     return entry
 
 
-TestEntry = Annotated[_TestEntry, AfterValidator(_tested)]
+TestEntry = Annotated[_TestEntry, WrapValidator(_tested)]
 
 
 class Validation(TypedDict, total=False):

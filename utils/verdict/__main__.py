@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from utils.signals import end_at_once_on_signals, run_tool
+from utils.signals import end_at_once_on_signals, exit_with, run_tool
 
 if __name__ == "__main__":
     # Before what takes long to import.
@@ -79,4 +79,4 @@ def _names(paths: Mapping[Path, bytes | None]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(lambda: main(sys.argv[1:])))
+    exit_with(run_tool(lambda: main(sys.argv[1:])))

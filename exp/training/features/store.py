@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import uuid
@@ -45,8 +47,11 @@ class TextStore:
         self.folder = self.root / self.identity[:24]
         self._parts: list[dict[str, Tensor]] = []
         self._places: dict[bytes, tuple[int, int]] = {}
-        if self.folder.is_dir():
-            self.folder.touch()
+        if self.folder.is_symlink():
+            self._stop(f"{self.folder} is a link, and links are not followed")
+        elif self.folder.is_dir():
+            with contextlib.suppress(OSError):  # another process may be making room
+                self.folder.touch()
             remove_abandoned_parts(self.folder)
             for part in sorted(self.folder.glob(f"part-*{SUFFIX}")):
                 self._open(part)
@@ -66,22 +71,27 @@ class TextStore:
         """Store the features of texts, one row each."""
         table = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, DIGEST_BYTES)
         tensors = {**features, DIGESTS: table}
-        if not self._make_room(sum(tensor.nbytes for tensor in tensors.values())):
+        if not self.max_bytes or not self._make_room(sum(tensor.nbytes for tensor in tensors.values())):
             return
         part = self.folder / f"part-{uuid.uuid4().hex}{SUFFIX}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_checkpoint(part, tensors, {"identity": self.identity})
         except OSError as error:
-            logger.warning("--text_store %s: %s; texts read from here on are not stored", self.root, error)
-            self.max_bytes = 0
+            # Another process may have removed the folder to make room; a full disk is something else.
+            if self.folder.is_dir():
+                self._stop(str(error))
             return
         self._open(part)
+
+    def _stop(self, reason: str) -> None:
+        logger.warning("--text_store %s: %s; texts read from here on are not stored", self.root, reason)
+        self.max_bytes = 0
 
     def _open(self, part: Path) -> None:
         """Add a part to the index; one that is damaged is left out and read again by the language model."""
         try:
-            tensors, header = load_checkpoint(part)
+            tensors, header = load_checkpoint(part, needs_hash=True)
             if header.get("identity") != self.identity:
                 raise DamagedFile(f"{part} was written for another language model or other flags")
             digests = tensors.pop(DIGESTS, torch.empty(0))
@@ -99,16 +109,15 @@ class TextStore:
 
     def _make_room(self, num_bytes: int) -> bool:
         """Whether there is room for `num_bytes`, after other folders have made way if need be."""
-        used = {folder: _size(folder) for folder in self.root.glob("*") if _is_ours(folder)}
-        others = sorted((folder for folder in used if folder != self.folder), key=lambda folder: folder.stat().st_mtime)
+        used = {folder: _size(folder) for folder in self.root.glob("*") if folder == self.folder or _is_ours(folder)}
+        others = sorted((folder for folder in used if folder != self.folder), key=_last_used)
         while sum(used.values()) + num_bytes > self.max_bytes and others:
             oldest = others.pop(0)
             shutil.rmtree(oldest, ignore_errors=True)
             del used[oldest]
         if sum(used.values()) + num_bytes <= self.max_bytes:
             return True
-        logger.warning("--text_store %s is full: raise --text_store_gb to store further texts", self.root)
-        self.max_bytes = 0
+        self._stop("it is full: raise --text_store_gb")
         return False
 
 
@@ -121,8 +130,23 @@ def _is_ours(folder: Path) -> bool:
     """Whether it is a folder of the store, which may lie among others: nothing else is ever counted or removed."""
     if folder.is_symlink() or not folder.is_dir() or not re.fullmatch(NAME, folder.name):
         return False
-    return all(PARTS.fullmatch(part.name) for part in folder.iterdir())
+    try:
+        return all(PARTS.fullmatch(part.name) for part in folder.iterdir())
+    except OSError:  # another process has removed it
+        return False
+
+
+def _last_used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # another process renames and removes files
+                total += (Path(place) / name).lstat().st_size
+    return total

@@ -19,6 +19,7 @@ from exp.grid.__main__ import main, queue, slurm_script
 from exp.grid.commands import GridRun, commands_of_script, runs_of_scripts
 from exp.grid.live_table import LiveTable, summary
 from exp.grid.queue import Job, run_queue
+from tests.exp.small_runs import table
 from utils.run_folder import FORMAT
 
 FLAGS = "--model DLinear --data demo --seq_len 24"
@@ -148,6 +149,33 @@ def test_a_finished_run_is_skipped_wherever_its_data_lie_and_run_again_with_over
     assert {job.state for job in queue(runs_of_scripts([path], [*results, "--overwrite"]))} == {"waiting"}
     other = runs_of_scripts([path], [*results, "--learning_rate", "0.5"])
     assert {job.state for job in queue(other)} == {"waiting"}
+
+
+def test_a_run_whose_own_table_has_changed_since_is_not_finished(tmp_path):
+    results = ["--output_dir", str(tmp_path / "results")]
+    table(200).to_csv(tmp_path / "my.csv", index=False)
+    flags = f"--model DLinear --data custom --data_path {tmp_path / 'my.csv'} --seq_len 24 --pred_len 4 --fast_dev_run"
+    path = script(tmp_path, f'python run.py {flags} "$@"')
+    (job,) = queue(runs_of_scripts([path], results))
+    assert run_queue([job], num_jobs=1, gpus=[], show=unseen)
+    commands._sha256_of.cache_clear()
+    assert [found.state for found in queue(runs_of_scripts([path], results))] == ["already finished"]
+    table(201).to_csv(tmp_path / "my.csv", index=False)
+    commands._sha256_of.cache_clear()
+    assert [found.state for found in queue(runs_of_scripts([path], results))] == ["waiting"]
+    (tmp_path / "my.csv").unlink()
+    assert [found.state for found in queue(runs_of_scripts([path], results))] == ["already finished"]
+
+
+def test_no_name_of_a_run_moves_the_cursor(tmp_path, capsys):
+    jobs = jobs_of(tmp_path, "pass")
+    jobs[0].run = replace(jobs[0].run, name="a\x1b[31mred")
+    assert run_queue(jobs, num_jobs=1, gpus=[], show=LiveTable())
+    assert "\x1b" not in capsys.readouterr().out
+    path = script(tmp_path, "python run.py --model DLinear --data custom --data_path $'/none/\\x1b[31mred.csv'")
+    assert main(["--scripts", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "\x1b" not in error and "red.csv is missing" in error
 
 
 def test_a_crash_stops_only_itself_and_its_last_words_are_shown(tmp_path):

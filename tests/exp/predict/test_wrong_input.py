@@ -12,6 +12,7 @@ import run
 from data_provider.scaling import Standardizer
 from exp.predict.forecaster import load_forecaster
 from tests.exp.small_runs import PRED_LEN, SEQ_LEN, predict, table, train
+from utils.checkpoint import load_checkpoint, save_checkpoint
 
 
 def wrong_files() -> dict[str, tuple[pd.DataFrame, str]]:
@@ -169,3 +170,12 @@ def test_a_table_that_ends_with_the_last_year_is_one_line(fit, tmp_path, capsys)
     error = capsys.readouterr().err
     assert "Traceback" not in error and "year" in error.splitlines()[-1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_a_checkpoint_of_sizes_that_no_training_had_is_refused_before_memory_is_taken(fit, tmp_path, capsys):
+    tensors, header = load_checkpoint(fit / "checkpoint" / "best.safetensors")
+    header["data_config"] |= {"seq_len": 10**9, "pred_len": 10**9}
+    save_checkpoint(tmp_path / "best.safetensors", tensors, header)
+    table().to_csv(tmp_path / "new.csv", index=False)
+    assert predict(tmp_path / "best.safetensors", tmp_path / "new.csv", tmp_path / "forecast.csv") == run.WRONG_INPUT
+    assert "are no training's" in capsys.readouterr().err

@@ -161,6 +161,22 @@ def test_a_signal_while_a_command_is_imported_is_one_line(module, number):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: nothing was written\n")
 
 
+LATE = """
+import atexit, os, runpy, signal, sys
+atexit.register(lambda: os.kill(os.getpid(), signal.{number}))
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_after_the_work_changes_nothing(number):
+    """`utils.results` has said its word on a folder without runs."""
+    command = [sys.executable, "-c", LATE.format(number=number), "utils.results", str(ROOT / "docs")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "interrupted" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_signal_while_modules_are_imported_is_one_line(tmp_path):
     program = "import utils.signals as s, os, signal; s.end_at_once_on_signals(); os.kill(os.getpid(), signal.SIGTERM)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -64,6 +64,11 @@ TESTED = {"mse": 1.0, "mae": 1.0, "measures": ["mse", "mae"]}
         ({"tests": {"ETTh1": TESTED | {"measures": []}}}, "metrics.json: tests/ETTh1/measures: list should have at"),
         ({"tests": {"ETTh1": TESTED | {"measures": ["labels"]}}}, ".*/measures/0: 'labels' is no name of a measure"),
         ({"tests": {"ETTh1": TESTED | {"mse": -1.0}}}, "metrics.json: tests/ETTh1/mse: input should be greater"),
+        ({"tests": {"ETTh1": TESTED | {"measures": ["crps"]}}}, ".*crps is named as a measure and missing"),
+        ({"tests": {"ETTh1": TESTED | {"measures": ["crps"], "crps": 10**400}}}, ".*crps should be a finite number"),
+        ({"tests": {"ETTh1": TESTED | {"measures": ["crps"], "crps": None}}}, ".*crps should be a finite number"),
+        ({"tests": {"ETTh1": TESTED | {"measures": ["crps"], "crps": True}}}, ".*crps should be a finite number"),
+        ({"tests": {"ETTh1": TESTED | {"measures": ["run_id_used"]}}}, ".*'run_id_used' is no name of a measure"),
         ({"tests": {"ETTh1": TESTED | {"cell": 5}}}, "metrics.json: tests/ETTh1/cell: input should be a valid dict"),
         (
             {"tests": {"ETTh1": TESTED | {"cell": {"data": [1]}}}},
@@ -84,6 +89,14 @@ def test_metrics_that_do_not_fit_are_named_with_the_place(write_run, changes, me
         RunFolder(folder).read_metrics()
 
 
+def test_a_cell_says_data_and_lengths_and_nothing_else(write_run, tmp_path):
+    cell = {"labels": ["x"], "percent": [1], "features": 5, "data": "ETTh2", "pred_len": 2}
+    write_run(tests={"ETTh1": TESTED | {"cell": cell}})
+    (row,) = collect(tmp_path / "results").rows.to_dict("records")
+    assert (row["data"], row["pred_len"]) == ("ETTh2", 2)
+    assert (row["labels"], row["percent"], row["features"]) == ("", 100, "M")
+
+
 def test_no_measure_can_be_called_like_a_column_of_the_table(write_run, tmp_path):
     write_run()
     found = set(collect(tmp_path / "results").rows.columns)
@@ -96,6 +109,8 @@ def test_no_measure_can_be_called_like_a_column_of_the_table(write_run, tmp_path
         "", "nonsense", "0D", "-1h", "9999999999999D", "99999999999999999999h", "ME@Mon 09:00-10:00",
         "h@Mon-Sun 09:00-08:00", "h@Xyz-Abc 09:00-10:00", f"MS+{'9' * 30}D", f"{'9' * 9}MS+3D",
         "ns@Mon 00:00-23:00", "h@Mon 20:00-30:00", "D@", "h@Mon-Fri-Sat 09:00-10:00", "h@Mon 09:00",
+        "0min@Mon-Fri 09:30-16:00", "0s@Mon 00:00-01:00", "-1h@Mon 09:00-10:00", "0D@Mon", "D@Mon,Mon",
+        "h@Mon 13:00-15:00,09:00-10:00", "h@Mon 09:00-10:00,09:00-10:00",
     ],
 )  # fmt: skip
 def test_an_impossible_time_step_is_refused_at_once(time_step):

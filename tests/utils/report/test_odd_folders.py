@@ -54,6 +54,15 @@ def test_one_table_of_a_name_keeps_it_and_one_called_like_a_data_set_does_not(wr
     assert set(collect(tmp_path / "results").rows["data"]) == {"mine", "ETTh1", "ETTh1 (own file bbbbbb)"}
 
 
+def test_a_table_of_ones_own_whose_record_says_otherwise_is_no_data_set(write_run, tmp_path):
+    other = {"mse": 1.0, "mae": 1.0, "measures": ["mse"]}
+    of_custom_table(write_run(data="ETTh1", seed=1), "")
+    of_custom_table(write_run(data="mine", seed=2, tests={"ETTh1": other}), "b" * 64)
+    of_custom_table(write_run(data="my", seed=3, tests={"my": other | {"cell": {"data": "ETTh1"}}}), "c" * 64)
+    found = set(collect(tmp_path / "results").rows["data"])
+    assert found == {"ETTh1 (own file of unknown content)", "mine, ETTh1", "my"}
+
+
 def to_a_target(folder: Path, **entry: str) -> None:
     """The run was tested on a target with these entries; the file of it is that of `custom` if the flags say so."""
     metrics, config = (json.loads((folder / f"{name}.json").read_text()) for name in ("metrics", "config"))

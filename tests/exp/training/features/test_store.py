@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from exp.training.features.store import DIGEST_BYTES, TextStore
@@ -55,7 +56,7 @@ def test_features_of_another_identity_are_not_seen(tmp_path):
     assert len(TextStore(tmp_path, {"llm": "b"}, max_bytes=PLENTY)) == 0
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign", "other shapes", "no digests"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign", "other shapes", "no digests", "no hash"])
 def test_a_part_that_is_damaged_or_not_its_own_is_left_out_and_the_others_are_used(damage, tmp_path, caplog):
     store = TextStore(tmp_path, {}, max_bytes=PLENTY)
     store.write(digests(2, 2), features(2, seed=1))
@@ -78,6 +79,9 @@ def test_a_part_that_is_damaged_or_not_its_own_is_left_out_and_the_others_are_us
         save_checkpoint(damaged, {**wider, "digests": torch.zeros(2, 16).byte()}, {"identity": store.identity})
     if damage == "no digests":
         save_checkpoint(damaged, features(2), {"identity": store.identity})
+    if damage == "no hash":
+        tensors = {**features(2), "digests": torch.zeros(2, 16).byte()}
+        save_file(tensors, damaged, metadata={"json": json.dumps({"identity": store.identity})})
     later = TextStore(tmp_path, {}, max_bytes=PLENTY)
     assert f"{damaged} is damaged" in caplog.text
     assert len(later) == 2
@@ -122,6 +126,46 @@ def test_what_is_not_the_stores_is_neither_counted_nor_removed(tmp_path):
     assert len(new) == 4
     assert not old.folder.exists()
     assert all((tmp_path / name / "chapter.txt").exists() for name in ("thesis", "0123456789abcdef01234567", ".hidden"))
+
+
+def test_a_stray_file_in_the_stores_own_folder_is_counted(tmp_path):
+    store = TextStore(tmp_path, {}, max_bytes=5000)
+    store.write(digests(0, 4), features(4))
+    (store.folder / ".DS_Store").write_bytes(bytes(5000))
+    store.write(digests(4, 4), features(4))
+    assert len(store) == 4
+
+
+def test_a_link_in_place_of_the_stores_folder_is_not_followed(tmp_path, caplog):
+    (tmp_path / "outside").mkdir()
+    place = TextStore(tmp_path, {}, max_bytes=PLENTY).folder
+    place.symlink_to(tmp_path / "outside")
+    store = TextStore(tmp_path, {}, max_bytes=PLENTY)
+    store.write(digests(0, 4), features(4))
+    assert len(store) == 0 and list((tmp_path / "outside").iterdir()) == []
+    assert "is a link" in caplog.text
+
+
+RIVAL = """
+import sys, time
+import torch
+from exp.training.features.store import TextStore
+end, number = time.monotonic() + 4, 0
+while time.monotonic() < end:
+    store = TextStore(sys.argv[1], {"of": f"{sys.argv[2]}{number % 3}"}, max_bytes=300_000)
+    store.write([(number + i).to_bytes(16, "big") for i in range(20)], {"head": torch.zeros(20, 500)})
+    number += 20
+"""
+
+
+def test_processes_that_make_room_for_each_other_end_none_of_them(tmp_path):
+    rivals = [
+        subprocess.Popen([sys.executable, "-c", RIVAL, str(tmp_path), name], stderr=subprocess.PIPE, text=True)
+        for name in "abc"
+    ]
+    for rival in rivals:
+        _, said = rival.communicate()
+        assert rival.returncode == 0, said
 
 
 def test_two_writers_of_the_same_texts_leave_one_answer(tmp_path):
