@@ -80,9 +80,10 @@ def failure(reason: str, code: int) -> int:
 def interrupted(reason: str) -> int:
     """Print, on rank 0, how to go on, and return the exit code."""
     from exp.training.processes import is_rank_zero
+    from utils.terminal import one_line
 
     if is_rank_zero():
-        print(reason, file=sys.stderr)
+        print(one_line(reason), file=sys.stderr)
     return INTERRUPTED
 
 

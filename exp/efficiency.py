@@ -40,6 +40,7 @@ from utils.files import replace_file
 from utils.flags.parsing import flag_names
 from utils.report.comparison_tables import published_efficiency
 from utils.report.table import Cell, Table, bytes_text, count_text, figures_text, to_markdown
+from utils.terminal import one_line, printable
 
 WARM_UP = 2
 LEARNING_RATE = 1e-4
@@ -227,12 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with ProcessPoolExecutor(1, mp_context=spawn) as process:
                 found.append(process.submit(measure, [*flags, *task], options.iterations).result())
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
     tables = [efficiency_table(found, f"Cost on {options.data}, horizon {options.pred_len}")]
     tables += [table for table in [published_table(options.data, options.pred_len)] if table]
     text = "\n".join(map(to_markdown, tables))
-    print(text)
+    print(printable(text))
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
         replace_file(options.output / "efficiency.md", text.encode())

@@ -24,6 +24,7 @@ from data_provider.splits import Split
 from exp.training.spec import forecast_spec
 from layers.statistics import RowStatistics
 from models.balm import BALM, BALMConfig
+from utils.files import replace_file
 from utils.terminal import progress_bar
 from utils.verdict.probe import probe
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     table = pd.DataFrame({"statistic": NAMES, **found})
     table.insert(0, "llm_model", options.llm_model)
     table.insert(1, "windows", len(rows["train"]))
-    table.to_csv(options.output, index=False)
+    replace_file(options.output, table.to_csv(index=False).encode())
     print(table.to_string(index=False))
     return 0
 

@@ -144,7 +144,7 @@ def collect_or_complain(root: Path, compare: Sequence[str]) -> Results | None:
     for line in left_out_lines(results):
         print(f"left out: {one_line(line)}", file=sys.stderr)
     if not results.runs:
-        print(f"error: {root} holds no run that could be read", file=sys.stderr)
+        print(f"error: {one_line(str(root))} holds no run that could be read", file=sys.stderr)
         return None
     return results
 

@@ -87,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
-    print(f"{path}: {len(results.runs)} runs, {len(text.encode()) / 2**20:.1f} MiB; open it in a browser")
+    size = f"{len(text.encode()) / 2**20:.1f} MiB"
+    print(f"{one_line(str(path))}: {len(results.runs)} runs, {size}; open it in a browser")
     return 0
 
 
