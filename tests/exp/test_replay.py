@@ -37,6 +37,15 @@ def test_a_row_with_other_errors_fails(csv, tmp_path, capsys):
     assert "on the same kind of machine" in capsys.readouterr().out
 
 
+def test_a_row_of_other_code_is_compared_with_the_scatter_of_the_seeds(csv, tmp_path, capsys):
+    row = pd.read_csv(csv).assign(code="0" * 8, git_revision="abc")
+    near = row.assign(mse=row["mse"] + 1e-4)
+    far = row.assign(mse=row["mse"] + 0.1, seed=1, run_id="another")
+    pd.concat([near, far]).to_csv(tmp_path / "changed.csv", index=False)
+    assert main([str(tmp_path / "changed.csv"), "--row", str(row["run_id"][0])]) == 0
+    assert "that of revision abc: check it out to compare digits" in capsys.readouterr().out
+
+
 def test_ctrl_c_while_it_trains_is_an_interrupt(csv, monkeypatch):
     def interrupted(_: object) -> None:
         raise Interrupted("goes on from a state")

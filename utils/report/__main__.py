@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 1
-    size = f"{len(text.encode()) / 2**20:.1f} MiB"
+    size = f"{path.stat().st_size / 2**20:.1f} MiB"
     print(f"{one_line(str(path))}: {len(results.runs)} runs, {size}; open it in a browser")
     return 0
 

@@ -17,6 +17,7 @@ from utils.files import json_value
 from utils.run_folder import RunFolder
 from utils.schemas.config import Config
 from utils.schemas.metrics import Metrics
+from utils.terminal import printable
 
 CUSTOM = "custom"
 NUM_SHOWN = 6
@@ -46,22 +47,24 @@ class Run:
     @property
     def labels(self) -> tuple[str, ...]:
         """Why this is no paper result ("demo data", "random LLM", ...); empty if it may be one."""
-        return tuple(self.metrics.get("labels", ()))
+        return tuple(map(printable, self.metrics.get("labels", ())))
 
     @property
     def data(self) -> str:
         """The data set that it was trained on; for data of one's own the file's name (see `told_apart`)."""
-        return self.shown_names.get(self.metrics["data"], self.metrics["data"])
+        return printable(self.shown_names.get(self.metrics["data"], self.metrics["data"]))
 
     @property
     def tests(self) -> dict[str, Mapping[str, Any]]:
         """Test errors by data set; zero-shot ones by source and target ("ETTh1->ETTm1")."""
+        return {printable(self._test_name(name)): test for name, test in self.metrics["tests"].items()}
+
+    def _test_name(self, name: str) -> str:
         if self.metrics["task_name"] == "zero_shot_forecast":
-            targets = {name: self.shown_names.get(f"{TARGET}{name}", name) for name in self.metrics["tests"]}
-            return {f"{self.data}->{targets[name]}": test for name, test in self.metrics["tests"].items()}
-        tests: dict[str, Any] = dict(self.metrics["tests"])
-        others = f"{self.data}, " if self.is_of_own_file else ""
-        return {self.data if name == self.metrics["data"] else f"{others}{name}": test for name, test in tests.items()}
+            return f"{self.data}->{self.shown_names.get(f'{TARGET}{name}', name)}"
+        if name == self.metrics["data"]:
+            return self.data
+        return f"{self.data}, {name}" if self.is_of_own_file else name
 
     @property
     def is_of_own_file(self) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from utils.report.finished_runs import Run
 from utils.report.variants import EDITED, variants
+from utils.terminal import printable
 
 # A pandas DataFrame; Any, because pyright cannot follow the type hints of pandas through indexing and grouping.
 Frame = Any
@@ -56,7 +57,7 @@ def naive_rows(runs: Sequence[Run]) -> Frame:
     """
     columns = [*CELL, "model", "seed", "trainable", *measures_of(runs)]
     rows = [
-        {**_cell(run, data, test), "name": name, "model": name, "seed": NO_SEED, "trainable": 0, **errors}
+        _cell(run, data, test) | {"name": _plain(name), "model": _plain(name), "seed": NO_SEED, "trainable": 0} | errors
         for run in runs
         for data, test in run.tests.items()
         for name, errors in test.get("naive", {}).items()
@@ -101,7 +102,8 @@ def _rows_of(run: Run, variant: str) -> list[dict[str, Any]]:
         "run_id": run.run_id,
         "folder": str(run.folder.path),
     }
-    return [{**_cell(run, data, test), **_errors(test), **common} for data, test in run.tests.items()]
+    rows = [{**_cell(run, data, test), **_errors(test), **common} for data, test in run.tests.items()]
+    return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
 
 def _names_with_code(rows: Frame) -> Frame:
@@ -112,6 +114,11 @@ def _names_with_code(rows: Frame) -> Frame:
     plain = rows["variant"].str.removesuffix(EDITED).str.removesuffix(", ")
     variant = rows["variant"].mask(clashing, (plain + ", " + code).str.removeprefix(", "))
     return rows.assign(variant=variant, name=rows["name"].mask(clashing, rows["model"] + " (" + variant + ")"))
+
+
+def _plain(value: Any) -> Any:
+    """Texts without halves of characters, which a table cannot hold, and without control characters."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _errors(test: Any) -> dict[str, Any]:

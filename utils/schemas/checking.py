@@ -16,7 +16,7 @@ def checked(value: Any, schema: Any, source: object) -> Any:
     """`value`, if it fits the schema. Raises DamagedFile, which names `source`, the place in it and what is there."""
     try:
         _adapter(schema).validate_python(value, strict=True)
-    except (ValidationError, RecursionError, ArithmeticError) as error:
+    except (ValidationError, RecursionError, ArithmeticError, UnicodeError) as error:
         raise DamagedFile(f"{source}: {_reason(error)}") from error
     return value
 
@@ -26,9 +26,11 @@ def _adapter(schema: Any) -> Any:
     return TypeAdapter(schema)
 
 
-def _reason(error: ValidationError | RecursionError | ArithmeticError) -> str:
+def _reason(error: ValidationError | RecursionError | ArithmeticError | UnicodeError) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "a text in it has halves of characters"
     if isinstance(error, ArithmeticError):
         return f"a number in it is out of range ({error})"
     first = error.errors(include_url=False)[0]

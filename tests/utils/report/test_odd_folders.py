@@ -7,8 +7,13 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from utils.files import DamagedFile
+from utils.report import __main__ as report
 from utils.results import collect, without_formulas, write_results
+from utils.schemas.checking import checked
+from utils.schemas.config import SeriesRecord
 
 
 def test_links_are_left_out_and_not_followed(write_run, tmp_path):
@@ -100,6 +105,24 @@ def test_no_table_that_is_written_moves_the_cursor(write_run, tmp_path):
     for path in write_results(results, tmp_path / "tables", tmp_path / "results")[:2]:
         text = path.read_text()
         assert "\x1b" not in text and "\x9b" not in text and "x1b" in text
+
+
+def test_a_table_whose_name_is_no_unicode_has_a_row(write_run, tmp_path):
+    """The path of a file called in Latin-1 holds halves of characters, and so do the records of its run."""
+    folder = write_run(data="cafe", device_name="\ud800")
+    for name in ("metrics", "config"):
+        path = folder / f"{name}.json"
+        path.write_text(path.read_text().replace('"cafe"', '"caf\\udce9"'))
+    write_run(data="ETTh1", seed=2)
+    results = collect(tmp_path / "results")
+    assert set(results.rows["data"]) == {"caf\\udce9", "ETTh1"}
+    write_results(results, tmp_path / "tables", tmp_path / "results")
+    assert report.main([str(tmp_path / "results")]) == 0
+
+
+def test_a_text_with_halves_of_characters_in_a_header_is_one_line():
+    with pytest.raises(DamagedFile, match="halves of characters"):
+        checked({"time_step": "\ud800"}, SeriesRecord, "a file")
 
 
 def test_folders_of_a_thousand_levels_are_searched(write_run, tmp_path):
