@@ -59,7 +59,8 @@ def _counted(found: Sequence[Comparison], claimed: str, direction: str, unit: st
     if not complete:
         return NOT_RUN
     if not tested:
-        return f"too few test windows in {len(complete)} {unit}", "open"
+        where = f"all {len(complete)} {unit}" if len(complete) > 1 else f"the one {unit.removesuffix('s')} that is run"
+        return f"too few test windows in {where}", "open"
     agreeing = sum(each.found.mean > 0 for each in tested if each.found is not None)
     shown = sum(each.verdict == claimed for each in tested)
     against = sum(each.verdict == "better" for each in tested)
