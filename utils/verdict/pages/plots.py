@@ -56,7 +56,7 @@ def forest(found: Sequence[Comparison], *, title: str) -> bytes:
     height = INCH_A_LINE * len(lines) + 1.05
     figure = Figure(figsize=(9, height))
     for place, control in enumerate((NONE, "random")):
-        axis = figure.add_axes((0.19 + 0.41 * place, 0.5 / height, 0.38, 1 - 1.05 / height))
+        axis = figure.add_axes((0.22 + 0.395 * place, 0.5 / height, 0.365, 1 - 1.05 / height))
         _forest_panel(axis, [each for each in shown if each.control == control], lines)
         _labels(axis, x=f"MSE against {control}, % (left is better)")
         axis.set_yticks(range(len(lines)), [arm if place == 0 else "" for _, arm in lines])
@@ -65,7 +65,7 @@ def forest(found: Sequence[Comparison], *, title: str) -> bytes:
         if not arm:
             name = cell_text(cell, with_rate=True)
             figure.axes[0].annotate(
-                name, (0, line), (-115, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+                name, (0, line), (-138, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
                 fontweight="bold", bbox={"facecolor": "#ffffff", "edgecolor": "none", "pad": 1},
             )  # fmt: skip
     _legend(figure, [(word, VERDICT_COLOURS[word], MARKS[word], "") for word in VERDICTS], title)
