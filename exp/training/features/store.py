@@ -50,10 +50,12 @@ class TextStore:
         if self.folder.is_symlink():
             self._stop(f"{self.folder} is a link, and links are not followed")
         elif self.folder.is_dir():
-            with contextlib.suppress(OSError):  # another process may be making room
-                self.folder.touch()
-            remove_abandoned_parts(self.folder)
-            for part in sorted(self.folder.glob(f"part-*{SUFFIX}")):
+            parts = list[Path]()
+            with contextlib.suppress(OSError):  # another process may be removing it, to make room
+                os.utime(self.folder)
+                remove_abandoned_parts(self.folder)
+                parts = sorted(self.folder.glob(f"part-*{SUFFIX}"))
+            for part in parts:
                 self._open(part)
 
     def __contains__(self, digest: bytes) -> bool:

@@ -150,7 +150,7 @@ RIVAL = """
 import sys, time
 import torch
 from exp.training.features.store import TextStore
-end, number = time.monotonic() + 4, 0
+end, number = time.monotonic() + 3, 0
 while time.monotonic() < end:
     store = TextStore(sys.argv[1], {"of": f"{sys.argv[2]}{number % 3}"}, max_bytes=300_000)
     store.write([(number + i).to_bytes(16, "big") for i in range(20)], {"head": torch.zeros(20, 500)})
