@@ -20,7 +20,8 @@ import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from exp.grid.commands import GridRun, finished_runs, reads_the_same, runs_of_csv, runs_of_scripts
+from exp.grid.commands import GridRun, runs_of_scripts
+from exp.grid.finished import FinishedRuns, runs_of_csv
 from exp.grid.front_checks import missing_inputs
 from exp.grid.live_table import LiveTable, job_lines, summary
 from exp.grid.queue import LOGS, Job, run_queue
@@ -53,13 +54,10 @@ def queue(runs: Sequence[GridRun], also_finished: Container[str] = ()) -> list[J
 
     `also_finished`: keys of runs that were finished elsewhere.
     """
-    finished = finished_runs([run.output_dir for run in runs])
+    finished = FinishedRuns(runs)
 
     def is_done(run: GridRun) -> bool:
-        if run.settings.train.overwrite:
-            return False
-        done = finished.get(run.key)
-        return run.key in also_finished or (done is not None and reads_the_same(run.settings, done))
+        return not run.settings.train.overwrite and (run.key in also_finished or run in finished)
 
     return [Job(run, state="already finished" if is_done(run) else "waiting") for run in runs]
 

@@ -8,23 +8,14 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from data_provider.config import DataConfig
-from data_provider.data_factory import file_of
-from data_provider.datasets import CUSTOM, sha256_of
 from exp.command_line import parse_command
 from exp.config import TrainConfig
 from exp.exp_basic import Settings
-from exp.exp_zero_shot_forecast import ZeroShotConfig
-from utils.files import json_value
 from utils.flags.help import wants_help
 from utils.flags.parsing import place_flags
-from utils.report.finished_runs import Run, UnusableRun, read_run
 
 # While a script is read, these programs are replaced by one that records its name and arguments and succeeds.
 _RECORDED_PROGRAMS = ("python", "python3", "accelerate", "torchrun")
@@ -49,7 +40,7 @@ class GridRun:
     @property
     def key(self) -> str:
         """Identifies the run: equal for two commands with the same result."""
-        return _key({**self.settings.record(), "flag_roles": self.settings.flag_roles()})
+        return key_of_record({**self.settings.record(), "flag_roles": self.settings.flag_roles()})
 
 
 def runs_of_scripts(scripts: Sequence[Path], extra: Sequence[str] = ()) -> list[GridRun]:
@@ -101,61 +92,10 @@ def commands_of_script(script: Path, extra: Sequence[str] = ()) -> list[list[str
     return [words for _, words in commands]
 
 
-def finished_runs(output_dirs: Sequence[Path]) -> dict[str, Run]:
-    """Key (`GridRun.key`) -> every finished run in `output_dirs`."""
-    found = {}
-    for output_dir in dict.fromkeys(output_dirs):
-        for folder in output_dir.glob("*"):
-            try:
-                run = read_run(folder)
-                found[_key(run.config)] = run
-            except UnusableRun:
-                # Not finished, or damaged, which run.py reports.
-                continue
-    return found
-
-
-def reads_the_same(settings: Settings, done: Run) -> bool:
-    """Whether tables of one's own have the content that the finished run with the same flags read.
-
-    A table that is missing is not asked: the run is finished.
-    """
-    pairs: list[tuple[DataConfig, str | None]] = []
-    if settings.data.data == CUSTOM:
-        pairs.append((settings.data, done.config.get("series", {}).get("fingerprint")))
-    for config in settings.task:
-        if isinstance(config, ZeroShotConfig) and CUSTOM in config.target_data:
-            own = (test["own_file"] for test in done.metrics["tests"].values() if "own_file" in test)
-            pairs.append((config.target(CUSTOM, settings.data), next(own, None)))
-    try:
-        return all(recorded in (None, _sha256_of(file_of(data))) for data, recorded in pairs)
-    except FileNotFoundError:
-        return True
-
-
-@cache
-def _sha256_of(path: Path) -> str:
-    return sha256_of(path)
-
-
-def runs_of_csv(path: Path) -> set[str]:
-    """Keys (`GridRun.key`) of the runs in a CSV whose column `flags` holds each run's command line as JSON.
-
-    Raises FileNotFoundError or ValueError if there is no such file or column.
-    """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if "flags" not in table:
-        raise ValueError(f"{path} has no column flags")
-    commands = [_words_of(text, f"{path}, row {row}") for row, text in enumerate(table["flags"], start=1)]
-    return {_grid_run(words, parse_command(words)).key for words in commands}
-
-
-def _words_of(text: str, place: str) -> list[str]:
-    words = json_value(text, Path(place))
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError(f"{place}: flags should be a list of words, not {text[:40]}")
+def run_of_words(words: Sequence[str]) -> GridRun:
+    """The run of a command for one seed. Raises ValueError for invalid flags, or where it asks for help."""
     _refuse_help(words)
-    return words
+    return _grid_run(words, parse_command(words))
 
 
 def _refuse_help(words: Sequence[str]) -> None:
@@ -227,7 +167,8 @@ def _flag_text(name: str, value: Any) -> str:
     return f"{name}={value}"
 
 
-def _key(record: Mapping[str, Any]) -> str:
+def key_of_record(record: Mapping[str, Any]) -> str:
+    """Identifies the run of a config.json, or of the flags as `Settings.record` has them: see `GridRun.key`."""
     parts = ("data_config", "model_config", "train_config", "task_config")
     place = place_flags(record.get("flag_roles", {}))
     kept = {part: {k: v for k, v in (record.get(part) or {}).items() if k not in place} for part in parts}

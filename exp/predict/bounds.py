@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from numpy import ndarray
 
 from exp.predict.adaptive import WindowForecasts
+from utils.intervals.quantiles import interval_levels
 
 Bounds = tuple[Float[ndarray, "window pred_len channel"], Float[ndarray, "window pred_len channel"]]
 
@@ -35,3 +38,19 @@ class IntervalsOfForecasts:
 def around(part: WindowForecasts, half_width: Float[ndarray, "*window pred_len channel"]) -> Bounds:
     """The forecasts less and plus half widths."""
     return part.values - half_width, part.values + half_width
+
+
+def quantiles_of_level(quantiles: Sequence[float], level: float) -> tuple[int, int]:
+    """The places of the quantiles that bound the interval of `level`. Raises ValueError if there are none."""
+    if not quantiles:
+        raise ValueError("--interval_method quantiles needs a model that was trained with --quantiles: leave it away")
+    known = interval_levels(quantiles)
+    nearest = min(known, key=lambda other: abs(other - level), default=None)
+    if nearest is None or not math.isclose(nearest, level, abs_tol=1e-9):
+        levels = ", ".join(f"{quantile:g}" for quantile in quantiles)
+        choice = f"choose {' or '.join(f'{other:g}' for other in known)}, or " if known else ""
+        raise ValueError(
+            f"--interval {level:g} is not bounded by the quantiles {levels} of this model: {choice}"
+            "--interval_method conformal"
+        )
+    return known[nearest]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import replace
@@ -27,7 +26,7 @@ from data_provider.tables.table import Reading
 from data_provider.time_features import time_features
 from data_provider.windows import Windows
 from exp.predict.adaptive import WindowForecasts, rows_with_past
-from exp.predict.bounds import Bounds, IntervalsOfForecasts
+from exp.predict.bounds import Bounds, IntervalsOfForecasts, quantiles_of_level
 from exp.predict.input_table import InputTable, check_input_table, input_table_of_frame, last_rows
 from exp.predict.known_future import with_known_future
 from exp.predict.parts import parts_of
@@ -36,7 +35,6 @@ from exp.training.runtime import DEVICES, chosen_device, dtype_of
 from models.base import Forecaster
 from utils.flags.parsing import recorded_flags
 from utils.intervals.conformal import Intervals
-from utils.intervals.quantiles import interval_levels
 from utils.python_errors import DATA_FRAME, python_errors
 from utils.run_folder import RunFolder
 from utils.schemas.metrics import Metrics
@@ -128,25 +126,8 @@ class FittedForecaster:
         if level is None:
             return IntervalsOfForecasts()
         if method == "quantiles" or (method == "default" and self.model.quantiles):
-            return IntervalsOfForecasts(quantiles=self._quantiles_of(level))
+            return IntervalsOfForecasts(quantiles=quantiles_of_level(self.model.quantiles, level))
         return IntervalsOfForecasts(half_width=self.half_width(level), is_adaptive=method == "adaptive")
-
-    def _quantiles_of(self, level: float) -> tuple[int, int]:
-        """The places of the quantiles that bound the interval of `level`. Raises ValueError."""
-        if not self.model.quantiles:
-            raise ValueError(
-                "--interval_method quantiles needs a model that was trained with --quantiles: leave it away"
-            )
-        known = interval_levels(self.model.quantiles)
-        nearest = min(known, key=lambda other: abs(other - level), default=None)
-        if nearest is None or not math.isclose(nearest, level, abs_tol=1e-9):
-            levels = ", ".join(f"{quantile:g}" for quantile in self.model.quantiles)
-            choice = f"choose {' or '.join(f'{other:g}' for other in known)}, or " if known else ""
-            raise ValueError(
-                f"--interval {level:g} is not bounded by the quantiles {levels} of this model: {choice}"
-                "--interval_method conformal"
-            )
-        return known[nearest]
 
     def of_series(self, name: str) -> FittedForecaster:
         """The same model for one series of a panel."""

@@ -1,6 +1,10 @@
 """Small tables on disk and in memory."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,6 +13,9 @@ import pytest
 from data_provider.config import DataConfig
 from data_provider.data_factory import load_series
 from data_provider.series import Series
+
+if TYPE_CHECKING:
+    from tests.data_provider.file_server import Server
 
 
 def small_table(num_rows: int = 120, columns: tuple[str, ...] = ("a", "b", "OT"), freq: str = "h") -> pd.DataFrame:
@@ -48,3 +55,12 @@ def config(csv: Path) -> DataConfig:
 def series(config: DataConfig) -> Series:
     """The series in `csv`: rows 0-84-96-120."""
     return load_series(config)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on this machine, for downloads."""
+    from tests.data_provider.file_server import serving
+
+    with serving() as running:
+        yield running

@@ -1,14 +1,7 @@
 """Downloads against a server on this machine: whatever it answers, only the right file gets into place."""
 
 import hashlib
-import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,66 +9,7 @@ import pytest
 from data_provider import download as download_module
 from data_provider.datasets import DATASETS, Benchmark
 from data_provider.download import DOWNLOADABLE, download, main
-from tests.data_provider.conftest import small_table
-
-CONTENT = small_table(60).to_csv(index=False).encode()
-
-
-class Server(ThreadingHTTPServer):
-    """Answers as `behaviour` says, and remembers the ranges it was asked for."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.behaviour, self.ranges, self.content = "good", [], CONTENT
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One answer; HTTP/1.0, so that a cut-off answer ends with the connection."""
-
-    server: Server
-
-    def do_GET(self) -> None:
-        asked, content = self.headers.get("Range"), self.server.content
-        self.server.ranges.append(asked)
-        behaviour = self.server.behaviour
-        if behaviour == "missing":
-            self.send_error(404)
-            return
-        if behaviour == "failing":
-            self.send_error(503)
-            return
-        start = int(asked.split("=")[1].split("-")[0]) if asked and behaviour != "no ranges" else 0
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if behaviour != "endless":
-            self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        first = len(self.server.ranges) == 1
-        if behaviour in ("cut off", "no ranges") and first:
-            self.wfile.write(content[: len(content) // 2])
-        elif behaviour == "stalled":
-            self.wfile.write(content[start : start + 100] if first else b"")
-            self.wfile.flush()
-            time.sleep(1)
-        else:
-            self.wfile.write(content[start:])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+from tests.data_provider.file_server import CONTENT, Server
 
 
 @pytest.fixture
@@ -244,60 +178,3 @@ def test_an_unknown_name_is_refused_before_anything_is_fetched(server: Server, c
     assert "the nearest are Weather" in capsys.readouterr().err
     assert server.ranges == []
     assert set(DOWNLOADABLE) == set(DATASETS) - {"demo"}
-
-
-class HubHandler(Handler):
-    """What the client of the hub asks a mirror: the file's identity first, then the file."""
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-        self.wfile.write(self.server.content)
-
-    def answer(self) -> None:
-        self.server.ranges.append(self.path)
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(self.server.content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(self.server.content)))
-        self.end_headers()
-
-
-COMMAND = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-from data_provider.datasets import DATASETS
-from data_provider.download import download
-small = dict(file="small/small.csv", num_rows=60, num_channels=3, num_bytes=None, sha256=None)
-benchmark = replace(DATASETS["Exchange"], **small)
-print(download("Exchange", Path(sys.argv[1]), benchmark=benchmark))
-"""
-
-
-def test_the_hubs_mirror_and_offline_variables_are_honoured(tmp_path: Path, server: Server):
-    server.RequestHandlerClass = HubHandler
-    environment = os.environ | {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HOME": str(tmp_path / "hub"),
-        "HF_HUB_OFFLINE": "0",
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    }
-
-    def run(folder: str, **changes: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-c", COMMAND, str(tmp_path / folder)]
-        return subprocess.run(command, env=environment | changes, capture_output=True, text=True, check=False)
-
-    offline_first = run("early", HF_HUB_OFFLINE="1")
-    assert offline_first.returncode != 0
-    assert "--data Exchange could not be fetched: hub: " in offline_first.stderr
-    assert server.ranges == []
-    assert "fetched from hub" in run("online").stdout
-    assert (tmp_path / "online/small/small.csv").read_bytes() == CONTENT
-    assert "/datasets/thuml/Time-Series-Library/resolve/main/small/small.csv" in server.ranges
-    num_asked = len(server.ranges)
-    assert "fetched from hub" in run("later", HF_HUB_OFFLINE="1").stdout
-    assert len(server.ranges) == num_asked

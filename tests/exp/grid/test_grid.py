@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from exp.grid import commands
+from exp.grid import commands, finished
 from exp.grid.__main__ import main, queue, slurm_script
 from exp.grid.commands import GridRun, commands_of_script, runs_of_scripts
 from exp.grid.live_table import LiveTable, summary
@@ -158,11 +158,18 @@ def test_a_run_whose_own_table_has_changed_since_is_not_finished(tmp_path):
     path = script(tmp_path, f'python run.py {flags} "$@"')
     (job,) = queue(runs_of_scripts([path], results))
     assert run_queue([job], num_jobs=1, gpus=[], show=unseen)
-    commands._sha256_of.cache_clear()
-    assert [found.state for found in queue(runs_of_scripts([path], results))] == ["already finished"]
-    table(201).to_csv(tmp_path / "my.csv", index=False)
-    commands._sha256_of.cache_clear()
-    assert [found.state for found in queue(runs_of_scripts([path], results))] == ["waiting"]
+
+    def state(num_rows: int) -> str:
+        """The state of the run with a table of so many rows."""
+        table(num_rows).to_csv(tmp_path / "my.csv", index=False)
+        finished._sha256_of.cache_clear()
+        (job,) = queue(runs_of_scripts([path], results))
+        return job.state
+
+    assert (state(200), state(201)) == ("already finished", "waiting")
+    assert run_queue(queue(runs_of_scripts([path], results)), num_jobs=1, gpus=[], show=unseen)
+    # Both are finished now, under the same flags.
+    assert (state(200), state(201), state(202)) == ("already finished", "already finished", "waiting")
     (tmp_path / "my.csv").unlink()
     assert [found.state for found in queue(runs_of_scripts([path], results))] == ["already finished"]
 
