@@ -23,6 +23,7 @@ from utils.verdict.plan import (
     PRETRAINED,
     SEEDS,
     SIMPLE,
+    Part,
     cell_text,
     core,
     later_parts,
@@ -183,3 +184,10 @@ def test_a_page_that_does_not_follow_is_named_and_written_anew(tmp_path, monkeyp
 def test_parts_that_lack_runs_are_named_at_the_top(tmp_path):
     top = page(made({}, cells=1), tmp_path).partition("\n## ")[0]
     assert "Still to be run, of the plan: 1. Core (45 of 180 runs); 2. Without the alignment loss (0 of 36 runs)" in top
+
+
+def test_runs_of_no_earlier_part_are_counted_for_the_last_one(tmp_path):
+    other = Part("7. Later", ("ETTh1_512_336_rate0.0004",), (PRETRAINED,), (), SEEDS[:2])
+    collected = made({}, [core(CELLS[:1]), other])
+    (row,) = lines(page(collected, tmp_path), "| 7. ")
+    assert row.endswith("| - | 2 |")

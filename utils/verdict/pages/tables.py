@@ -107,14 +107,15 @@ def simple_table(collected: Collected) -> Grid:
 
 
 def runs_table(collected: Collected, second: Part | None) -> Grid:
-    """How many of each part's runs there are."""
+    """How many of each part's runs there are; what belongs to no part before is counted for the last one."""
     rows = []
     for part in (core(), *([second] if second else []), *later_parts()):
         done = sum(num_seeds(collected, cell, arm, part.seeds) for cell in part.cells for arm in part.arms)
         rows.append([part.title, str(part.num_runs), str(done)])
     simple = sum(min(len(_in_setting(collected, cell, model)), _most(model)) for cell in CELLS for model in SIMPLE)
     rows.append(["6. Simple models on the same rows", str(num_simple_runs()), str(simple)])
-    rows.append(["7. Trained prompt, horizon 336, whole data sets, full precision, GPU", "-", "0"])
+    others = len(collected.rows) - sum(int(done) for *_, done in rows)
+    rows.append(["7. Trained prompt, horizon 336, whole data sets, full precision, GPU", "-", str(others)])
     return Grid(["part of the plan", "runs planned", "runs finished"], rows)
 
 
