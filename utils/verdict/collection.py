@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from utils.files import replace_file
 from utils.report.finished_runs import Run, UnusableRun, read_arrays, read_runs
 from utils.report.result_rows import result_rows
 from utils.verdict.plan import CELLS, data_of, name_of_cell
+from utils.verdict.settings import KnownSettings
 
 PLACE = Path(__file__).parent.parent.parent / "docs" / "verdict"
 RESULTS, CURVES, ERRORS = "results.csv", "curves.csv", "window_errors"
@@ -48,8 +50,11 @@ class Collected:
         return self.rows[chosen].sort_values(["arm", "seed"])
 
     def errors_of(self, cell: str, arm: str, seed: int) -> np.ndarray:
-        """The errors of one run, [window]."""
-        return self.errors[self._run_ids[cell, arm][seed]]
+        """The errors of one run, [window]. Raises ValueError if they are not there."""
+        run_id = self._run_ids[cell, arm][seed]
+        if run_id not in self.errors:
+            raise ValueError(f"{ERRORS}/{cell}.safetensors has no errors of {run_id}: take it from git again")
+        return self.errors[run_id]
 
     def seeds_of(self, cell: str, arm: str) -> set[int]:
         """The seeds that an arm was run with in a cell."""
@@ -73,27 +78,39 @@ class Outcome:
 
 
 def read(place: Path = PLACE) -> Collected:
-    """What is committed in `place`; nothing if there is nothing yet."""
+    """What is committed in `place`; nothing if there is nothing yet.
+
+    Raises ValueError for a damaged file or an error that is no number.
+    """
     if not (place / RESULTS).is_file():
         return Collected(pd.DataFrame(columns=[*KEY, "run_id"]), {})
     errors: dict[str, np.ndarray] = {}
     for file in sorted((place / ERRORS).glob("*.safetensors")):
-        errors |= load_file(file)
+        try:
+            errors |= load_file(file)
+        except SafetensorError as error:
+            raise ValueError(f"{file} is damaged ({error}): take it from git again") from error
     curves = place / CURVES
-    return Collected(
-        _table(place / RESULTS), errors, _table(curves) if curves.is_file() else pd.DataFrame(columns=CURVE)
-    )
+    rows = _table(place / RESULTS)
+    for name in ("mse", "mae"):
+        if not pd.api.types.is_numeric_dtype(rows[name]):
+            raise ValueError(f"{place / RESULTS}: column {name} holds something that is no number")
+    return Collected(rows, errors, _table(curves) if curves.is_file() else pd.DataFrame(columns=CURVE))
 
 
 def collect(folders: Sequence[Path], place: Path = PLACE) -> Outcome:
     """Add the finished runs under `folders` to what is committed in `place`.
 
     A run takes the place of a committed one with its run id, whichever code made that, and of two with one run id the
-    newer is taken. A run of a known cell, arm and seed with another run id has other settings: it is left out.
+    newer is taken. A run with other flags than its arm has with another seed is left out; so is one with other flags
+    than its cell, if it is the first of its arm.
     """
     before = read(place)
     runs, left_out = _newest(folders)
     known = {tuple(key): run_id for *key, run_id in before.rows[[*KEY, "run_id"]].itertuples(index=False)}
+    settings = KnownSettings()
+    for row in before.rows.to_dict("records"):
+        settings.differing(row)
     fresh, errors = [], {}
     for run in runs:
         if run.metrics["data"] in OF_THE_PLAN and run.config.get("data_config", {}).get("data") != run.metrics["data"]:
@@ -105,6 +122,10 @@ def collect(folders: Sequence[Path], place: Path = PLACE) -> Outcome:
         run_id = known.setdefault(tuple(row[name] for name in KEY), run.run_id)
         if run_id != run.run_id:
             left_out.append(f"{run.folder.path}: other settings than {run_id}, which has its cell, arm and seed")
+            continue
+        differing = settings.differing(row)
+        if differing:
+            left_out.append(f"{run.folder.path}: {', '.join(differing)}, other than in the runs beside it")
             continue
         try:
             errors[run.run_id] = read_arrays(run.folder.window_errors, run)[0]["mse"].astype(np.float32)

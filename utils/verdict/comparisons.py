@@ -25,14 +25,16 @@ from utils.verdict.plan import (
 from utils.verdict.statistics import Difference, difference, holm, word
 
 VERDICTS: tuple[str, ...] = ("better", "worse", "equivalent", "undecided")
+# The length of a block of windows, in horizons, that shows how much a verdict hangs on the plan's choice.
+LONGER_BLOCKS = 4
 
 
 @dataclass(frozen=True)
 class Comparison:
     """An arm against a reference in one cell.
 
-    `verdict` is one of VERDICTS, decided with the p-value corrected over the part's cells. Without all seeds of both
-    there is no difference (`found` is None) and `verdict` says how many there are ("2 of 5 seeds").
+    `verdict` is one of VERDICTS, decided with the corrected p-value, or "not tested". Without all seeds of both there
+    is no difference (`found` is None) and `verdict` says how many there are ("2 of 5 seeds").
     """
 
     cell: str
@@ -64,30 +66,58 @@ class SecondRate:
     is_known: bool
 
 
-def compare(collected: Collected, part: Part, pair: Pair) -> list[Comparison]:
-    """The pair in each cell of its part.
+def compare(collected: Collected, part: Part, *pairs: Pair) -> list[Comparison]:
+    """The pairs, one family, in each cell of their part.
 
-    The p-values are corrected for all of the part's cells, whether they have been run or not, so that a verdict cannot
-    fall when a cell is run. (The second learning rate's part grows while it is not known which cells it is due in.)
+    The p-values are corrected for all of these pairs and the part's cells, whether they have been run or not, so that a
+    verdict cannot fall when a cell is run. (The second learning rate's part grows while it is not known which cells it
+    is due in.)
     """
-    found: dict[str, Difference] = {}
-    for cell in part.cells:
+    places = [(pair, cell) for pair in pairs for cell in part.cells]
+    found: dict[tuple[Pair, str], Difference] = {}
+    for pair, cell in places:
         if _num_complete(collected, part, pair, cell) == len(part.seeds):
-            errors = [_errors(collected, cell, arms, part.seeds) for arms in ((pair.arm,), pair.arms)]
-            found[cell] = difference(*errors, horizon=horizon_of(cell), num_cells=len(part.cells))
-    missing = [1.0] * (len(part.cells) - len(found))
+            found[pair, cell] = _difference(collected, part, pair, cell, num_tests=len(places))
+    missing = [1.0] * (len(places) - len(found))
     corrected = dict(zip(found, holm([*(each.p_difference for each in found.values()), *missing]), strict=False))
-    return [
-        Comparison(cell, pair.arm, pair.reference, found[cell], corrected[cell], word(found[cell], corrected[cell]))
-        if cell in found
-        else Comparison(cell, pair.arm, pair.reference, None, 1.0, _so_far(collected, part, pair, cell))
-        for cell in part.cells
-    ]
+    compared = []
+    for pair, cell in places:
+        each, p = found.get((pair, cell)), corrected.get((pair, cell), 1.0)
+        verdict = word(each, p) if each is not None else _so_far(collected, part, pair, cell)
+        compared.append(Comparison(cell, pair.arm, pair.reference, each, p, verdict))
+    return compared
 
 
 def comparisons_of(collected: Collected, part: Part) -> list[Comparison]:
     """Every pair of the part in every cell."""
-    return [each for pair in part.pairs for each in compare(collected, part, pair)]
+    return [each for family in part.families for each in compare(collected, part, *family)]
+
+
+def with_longer_blocks(collected: Collected, part: Part, found: Sequence[Comparison]) -> list[Comparison]:
+    """The tested comparisons of the part again, with blocks of `LONGER_BLOCKS` horizons, where that leaves enough."""
+    by_name = {(each.cell, each.arm, each.reference): each for each in found}
+    again = []
+    for family in part.families:
+        tested = {
+            (pair, cell): each
+            for pair in family
+            for cell in part.cells
+            if (each := by_name[cell, pair.arm, pair.reference].found) is not None and each.is_tested
+        }
+        longer = {
+            (pair, cell): _difference(collected, part, pair, cell, block_horizons=LONGER_BLOCKS)
+            for pair, cell in tested
+        }
+        # A cell that has too few of the longer blocks keeps its p-value in the correction.
+        p_values = [(longer[key] if longer[key].is_tested else each).p_difference for key, each in tested.items()]
+        missing = [1.0] * (len(family) * len(part.cells) - len(tested))
+        corrected = dict(zip(tested, holm([*p_values, *missing]), strict=False))
+        again += [
+            Comparison(cell, pair.arm, pair.reference, each, corrected[pair, cell], word(each, corrected[pair, cell]))
+            for (pair, cell), each in longer.items()
+            if each.is_tested
+        ]
+    return again
 
 
 def chosen(found: Sequence[Comparison], *, arm: str = "", reference: str = "", cell: str = "") -> list[Comparison]:
@@ -136,6 +166,11 @@ def _num_complete(collected: Collected, part: Part, pair: Pair, cell: str) -> in
 def _so_far(collected: Collected, part: Part, pair: Pair, cell: str) -> str:
     num = _num_complete(collected, part, pair, cell)
     return f"{num} of {len(part.seeds)} seeds" if num else "not run"
+
+
+def _difference(collected: Collected, part: Part, pair: Pair, cell: str, **how: int) -> Difference:
+    errors = [_errors(collected, cell, arms, part.seeds) for arms in ((pair.arm,), pair.arms)]
+    return difference(*errors, horizon=horizon_of(cell), **how)
 
 
 def _errors(

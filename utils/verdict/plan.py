@@ -19,7 +19,7 @@ REFERENCES: dict[str, tuple[tuple[str, ...], str]] = {
     "permuted": (("permuted",), "the row's own text helps"),
     "constant": (("constant",), "the row's own text helps"),
     "numbers": (("numbers",), "language says more than the nine numbers"),
-    "words": (("words",), "the transformer helps"),
+    "words": (("words",), "the transformer's states help, as BALM scales them"),
     "mlp": (("mlp",), "it is not the size"),
     "draw 2021 alone": (RANDOM[:1], "pretraining helps, against this draw"),
     "draw 1 alone": (RANDOM[1:], "pretraining helps, against this draw"),
@@ -60,13 +60,29 @@ class Pair:
 
 @dataclass(frozen=True)
 class Part:
-    """Arms to be compared in some cells, with these seeds; p-values are corrected over these cells."""
+    """Arms to be compared in some cells, with these seeds.
+
+    p-values are corrected over the cells and the pairs of a family: those of an arm with the references of one
+    hypothesis of the plan. Every other pair is a family of its own.
+    """
 
     title: str
     cells: tuple[str, ...]
     arms: tuple[str, ...]
     pairs: tuple[Pair, ...]
     seeds: tuple[int, ...] = SEEDS
+    # What a reader has to know of the arms.
+    note: str = ""
+
+    @property
+    def families(self) -> list[tuple[Pair, ...]]:
+        """The pairs, those that are corrected together in one tuple."""
+        found: dict[tuple[str, str], list[Pair]] = {}
+        for pair in self.pairs:
+            hypothesis = next((name for name, others in HYPOTHESES.items() if pair.reference in others), pair.reference)
+            key = (pair.arm, hypothesis if pair.arm == PRETRAINED else pair.reference)
+            found.setdefault(key, []).append(pair)
+        return [tuple(pairs) for pairs in found.values()]
 
     @property
     def num_runs(self) -> int:
@@ -136,7 +152,12 @@ def later_parts() -> list[Part]:
         without_alignment(),
         Part("3. ETTh1 with all training rows", (WHOLE,), whole, _all_pairs(whole), FEW_SEEDS),
         Part("4. MiniLM on ETTh1", CELLS[:1], mini, _all_pairs(mini)),
-        _of_another_model("CALF", ("ETTh1_10pct_96_96_rate0.0005", "ILI_36_24_rate0.0005")),
+        _of_another_model(
+            "CALF",
+            ("ETTh1_10pct_96_96_rate0.0005", "ILI_36_24_rate0.0005"),
+            note="`CALF none` has no textual branch and no alignment losses; the language model that reads the series, "
+            "pretrained and tuned by LoRA, stays.",
+        ),
         _of_another_model("GPT4TS", ("ETTh1_10pct_512_96_rate0.0001", "ILI_104_24_rate0.0001")),
     ]
 
@@ -146,9 +167,9 @@ def num_simple_runs() -> int:
     return len(CELLS) * (len(NAIVE) + (len(SIMPLE) - len(NAIVE)) * len(SEEDS))
 
 
-def _of_another_model(model: str, cells: tuple[str, ...]) -> Part:
+def _of_another_model(model: str, cells: tuple[str, ...], note: str = "") -> Part:
     arms = tuple(f"{model} {arm}" for arm in (PRETRAINED, RANDOM[0], NONE))
-    return Part(f"5. {model}", cells, arms, _all_pairs(arms), FEW_SEEDS)
+    return Part(f"5. {model}", cells, arms, _all_pairs(arms), FEW_SEEDS, note)
 
 
 def _all_pairs(arms: tuple[str, ...]) -> tuple[Pair, ...]:

@@ -6,17 +6,15 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from arch.bootstrap import CircularBlockBootstrap
 from jaxtyping import Float
 from scipy import stats
 
 from utils.report.significance import MIN_BLOCKS
 
-NUM_DRAWS = 2000
+# The length of a block of windows, in horizons.
+BLOCK_HORIZONS = 2
 # Equivalent: the difference is below this share of the reference's error.
 MARGIN = 0.01
 MOST_SEEDS, UNLIMITED = 1000, 10**12
@@ -24,23 +22,25 @@ MOST_SEEDS, UNLIMITED = 1000, 10**12
 
 @dataclass(frozen=True)
 class Scatter:
-    """Variances of a mean difference that come from the choice of test windows and of one seed, and their freedom.
+    """Variances of a mean difference, and how many blocks of windows and seeds they were estimated from.
 
-    `blocks` and `seeds` are the numbers of blocks of windows and of seeds that the variances were estimated from.
+    `of_windows` comes from the choice of the test windows alone; `of_interaction` from windows that favour one seed
+    and not another, and `of_one_seed` from the seed: of a single seed, so that both fall with the number of seeds.
     """
 
     of_windows: float
+    of_interaction: float
     of_one_seed: float
     blocks: int
     seeds: int
 
     def error(self, seeds: int) -> float:
         """The standard error with so many seeds."""
-        return math.sqrt(self.of_windows + self.of_one_seed / seeds)
+        return math.sqrt(sum(variance for variance, _ in self._parts(seeds)))
 
     def freedom(self, seeds: int) -> float:
         """Degrees of freedom of that standard error (Satterthwaite 1946)."""
-        parts = ((self.of_windows, self.blocks - 1), (self.of_one_seed / seeds, seeds - 1))
+        parts = self._parts(seeds)
         below = sum(variance**2 / degrees for variance, degrees in parts)
         return sum(variance for variance, _ in parts) ** 2 / below if below else math.inf
 
@@ -53,6 +53,11 @@ class Scatter:
         """Probability that the estimate lies at least this far above the truth."""
         error = self.error(self.seeds)
         return float(stats.t.sf(distance / error, self.freedom(self.seeds))) if error else float(distance <= 0)
+
+    def _parts(self, seeds: int) -> tuple[tuple[float, int], tuple[float, int]]:
+        """Variance with so many seeds and degrees of freedom: of the windows, and of the seeds."""
+        of_windows = self.of_windows + self.of_interaction / seeds
+        return (of_windows, self.blocks - 1), (self.of_one_seed / seeds, seeds - 1)
 
 
 @dataclass(frozen=True)
@@ -84,42 +89,35 @@ class Difference:
 
 def difference(
     arm: Float[np.ndarray, "seed window"],
-    reference: Float[np.ndarray, "other_seed window"],
+    reference: Float[np.ndarray, "seed window"],
     *,
     horizon: int,
-    num_cells: int = 1,
-    num_draws: int = NUM_DRAWS,
-    seed: int = 0,
+    num_tests: int = 1,
+    block_horizons: int = BLOCK_HORIZONS,
 ) -> Difference:
-    """Compare the window errors of two arms on the same windows, in order of time.
+    """Compare the window errors of two arms with the same seeds on the same windows, in order of time.
 
-    The variance comes from a bootstrap that draws windows in circular blocks of two horizons (Politis and Romano 1992)
-    and seeds with replacement, both at once; the same windows for both arms, and the same seeds where both arms have as
-    many. Both parts are widened for known biases: blocks of two horizons capture 5/6 of the variance of overlapping
-    windows, and n things drawn with replacement show (n - 1)/n of theirs. Interval and p-values are those of Student's
-    t, with the degrees of freedom that blocks and seeds leave. With fewer than `MIN_BLOCKS` blocks or two seeds nothing
-    is tested (p = 1). `num_cells` is the number of cells that the p-value will be corrected for, which raises the seeds
-    needed. Raises ValueError if an error is not finite.
+    The variance is that of a bootstrap that draws windows in circular blocks of `block_horizons` horizons (Politis and
+    Romano 1992) and seeds with replacement, both at once; the same windows and seeds for both arms. It is computed
+    instead of drawn: a mean's variance follows from those of the sums of all blocks. Both parts are widened for known
+    biases: blocks of m horizons capture 1 - 1/(3m) of the variance of overlapping windows, and n things drawn with
+    replacement show (n - 1)/n of theirs. Interval and p-values are those of Student's t, with the degrees of freedom
+    that blocks and seeds leave. With fewer than `MIN_BLOCKS` blocks or two seeds nothing is tested (p = 1). `num_tests`
+    is the number of tests that the p-value will be corrected for, which raises the seeds needed. Raises ValueError if
+    an error is not finite.
     """
     errors = [np.asarray(values, dtype=np.float64) for values in (arm, reference)]
     if not all(np.isfinite(values).all() for values in errors):
         raise ValueError("a window error is not finite: such a run has no result")
-    mean, level = float(errors[0].mean() - errors[1].mean()), float(errors[1].mean())
-    (num_seeds, num_windows), margin = errors[0].shape, MARGIN * level
-    block = min(2 * horizon, num_windows)
+    by_seed, level = errors[0] - errors[1], float(errors[1].mean())
+    mean, (num_seeds, num_windows) = float(by_seed.mean()), by_seed.shape
+    block = min(block_horizons * horizon, num_windows)
     num_blocks = num_windows // block
-    over_windows, over_both = _drawn_differences(*errors, block=block, num_draws=num_draws, seed=seed)
-    least = min(num_seeds, len(errors[1]))
-    scatter = Scatter(
-        of_windows=6 / 5 * num_blocks / max(1, num_blocks - 1) * float((over_windows - mean).var()),
-        of_one_seed=num_seeds * least / max(1, least - 1) * float((over_both - over_windows).var()),
-        blocks=num_blocks,
-        seeds=num_seeds,
-    )
-    if num_blocks < MIN_BLOCKS or least < 2:
+    if num_blocks < MIN_BLOCKS or num_seeds < 2:
         return Difference(mean, level, math.nan, math.nan, 1.0, 1.0, num_seeds, None, is_tested=False)
+    scatter, margin = _scatter(by_seed, block, block_horizons), MARGIN * level
     half = scatter.reach(0.025, num_seeds)
-    needed, can_be_decided = _seeds_needed(mean, margin, scatter, num_cells=num_cells)
+    needed, can_be_decided = _seeds_needed(mean, margin, scatter, num_tests=num_tests)
     return Difference(
         mean=mean,
         reference=level,
@@ -134,7 +132,7 @@ def difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for the number of cells (Holm 1979).
+    """p-values corrected for their number (Holm 1979).
 
     In its own lines because that of statsmodels, with which a test compares it, collects garbage at every call: 0.2 s.
     """
@@ -146,7 +144,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def word(found: Difference, corrected_p: float, *, level: float = 0.05) -> str:
-    """The verdict on a cell: better, worse, equivalent or undecided."""
+    """The verdict: better, worse, equivalent, undecided, or not tested."""
+    if not found.is_tested:
+        return "not tested"
     if found.p_equivalence < level:
         return "equivalent"
     if corrected_p < level:
@@ -160,41 +160,46 @@ def across_cells(differences: Sequence[Difference]) -> float | None:
     return float(np.asarray(stats.wilcoxon(means))[1]) if len(means) > 1 else None
 
 
-def _drawn_differences(
-    arm: Float[np.ndarray, "seed window"],
-    reference: Float[np.ndarray, "other_seed window"],
-    *,
-    block: int,
-    num_draws: int,
-    seed: int,
-) -> tuple[Float[np.ndarray, "draw"], Float[np.ndarray, "draw"]]:
-    """Mean differences over drawn windows with all seeds, and with drawn seeds."""
-    shares = _drawn_windows(arm.shape[1], block, num_draws, seed)
-    means, other_means = shares @ arm.T, shares @ reference.T
-    generator = np.random.default_rng(seed + 1)
-    seeds = generator.integers(len(arm), size=(num_draws, len(arm)))
-    is_paired = len(reference) == len(arm)
-    others = seeds if is_paired else generator.integers(len(reference), size=(num_draws, len(reference)))
-    over_windows = means.mean(axis=1) - other_means.mean(axis=1)
-    drawn, drawn_others = np.take_along_axis(means, seeds, axis=1), np.take_along_axis(other_means, others, axis=1)
-    return over_windows, drawn.mean(axis=1) - drawn_others.mean(axis=1)
+def _scatter(by_seed: Float[np.ndarray, "seed window"], block: int, block_horizons: int) -> Scatter:
+    """The variances of the mean of these differences, widened."""
+    num_seeds, num_windows = by_seed.shape
+    num_blocks = num_windows // block
+    over_seeds = by_seed.mean(axis=0)
+    own = by_seed - over_seeds
+    widened = 1 / (1 - 1 / (3 * block_horizons)) * num_blocks / (num_blocks - 1)
+    of_mean = widened * variance_of_mean(over_seeds, block)
+    of_own = [variance_of_mean(each, block) for each in own]
+    # What seeds have of their own is in the variance of their mean too, and cannot be more than that.
+    of_interaction = min(widened * sum(of_own) / (num_seeds - 1), num_seeds * of_mean)
+    return Scatter(
+        of_windows=of_mean - of_interaction / num_seeds,
+        of_interaction=of_interaction,
+        of_one_seed=(sum(of_own) + float((own.mean(axis=1) ** 2).sum())) / (num_seeds - 1),
+        blocks=num_blocks,
+        seeds=num_seeds,
+    )
 
 
-@lru_cache(maxsize=8)
-def _drawn_windows(num_windows: int, block: int, num_draws: int, seed: int) -> Float[np.ndarray, "draw window"]:
-    """The share of each window in each draw; kept, because all arms of a cell are drawn alike."""
-    bootstrap: Any = CircularBlockBootstrap(block, np.arange(num_windows), seed=np.random.default_rng(seed))
-    resamples: Any = bootstrap.bootstrap(num_draws)
-    return np.stack([np.bincount(positions[0], minlength=num_windows) for (positions, _) in resamples]) / num_windows
+def variance_of_mean(values: Float[np.ndarray, "window"], block: int) -> float:
+    """Variance of the mean of a circular block bootstrap, whose last block is cut to the number of windows."""
+    num_windows = len(values)
+    whole, rest = divmod(num_windows, block)
+    total = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]))])
+    starts = np.arange(num_windows)
+
+    def of_sums(length: int) -> float:
+        return float((total[starts + length] - total[starts]).var())
+
+    return (whole * of_sums(block) + of_sums(rest)) / num_windows**2
 
 
-def _seeds_needed(mean: float, margin: float, scatter: Scatter, *, num_cells: int = 1) -> tuple[int | None, bool]:
+def _seeds_needed(mean: float, margin: float, scatter: Scatter, *, num_tests: int = 1) -> tuple[int | None, bool]:
     """Seeds after which there would be a verdict if difference and variances stay, and whether any number would do.
 
     A difference is decided when its interval, at the strictest level of Holm's correction, leaves 0, or lies within the
     margin, whichever needs fewer seeds. More seeds do not lessen the variance that comes from the test windows.
     """
-    wanted = ((abs(mean), 0.025 / num_cells), (margin - abs(mean), 0.05))
+    wanted = ((abs(mean), 0.025 / num_tests), (margin - abs(mean), 0.05))
 
     def is_decided(seeds: int) -> bool:
         return any(distance > 0 and distance > scatter.reach(level, seeds) for distance, level in wanted)

@@ -45,6 +45,7 @@ def made(
             rows[run_id] = {
                 **{"cell": cell, "arm": arm, "seed": seed, "run_id": run_id, "labels": "", "mse": mse, "mae": mse},
                 **{"best_epoch": best_epoch, **{f"seconds_{name}": value for name, value in seconds.items()}},
+                **{"validation_mse": 2 * mse, "steps": 100, "seconds_per_step": seconds["training"] / 100, "flags": ""},
             }
     curves = [[run_id, epoch, 0.5, 1 / epoch] for run_id in rows for epoch in range(1, NUM_EPOCHS + 1)]
     return Collected(pd.DataFrame(rows.values()), errors, pd.DataFrame(curves, columns=CURVE))

@@ -10,7 +10,7 @@ from utils.verdict.collection import PLACE, Collected
 from utils.verdict.pages.claims import JUDGES, claims_table
 from utils.verdict.plan import CELLS, NAIVE, PRETRAINED, RANDOM, SEEDS, SIMPLE, later_parts, setting_of
 
-CALF = next(part for part in later_parts() if part.title.endswith("CALF"))
+GPT4TS = next(part for part in later_parts() if part.title.endswith("GPT4TS"))
 
 
 def test_without_runs_every_claim_is_open():
@@ -49,7 +49,7 @@ def test_equal_arms_do_not_show_a_claim_and_scattered_ones_leave_it_open():
 )
 def test_another_model_with_and_without_its_language_model(effect, verdict):
     # Its second cell is ILI.
-    assert JUDGES["calf_ablations"](made({f"CALF {PRETRAINED}": effect}, [CALF]))[1] == verdict
+    assert JUDGES["gpt4ts_ablations"](made({f"GPT4TS {PRETRAINED}": effect}, [GPT4TS]))[1] == verdict
 
 
 def test_cells_that_disagree_are_all_counted():

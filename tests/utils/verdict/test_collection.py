@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from utils.run_folder import RunFolder
 from utils.verdict import __main__ as command
 from utils.verdict.collection import CURVES, ERRORS, RESULTS, arm_of, collect, read
 from utils.verdict.plan import cell_text, name_of_cell
+from utils.verdict.settings import KnownSettings
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,57 @@ def test_a_run_of_other_settings_in_a_known_place_is_left_out_and_said(place, re
     assert "other settings than DLinear_my" in outcome.left_out[0]
     assert content(place) == before
     assert {RESULTS, CURVES} < set(before) and any(name.endswith(".safetensors") for name in before)
+
+
+def test_another_seed_needs_the_flags_of_its_arm(
+    place, results, tmp_path
+):
+    data = results.parent / "my.csv"
+    train(data, tmp_path / "other", "--seed", "1", "--train_epochs", "2")
+    outcome = collect([tmp_path / "other"], place)
+    assert outcome.added == 0
+    assert outcome.left_out[0].endswith(": --train_epochs 2, other than in the runs beside it")
+    train(data, tmp_path / "same", "--seed", "1")
+    assert collect([tmp_path / "same"], place).added == 1
+
+
+def test_the_first_run_of_an_arm_has_the_flags_of_its_cell_but_for_those_of_an_arm():
+    known = KnownSettings()
+    flags = ["--model", "BALM", "--text_branch", "none", "--batch_size", "32", "--seed", "1"]
+    row = {"cell": "a", "arm": "none", "model": "BALM", "flags": json.dumps(flags)}
+    assert known.differing(row) == []
+    other = [word.replace("none", "llm") for word in flags]
+    wider = {"arm": "pretrained", "flags": json.dumps([*other, "--d_model", "8"])}
+    assert known.differing(row | wider) == ["--d_model 8"]
+    assert known.differing(row | {"arm": "pretrained", "flags": json.dumps([*other, "--llm_model", "gpt2"])}) == []
+    smaller = [*other, "--llm_model", "small", "--batch_size", "16"]
+    found = known.differing(row | {"arm": "pretrained", "flags": json.dumps(smaller)})
+    assert found == ["--batch_size 16", "--llm_model small"]
+    assert known.differing(row | {"cell": "b", "flags": json.dumps(smaller)}) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "word"])
+def test_a_damaged_file_is_one_line(damage, place, monkeypatch, capsys):
+    (errors,) = [path for path in (place / ERRORS).iterdir() if "0.001" in path.name]
+    if damage == "cut":
+        errors.write_bytes(errors.read_bytes()[:-5])
+    else:
+        committed = texts(place)
+        committed.loc["DLinear", "mse"] = "abc"
+        committed.to_csv(place / RESULTS, index=False)
+    monkeypatch.setattr(command, "read", lambda: read(place))
+    assert command.main(["--check"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert ("is damaged" if damage == "cut" else "column mse holds something that is no number") in said
+
+
+def test_a_run_whose_window_errors_are_not_there_is_named(place):
+    found = read(place)
+    (cell,) = set(found.rows["cell"])
+    found.errors.clear()
+    with pytest.raises(ValueError, match="has no errors of DLinear_my"):
+        found.errors_of(cell, "DLinear", 2021)
 
 
 def test_a_table_of_ones_own_that_is_called_like_a_data_set_of_the_plan_is_left_out(tmp_path):

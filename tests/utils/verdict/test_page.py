@@ -51,7 +51,7 @@ def test_an_incomplete_arm_is_shown_by_its_number_of_seeds_without_a_verdict(tmp
     lacking = [(CELLS[0], "words", seed) for seed in SEEDS[2:]] + [(CELLS[0], "mlp", seed) for seed in SEEDS]
     text = page(made({}, cells=1, lacking=lacking), tmp_path)
     (row,) = lines(text, "| words | 2 of 5 |")
-    assert row == "| words | 2 of 5 |  |  |  |  | 2 of 5 seeds |  | 2 of 5 seeds | 3 | 60 |"
+    assert row == "| words | 2 of 5 |  |  |  |  | 2 of 5 seeds |  | 2 of 5 seeds | 3 | 50 |"
     assert lines(text, "| mlp | 0 of 5 |", "not run")
     assert lines(text, "| words | the transformer helps | ETTh1", "2 of 5 seeds |  |  |")
 

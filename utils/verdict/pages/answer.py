@@ -16,7 +16,7 @@ QUESTIONS = {
     "random": (
         "pretraining helps",
         "pretraining raises the error",
-        "the same language model with random weights (mean of two draws)",
+        "the same language model with random weights (mean of two fixed draws)",
     ),
     "numbers": (
         "the text helps more than the nine numbers",
@@ -39,8 +39,8 @@ def answer(found: Sequence[Comparison]) -> list[str]:
     ]
 
 
-def certainty(found: Sequence[Comparison], second: Sequence[Comparison] = ()) -> list[str]:
-    """Remarks: which cells lack runs or windows, what would decide the others, and what the second rate says."""
+def certainty(found: Sequence[Comparison]) -> list[str]:
+    """Remarks: which cells lack runs or windows, and what would decide the others."""
     asked = _asked(found)
     missing = [cell for cell in CELLS if any(each.found is None for each in chosen(asked, cell=cell))]
     remarks = []
@@ -62,14 +62,6 @@ def certainty(found: Sequence[Comparison], second: Sequence[Comparison] = ()) ->
         texts = [f"against {' and '.join(references)}, {text}" for text, references in by_text.items()]
         if texts:
             remarks.append(f"Undecided on {data_of(cell)}: {'; '.join(texts)}.")
-    for cell in dict.fromkeys(each.cell for each in second):
-        complete = [each for each in chosen(_asked(second), cell=cell) if each.found is not None]
-        texts = [f"against {each.reference} {each.verdict} ({_percent(each)})" for each in complete]
-        if texts:
-            remarks.append(
-                f"{data_of(cell)} at a tenth of the learning rate, which the plan asks for there because the first "
-                f"epoch was the best: {', '.join(texts)}."
-            )
     return remarks
 
 
@@ -77,7 +69,7 @@ def seeds_text(each: Comparison) -> str:
     """How many seeds an undecided comparison would need, in words; empty for one that is decided or incomplete."""
     if each.found is None or each.verdict != "undecided":
         return ""
-    if not (each.found.is_tested and each.found.can_be_decided):
+    if not each.found.can_be_decided:
         return WINDOWS
     needed = each.found.seeds_needed
     # A difference that its own interval excludes from 0 may still be undecided after the correction.
@@ -90,7 +82,9 @@ def _asked(found: Sequence[Comparison]) -> list[Comparison]:
 
 def _needed(each: Comparison) -> str:
     text = seeds_text(each)
-    return f"no number of seeds would decide it, only {WINDOWS}" if text == WINDOWS else f"{text} would decide it"
+    if text == WINDOWS:
+        return f"if difference and scatter stay, no number of seeds would decide it, only {WINDOWS}"
+    return f"{text} would decide it"
 
 
 def _sentence(cells: Sequence[Comparison], reference: str) -> str:

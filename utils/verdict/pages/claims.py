@@ -106,7 +106,6 @@ def _other_models(collected: Collected, cell: str) -> list[float]:
 
 JUDGES: dict[str, Callable[[Collected], Judged]] = {
     "balm_gain": _gain_over_the_second_best,
-    "calf_ablations": _none_beats("CALF"),
     "gpt4ts_ablations": _none_beats("GPT4TS"),
     "random_worse": _random_worse_than_none,
 }

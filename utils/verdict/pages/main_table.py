@@ -10,7 +10,7 @@ import pandas as pd
 
 from utils.report.table import markdown
 from utils.verdict.collection import Collected, Frame
-from utils.verdict.plan import CELLS, NAIVE, PRETRAINED, SEEDS, WHOLE, data_of, second_rate, setting_of
+from utils.verdict.plan import CELLS, NAIVE, NONE, PRETRAINED, SEEDS, WHOLE, data_of, second_rate, setting_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 README, BASELINES = ROOT / "README.md", ROOT / "docs" / "baselines"
@@ -21,13 +21,16 @@ PUBLISHED = ROOT / "utils" / "report" / "published" / "accuracy.csv"
 BEGIN = "| model |"
 # Models of the library in the order of the table, and their names in published tables.
 NAMES = {
-    "BALM": "BALM", "CALF": "CALF", "GPT4TS": "GPT4TS", "TimeLLM": "Time-LLM", "TimeCMA": "TimeCMA",
-    "UniTime": "UniTime", "TimesNet": "TimesNet", "iTransformer": "iTransformer", "PatchTST": "PatchTST",
-    "PAttn": "PAttn", "NLinear": "NLinear", "DLinear": "DLinear", "SeasonalNaive": "SeasonalNaive",
-    "LastValue": "LastValue",
+    "BALM": "BALM", "BALM, no text": "", "CALF": "CALF", "GPT4TS": "GPT4TS", "TimeLLM": "Time-LLM",
+    "TimeCMA": "TimeCMA", "UniTime": "UniTime", "TimesNet": "TimesNet", "iTransformer": "iTransformer",
+    "PatchTST": "PatchTST", "PAttn": "PAttn", "NLinear": "NLinear", "DLinear": "DLinear",
+    "SeasonalNaive": "SeasonalNaive", "LastValue": "LastValue",
 }  # fmt: skip
 DATA = ("ETTh1", "ETTh2", "Exchange")
 NOT_RUN, NONE_PUBLISHED = "not run", "-"
+# Arms of the models that have several in the runs of the verdict.
+OF_BALM = {"BALM": PRETRAINED, "BALM, no text": NONE}
+OTHER_ARMS = {"CALF": f"CALF {PRETRAINED}", "GPT4TS": f"GPT4TS {PRETRAINED}"}
 # The look-back of CALF's own experiments.
 OWN_LOOK_BACK = {"CALF": {"ETTh1": 96, "ETTh2": 96, "Exchange": 96, "ILI": 36}}
 
@@ -77,7 +80,7 @@ def _cells(collected: Collected, model: str) -> list[str]:
 
 def _arm(model: str) -> str:
     """Its arm in the runs of the verdict."""
-    return {"BALM": PRETRAINED, "CALF": f"CALF {PRETRAINED}", "GPT4TS": f"GPT4TS {PRETRAINED}"}.get(model, model)
+    return {**OF_BALM, **OTHER_ARMS}.get(model, model)
 
 
 def _ours(collected: Collected, model: str, cell: str) -> list[float]:
@@ -88,16 +91,16 @@ def _ours(collected: Collected, model: str, cell: str) -> list[float]:
         start, _, horizon = setting.rpartition("_")
         setting = f"{start.rpartition('_')[0]}_{look_back}_{horizon}"
     chosen = (rows["arm"] == _arm(model)) & (rows["cell"].map(setting_of) == setting)
-    if model == "BALM":  # at its second learning rate it is another experiment
+    if model in OF_BALM:  # at its second learning rate it is another experiment
         chosen &= rows["cell"].isin([*CELLS, WHOLE])
     return rows.loc[chosen, "mse"].astype(float).tolist() if len(rows) else []
 
 
 def _at_second_rate(collected: Collected, model: str, cell: str) -> str:
     """What BALM has there at a tenth of the learning rate, once all seeds have run."""
-    if model != "BALM":
+    if model not in OF_BALM:
         return ""
-    runs = collected.of(second_rate(cell), [PRETRAINED])
+    runs = collected.of(second_rate(cell), [_arm(model)])
     return f"; {runs['mse'].mean():.3f} at rate / 10" if len(runs) == len(SEEDS) else ""
 
 

@@ -19,6 +19,7 @@ from utils.plotting import BEST_COLOUR, FORECAST_COLOUR, GRID, HISTORY_COLOUR, I
 from utils.report.pages.charts import COLOURS
 from utils.verdict.collection import Collected, Frame
 from utils.verdict.comparisons import VERDICTS, Comparison
+from utils.verdict.pages.seconds import seconds_of
 from utils.verdict.plan import ARMS, NONE, SEEDS, cell_text
 
 # Machines agree on numbers to about twelve digits, and so on these.
@@ -155,13 +156,12 @@ def _curve(collected: Collected, cell: str, arm: str) -> np.ndarray:
 
 
 def _costs(collected: Collected, cell: str) -> dict[str, tuple[float, float, float]]:
-    """Arm -> mean seconds, mean MSE and its standard deviation, of the arms with all their seeds."""
+    """Arm -> seconds, mean MSE and its standard deviation, of the arms with all their seeds."""
     found = {}
     for arm in ARMS:
         runs = collected.of(cell, [arm])
         if len(runs) >= len(SEEDS):
-            seconds = float((runs["seconds_training"] + runs["seconds_test"]).mean())
-            numbers = (seconds, float(runs["mse"].mean()), float(runs["mse"].std()))
+            numbers = (seconds_of(runs), float(runs["mse"].mean()), float(runs["mse"].std()))
             found[arm] = tuple(float(_rounded(number)) for number in numbers)
     return found
 

@@ -8,6 +8,7 @@ from utils.verdict.collection import Collected, Frame
 from utils.verdict.comparisons import Comparison, SecondRate, chosen, num_seeds
 from utils.verdict.pages.answer import seeds_text
 from utils.verdict.pages.document import Grid
+from utils.verdict.pages.seconds import seconds_of
 from utils.verdict.plan import (
     CELLS,
     NAIVE,
@@ -151,11 +152,11 @@ def _mean(runs: Frame, planned: int) -> str:
 
 
 def _facts(collected: Collected, cell: str, arm: str) -> tuple[str, str]:
-    """Median best epoch and mean seconds of a run."""
+    """Median best epoch, and what a run costs."""
     runs = collected.of(cell, [arm])
     if not len(runs):
         return "", ""
-    return f"{runs['best_epoch'].astype(float).median():.0f}", f"{runs['seconds_total'].mean():.0f}"
+    return f"{runs['best_epoch'].astype(float).median():.0f}", f"{seconds_of(runs):.0f}"
 
 
 def _is_begun(each: Comparison) -> bool:
@@ -174,5 +175,6 @@ def _texts(found: Sequence[Comparison]) -> tuple[str, str, str]:
 
 
 def _compared(each: Comparison) -> tuple[str, ...]:
-    p = "" if each.found is None else f"{each.corrected_p:.3f}" if each.corrected_p >= 0.001 else "< 0.001"
+    is_tested = each.found is not None and each.found.is_tested
+    p = "" if not is_tested else f"{each.corrected_p:.3f}" if each.corrected_p >= 0.001 else "< 0.001"
     return (*_texts([each]), p, seeds_text(each))
