@@ -28,6 +28,7 @@ VERDICT := $(patsubst %,scripts_verdict/%.sh,BALM_core BALM_core_second_rate BAL
 	CALF_ETTh1_ILI GPT4TS_ETTh1_ILI Simple_models)
 verdict: .venv/tests
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-llm.txt
+	mkdir -p results/verdict
 	$(BIN)/python -m exp.grid --scripts $(VERDICT) --finished docs/verdict/results.csv \
 		-- --root_path $(DATA) --output_dir results/verdict --text_store results/texts; \
 	status=$$?; \

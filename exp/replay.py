@@ -13,7 +13,9 @@ if __name__ == "__main__":
     end_at_once_on_signals()
 
 import argparse
-import json
+import math
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,12 +24,14 @@ from typing import Any
 
 import pandas as pd
 
-from exp.command_line import WrongInput, run_command
-from exp.training.loop import Interrupted
+from exp.grid.finished import words_of
 from utils.report.finished_runs import read_runs
-from utils.terminal import one_line, printable
+from utils.signals import INTERRUPTED, PARENT
+from utils.source import ROOT
+from utils.terminal import one_line
 
 MEASURES = ("mse", "mae")
+COLUMNS = ("run_id", "flags", "seed", "cell", "arm", *MEASURES)
 # Facts of the machine that must agree for equal bits.
 MACHINE = ("device_name", "precision", "torch_version")
 
@@ -35,7 +39,7 @@ MACHINE = ("device_name", "precision", "torch_version")
 def main(arguments: Sequence[str]) -> int:
     """Exit code: 0 if the errors are those of the row, 1 if they are not, 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m exp.replay", description=__doc__)
-    parser.add_argument("csv", type=Path, help="CSV with the columns run_id, flags, seed, mse and mae")
+    parser.add_argument("csv", type=Path, help=f"CSV with the columns {', '.join(COLUMNS)}")
     parser.add_argument("--row", required=True, metavar="RUN_ID", help="the row's run_id")
     parser.add_argument("extra", nargs="*", metavar="-- FLAGS", help="flags such as --root_path FOLDER, after --")
     words = list(arguments)
@@ -43,22 +47,33 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(words[:split])
     try:
         table: Any = pd.read_csv(options.csv, dtype={"code": str})
+        lacking = [name for name in COLUMNS if name not in table]
+        if lacking:
+            raise ValueError(f"{options.csv} has no column {lacking[0]}: it is no CSV of `python -m utils.verdict`")
         rows = table[table["run_id"] == options.row]
         if rows.empty:
             raise ValueError(f"{options.csv} has no run {options.row}: its column run_id says which there are")
-        return _replay(rows.iloc[0].to_dict(), table, words[split + 1 :])
-    except Interrupted as error:
-        # The state lies in a folder that is removed.
-        raise KeyboardInterrupt from error
-    except (ValueError, KeyError, OSError, WrongInput) as error:
+        row = rows.iloc[0].to_dict()
+        for name in MEASURES:
+            if not isinstance(row[name], float) or not math.isfinite(row[name]):
+                raise ValueError(f"{options.csv}: {name} of {options.row} should be a number, not {row[name]}")
+        command = words_of(str(row["flags"]), f"{options.csv}, {options.row}")
+        return _replay(row, command, table, words[split + 1 :])
+    except (ValueError, OSError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2
 
 
-def _replay(row: dict[str, Any], table: Any, extra: Sequence[str]) -> int:
+def _replay(row: dict[str, Any], words: Sequence[str], table: Any, extra: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        for text in run_command([*json.loads(row["flags"]), *extra, "--output_dir", folder]):
-            print(printable(text))
+        # A process of its own, as the row's was: its record names the source files that a run imports, and no others.
+        command = [sys.executable, str(ROOT / "run.py"), *words, *extra, "--output_dir", folder]
+        environment = {**os.environ, PARENT: str(os.getpid())}
+        exit_code = subprocess.run(command, stdin=subprocess.DEVNULL, env=environment, check=False).returncode
+        if exit_code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if exit_code:
+            raise ValueError(f"the run ended with exit code {exit_code}")
         (run,) = read_runs(Path(folder))[0]
         (test,) = run.metrics["tests"].values()
         found = {name: float(test[name]) for name in MEASURES}

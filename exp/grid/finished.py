@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,6 @@ from data_provider.datasets import CUSTOM, sha256_of
 from exp.exp_basic import Settings
 from exp.exp_zero_shot_forecast import ZeroShotConfig
 from exp.grid.commands import GridRun, key_of_record, run_of_words
-from utils.files import json_value
 from utils.report.finished_runs import Run, UnusableRun, read_run
 
 
@@ -67,12 +67,16 @@ def runs_of_csv(path: Path) -> set[str]:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if "flags" not in table:
         raise ValueError(f"{path} has no column flags")
-    commands = [_words_of(text, f"{path}, row {row}") for row, text in enumerate(table["flags"], start=1)]
+    commands = [words_of(text, f"{path}, row {row}") for row, text in enumerate(table["flags"], start=1)]
     return {run_of_words(words).key for words in commands}
 
 
-def _words_of(text: str, place: str) -> list[str]:
-    words = json_value(text, Path(place))
+def words_of(text: str, place: str) -> list[str]:
+    """The command line in a cell of the column `flags`. Raises ValueError, which names `place`, if it is none."""
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        words = None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError(f"{place}: flags should be a list of words, not {text[:40]}")
     return words

@@ -89,6 +89,9 @@ class FeatureCache:
         """Features of rows: from the text store where they are there, else by the model."""
         if self.text_store is None:
             return features_alone(self.model, inputs)
+        if not all(digest in self.text_store for digest in digests):
+            # Another process may have read its share of the split meanwhile.
+            self.text_store.look_again()
         stored = torch.tensor([digest in self.text_store for digest in digests])
         if stored.all():
             return self.text_store.read(digests)

@@ -37,7 +37,8 @@ class TextStore:
     part, and several processes may write at once; a text that two of them read is stored twice, with either's features
     used from then on. A part carries a SHA-256 over its tensors and its identity; one that is damaged, or was written
     for another identity, is named and left out. Tensors are memory-mapped. `max_bytes` bounds the whole of `root`:
-    folders unused for longest make room, and what does not fit is not stored.
+    folders unused for longest make room, and what does not fit is not stored. Processes that write at the same moment
+    may exceed it by a part each.
     """
 
     def __init__(self, root: Path | str, identity: Mapping[str, Any], *, max_bytes: int) -> None:
@@ -46,17 +47,15 @@ class TextStore:
         self.identity = hashlib.sha256(text.encode()).hexdigest()
         self.folder = self.root / self.identity[:24]
         self._parts: list[dict[str, Tensor]] = []
+        self._seen: set[Path] = set()
         self._places: dict[bytes, tuple[int, int]] = {}
         if self.folder.is_symlink():
             self._stop(f"{self.folder} is a link, and links are not followed")
         elif self.folder.is_dir():
-            parts = list[Path]()
             with contextlib.suppress(OSError):  # another process may be removing it, to make room
                 os.utime(self.folder)
                 remove_abandoned_parts(self.folder)
-                parts = sorted(self.folder.glob(f"part-*{SUFFIX}"))
-            for part in parts:
-                self._open(part)
+            self.look_again()
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._places
@@ -68,6 +67,13 @@ class TextStore:
         """The features of texts that are all in the store, in this order."""
         places = [self._places[digest] for digest in digests]
         return {name: torch.stack([self._parts[part][name][row] for part, row in places]) for name in self._parts[0]}
+
+    def look_again(self) -> None:
+        """Add the parts that other processes have written since."""
+        with contextlib.suppress(OSError):  # another process may be removing the folder, to make room
+            for part in sorted(self.folder.glob(f"part-*{SUFFIX}")):
+                if part not in self._seen:
+                    self._open(part)
 
     def write(self, digests: Sequence[bytes], features: Mapping[str, Tensor]) -> None:
         """Store the features of texts, one row each."""
@@ -92,6 +98,7 @@ class TextStore:
 
     def _open(self, part: Path) -> None:
         """Add a part to the index; one that is damaged is left out and read again by the language model."""
+        self._seen.add(part)
         try:
             tensors, header = load_checkpoint(part, needs_hash=True)
             if header.get("identity") != self.identity:
@@ -111,6 +118,10 @@ class TextStore:
 
     def _make_room(self, num_bytes: int) -> bool:
         """Whether there is room for `num_bytes`, after other folders have made way if need be."""
+        if _size(self.folder) + num_bytes > self.max_bytes:
+            # Other folders would make room for nothing.
+            self._stop("it is full: raise --text_store_gb")
+            return False
         used = {folder: _size(folder) for folder in self.root.glob("*") if folder == self.folder or _is_ours(folder)}
         others = sorted((folder for folder in used if folder != self.folder), key=_last_used)
         while sum(used.values()) + num_bytes > self.max_bytes and others:

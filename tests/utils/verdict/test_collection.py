@@ -110,9 +110,7 @@ def test_a_run_of_other_settings_in_a_known_place_is_left_out_and_said(place, re
     assert {RESULTS, CURVES} < set(before) and any(name.endswith(".safetensors") for name in before)
 
 
-def test_another_seed_needs_the_flags_of_its_arm(
-    place, results, tmp_path
-):
+def test_another_seed_needs_the_flags_of_its_arm(place, results, tmp_path):
     data = results.parent / "my.csv"
     train(data, tmp_path / "other", "--seed", "1", "--train_epochs", "2")
     outcome = collect([tmp_path / "other"], place)

@@ -53,7 +53,7 @@ def test_an_incomplete_arm_is_shown_by_its_number_of_seeds_without_a_verdict(tmp
     (row,) = lines(text, "| words | 2 of 5 |")
     assert row == "| words | 2 of 5 |  |  |  |  | 2 of 5 seeds |  | 2 of 5 seeds | 3 | 50 |"
     assert lines(text, "| mlp | 0 of 5 |", "not run")
-    assert lines(text, "| words | the transformer helps | ETTh1", "2 of 5 seeds |  |  |")
+    assert lines(text, "| words | the transformer's states help", "ETTh1", "2 of 5 seeds |  |  |")
 
 
 def test_a_cell_that_is_added_cannot_take_a_verdict_back():
