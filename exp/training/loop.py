@@ -60,6 +60,8 @@ class TrainingLoop:
         self.runtime, self.model, self.config, self.loader = runtime, model, config, loader
         self.validate, self.folder, self.tracking = validate, folder, tracking
         self.header, self.monitor = header, monitor
+        # Of the training steps before this process resumed.
+        self.seconds_before = 0.0
         self.steps_between_checks = 1 if runtime.device.type == "cpu" else STEPS_BETWEEN_CHECKS_ON_GPU
         self.guard = LossGuard(self.steps_between_checks)
         self.wrapped = runtime.wrap(model)
@@ -110,6 +112,7 @@ class TrainingLoop:
         OSError if a file is damaged or cannot be written.
         """
         self._resume()
+        self.seconds_before = self.progress.seconds
         with StopRequest() as stop:
             while self.progress.epoch < self.num_epochs and not self.state.stopping.should_stop:
                 began = time.perf_counter()

@@ -8,7 +8,8 @@ import torch
 from layers.prompt import TYPICAL
 from layers.statistics import RowStatistics
 from layers.text_encoder import TextEncoder
-from models.balm import BALM
+from models.balm import BALM, BALMConfig
+from models.base import ForecastSpec
 from tests.models.small_balm import forecast, small_balm, walks
 
 PLAIN: dict[str, Any] = {"learnable_prompt": False}
@@ -50,6 +51,18 @@ def test_mlp_reads_the_window_without_its_level_and_size():
     first, second = (model.prompt_inputs(each)["prompt_vector"] for each in (rows, 3 * rows + 5))
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)
     assert first.shape == rows.shape[:2]
+
+
+def test_mlp_at_the_verdicts_sizes_trains_five_percent_more_than_balm_with_a_fixed_text():
+    """SmolLM2 is 576 wide; without the LLM's own weights, which are frozen."""
+    spec = ForecastSpec(seq_len=512, pred_len=96, num_channels=7)
+    config = BALMConfig(text_branch="mlp", learnable_prompt=False, prompt_digits=2)  # pyright: ignore[reportCallIssue]
+    model = BALM(config, spec, None, width=576)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert model.text_encoder is not None
+    branch = sum(p.numel() for p in model.text_encoder.parameters())
+    # As docs/verdict/results.csv has them.
+    assert (trained, branch, trained - branch) == (1_002_625, 48_096, 954_529)
 
 
 def test_words_are_the_running_means_of_the_word_embeddings():
