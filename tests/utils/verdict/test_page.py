@@ -129,7 +129,7 @@ def test_the_simple_models_stand_beside_on_the_same_rows(tmp_path):
 
 def test_the_page_says_what_the_store_of_text_states_saves(tmp_path):
     text = page(made({}, cells=1), tmp_path)
-    assert text.count("| 50.0 | 10.0 | 5.0x | 5 |") == 3
+    assert text.count("| 50.0 | 10.0 | 5x | 5 |") == 3
 
 
 def test_without_runs_the_page_says_so_and_has_no_picture(tmp_path):
