@@ -40,6 +40,15 @@ CELLS = (
     "Exchange_10pct_512_96_rate0.0002",
 )
 WHOLE = "ETTh1_512_96_rate0.0004"
+# Models beside BALM: their cells, and what a reader has to know of their arms.
+OTHER_MODELS = {
+    "CALF": (
+        ("ETTh1_10pct_96_96_rate0.0005", "ILI_36_24_rate0.0005"),
+        "`CALF none` has no textual branch and no alignment losses; the language model that reads the series, "
+        "pretrained and tuned by LoRA, stays.",
+    ),
+    "GPT4TS": (("ETTh1_10pct_512_96_rate0.0001", "ILI_104_24_rate0.0001"), ""),
+}
 SIMPLE = ("LastValue", "SeasonalNaive", "DLinear", "NLinear", "PatchTST", "PAttn")
 NAIVE = SIMPLE[:2]
 # A second learning rate is due if the best epoch of `pretrained` is the first in at least so many seeds.
@@ -144,32 +153,33 @@ def without_alignment() -> Part:
     return Part("2. Without the alignment loss", CELLS, arms, tuple(pairs), FEW_SEEDS)
 
 
+def whole() -> Part:
+    """ETTh1 with all training rows."""
+    arms = (PRETRAINED, NONE, "numbers", "permuted", RANDOM[0])
+    return Part("3. ETTh1 with all training rows", (WHOLE,), arms, _all_pairs(arms), FEW_SEEDS)
+
+
+def mini_lm() -> Part:
+    """Another language model."""
+    arms = tuple(f"{arm}, MiniLM" for arm in (PRETRAINED, RANDOM[0], NONE))
+    return Part("4. MiniLM on ETTh1", CELLS[:1], arms, _all_pairs(arms))
+
+
+def other_model(model: str) -> Part:
+    """CALF or GPT4TS."""
+    cells, note = OTHER_MODELS[model]
+    arms = tuple(f"{model} {arm}" for arm in (PRETRAINED, RANDOM[0], NONE))
+    return Part(f"5. {model}", cells, arms, _all_pairs(arms), FEW_SEEDS, note)
+
+
 def later_parts() -> list[Part]:
     """Parts 2 to 5, whose arms are compared as those of the core."""
-    whole = (PRETRAINED, NONE, "numbers", "permuted", RANDOM[0])
-    mini = tuple(f"{arm}, MiniLM" for arm in (PRETRAINED, RANDOM[0], NONE))
-    return [
-        without_alignment(),
-        Part("3. ETTh1 with all training rows", (WHOLE,), whole, _all_pairs(whole), FEW_SEEDS),
-        Part("4. MiniLM on ETTh1", CELLS[:1], mini, _all_pairs(mini)),
-        _of_another_model(
-            "CALF",
-            ("ETTh1_10pct_96_96_rate0.0005", "ILI_36_24_rate0.0005"),
-            note="`CALF none` has no textual branch and no alignment losses; the language model that reads the series, "
-            "pretrained and tuned by LoRA, stays.",
-        ),
-        _of_another_model("GPT4TS", ("ETTh1_10pct_512_96_rate0.0001", "ILI_104_24_rate0.0001")),
-    ]
+    return [without_alignment(), whole(), mini_lm(), *map(other_model, OTHER_MODELS)]
 
 
 def num_simple_runs() -> int:
     """Runs of part 6: a naive forecast has no seed."""
     return len(CELLS) * (len(NAIVE) + (len(SIMPLE) - len(NAIVE)) * len(SEEDS))
-
-
-def _of_another_model(model: str, cells: tuple[str, ...], note: str = "") -> Part:
-    arms = tuple(f"{model} {arm}" for arm in (PRETRAINED, RANDOM[0], NONE))
-    return Part(f"5. {model}", cells, arms, _all_pairs(arms), FEW_SEEDS, note)
 
 
 def _all_pairs(arms: tuple[str, ...]) -> tuple[Pair, ...]:

@@ -7,8 +7,8 @@ import pandas as pd
 from tests.utils.verdict.made_runs import made
 from utils.verdict.collection import Collected
 from utils.verdict.comparisons import comparisons_of, with_longer_blocks
-from utils.verdict.pages.remarks import naive_remark, second_rate_remarks, whole_remark
-from utils.verdict.plan import CELLS, NAIVE, PRETRAINED, SEEDS, core, later_parts, second_rate, setting_of
+from utils.verdict.pages.remarks import naive_remark, other_model_remarks, second_rate_remarks, whole_remark
+from utils.verdict.plan import CELLS, NAIVE, PRETRAINED, SEEDS, core, other_model, second_rate, setting_of, whole
 
 
 def beside_naive(runs: Collected, share: float) -> Collected:
@@ -47,13 +47,21 @@ def test_the_second_learning_rate_is_told_with_its_validation_errors_and_best_ep
 
 
 def test_all_training_rows_are_told_as_far_as_they_have_run():
-    whole = later_parts()[1]
-    runs = made({PRETRAINED: 0.9}, [whole], lacking=[(whole.cells[0], "numbers", 42)])
-    (text,) = whole_remark(comparisons_of(runs, whole))
+    runs = made({PRETRAINED: 0.9}, [whole()], lacking=[(whole().cells[0], "numbers", 42)])
+    (text,) = whole_remark(comparisons_of(runs, whole()))
     assert text.startswith("With all training rows of ETTh1: against none better (-10.0 %), ")
     assert "numbers" not in text
     nothing = made({}, cells=1)
-    assert whole_remark(comparisons_of(nothing, whole)) == []
+    assert whole_remark(comparisons_of(nothing, whole())) == []
+
+
+def test_another_model_is_told_in_the_cells_that_are_tested():
+    part = other_model("CALF")
+    runs = made({f"CALF {PRETRAINED}": 1.1}, [part])
+    (text,) = other_model_remarks(comparisons_of(runs, part), "CALF")
+    assert text.startswith("CALF with the pretrained language model, ETTh1 96 to 96, 10 % of the rows: ")
+    assert "against random (2021) worse (+" in text and ", against none worse (+" in text
+    assert other_model_remarks(comparisons_of(made({}, cells=1), part), "CALF") == []
 
 
 def test_both_references_of_a_hypothesis_are_corrected_together():

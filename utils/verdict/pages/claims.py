@@ -10,7 +10,7 @@ import pandas as pd
 from utils.verdict.collection import Collected
 from utils.verdict.comparisons import Comparison, compare, num_seeds
 from utils.verdict.pages.document import Grid
-from utils.verdict.plan import CELLS, NONE, PRETRAINED, RANDOM, SEEDS, SIMPLE, core, later_parts, setting_of
+from utils.verdict.plan import CELLS, NONE, PRETRAINED, RANDOM, SEEDS, SIMPLE, core, other_model, setting_of
 
 FILE = "claims.csv"
 HEADER = ["source", "claim", "published", "note", "ours", "verdict"]
@@ -42,7 +42,7 @@ def _random_worse_than_none(collected: Collected) -> Judged:
 
 def _none_beats(model: str) -> Callable[[Collected], Judged]:
     """`none` of another model against its pretrained language model, which it should beat."""
-    (part,) = [part for part in later_parts() if part.title.endswith(model)]
+    part = other_model(model)
     pair = next(pair for pair in part.pairs if pair.reference.endswith(NONE) and PRETRAINED in pair.arm)
 
     def judge(collected: Collected) -> Judged:

@@ -23,17 +23,20 @@ from utils.verdict.pages.document import Document, Grid, Picture, Section, to_ht
 from utils.verdict.pages.few_windows import few_windows
 from utils.verdict.pages.hypotheses import hypotheses_table
 from utils.verdict.pages.plots import HIGHEST, cost, curves, forest
-from utils.verdict.pages.remarks import naive_remark, second_rate_remarks, whole_remark
+from utils.verdict.pages.remarks import naive_remark, other_model_remarks, second_rate_remarks, whole_remark
 from utils.verdict.pages.store_savings import savings
 from utils.verdict.pages.tables import cell_table, part_tables, reference_table, rule_table, runs_table, simple_table
 from utils.verdict.plan import (
     CELLS,
+    OTHER_MODELS,
     PRETRAINED,
     SEEDS_OF_SECOND_RATE,
     Part,
     cell_text,
     core,
     later_parts,
+    other_model,
+    whole,
 )
 from utils.verdict.statistics import BLOCK_HORIZONS, MARGIN
 
@@ -120,7 +123,8 @@ def _document(collected: Collected, place: Path, found: Found, second: Part | No
         [
             *certainty(primary),
             *second_rate_remarks(collected, found[second.title] if second else []),
-            *whole_remark(found[later_parts()[1].title]),
+            *whole_remark(found[whole().title]),
+            *(text for model in OTHER_MODELS for text in other_model_remarks(found[other_model(model).title], model)),
             *naive_remark(collected),
             *_still_to_run(runs),
         ],

@@ -1,4 +1,4 @@
-"""What a reader of the answer has to know beside it: naive forecasts, the second learning rate, all training rows."""
+"""What stands beside the answer: naive forecasts, the second learning rate, all training rows, other models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections.abc import Sequence
 
 from utils.verdict.collection import Collected
 from utils.verdict.comparisons import Comparison, chosen, num_seeds
-from utils.verdict.plan import ARMS, CELLS, NAIVE, NONE, PRETRAINED, REFERENCES, SEEDS, data_of, second_rate, setting_of
+from utils.verdict.plan import (
+    ARMS,
+    CELLS,
+    NAIVE,
+    NONE,
+    OTHER_MODELS,
+    PRETRAINED,
+    REFERENCES,
+    SEEDS,
+    cell_text,
+    data_of,
+    second_rate,
+    setting_of,
+)
 
 
 def naive_remark(collected: Collected) -> list[str]:
@@ -56,6 +69,21 @@ def whole_remark(whole: Sequence[Comparison]) -> list[str]:
         if each.found is not None
     ]
     return [f"With all training rows of {data_of(whole[0].cell)}: {', '.join(texts)}."] if texts else []
+
+
+def other_model_remarks(found: Sequence[Comparison], model: str) -> list[str]:
+    """What another model with a language model says, in the cells that are tested."""
+    arm, remarks = f"{model} {PRETRAINED}", []
+    for cell in dict.fromkeys(each.cell for each in found):
+        texts = [
+            f"against {each.reference.removeprefix(model).strip()} {compared_text(each)}"
+            for each in chosen(found, arm=arm, cell=cell)
+            if each.found is not None and each.found.is_tested
+        ]
+        remarks += (
+            [f"{model} with the pretrained language model, {cell_text(cell)}: {', '.join(texts)}."] if texts else []
+        )
+    return remarks
 
 
 def compared_text(each: Comparison) -> str:
