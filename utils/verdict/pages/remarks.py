@@ -80,9 +80,9 @@ def other_model_remarks(found: Sequence[Comparison], model: str) -> list[str]:
             for each in chosen(found, arm=arm, cell=cell)
             if each.found is not None and each.found.is_tested
         ]
-        remarks += (
-            [f"{model} with the pretrained language model, {cell_text(cell)}: {', '.join(texts)}."] if texts else []
-        )
+        if texts:
+            text = f"{model} with the pretrained language model, {cell_text(cell)}: {', '.join(texts)}."
+            remarks.append(f"{text} {OTHER_MODELS[model][1]}".strip())
     return remarks
 
 
