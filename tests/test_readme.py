@@ -118,6 +118,14 @@ def test_trial_runs_of_the_llm_forecasters_are_the_committed_ones():
         assert [row[measure.upper()] for measure in ("mse", "mae")] == [f"{float(run[m]):.3f}" for m in ("mse", "mae")]
 
 
+def test_the_readmes_run_with_a_pretrained_llm_is_a_committed_one():
+    (run,) = [run for run in rows_of("docs/baselines/trial_runs.csv") if run["name"] == "BALM"]
+    said = f"It ends with an MSE of {float(run['mse']):.3f}, above the "
+    assert said in README.read_text()
+    assert (run["data"], run["percent"], run["epochs"], run["num_windows"]) == ("ETTh1", "10", "1", "2785")
+    assert "SmolLM2-135M-Instruct" in run["labels"]
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_averages_over_horizons_are_those_of_the_committed_runs(model):
     rows = table_about("docs/baselines.md", "data", length=6)
