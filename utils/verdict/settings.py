@@ -23,7 +23,7 @@ class KnownSettings:
         """
         if not row.get("flags"):
             return []
-        own, cell, arm = _by_flag(json.loads(row["flags"])), (row["cell"], row["model"]), (row["cell"], row["arm"])
+        own, cell, arm = by_flag(json.loads(row["flags"])), (row["cell"], row["model"]), (row["cell"], row["arm"])
         shared = {name: value for name, value in own.items() if name not in ARM_FLAGS}
         mine, known = (own, self.flags[arm]) if arm in self.flags else (shared, self.flags.get(cell, shared))
         names = [name for name in sorted({*mine, *known}) if mine.get(name) != known.get(name)]
@@ -33,7 +33,7 @@ class KnownSettings:
         return [f"--{name} {mine.get(name, 'left out')}".strip() for name in names]
 
 
-def _by_flag(words: Sequence[str]) -> dict[str, str]:
+def by_flag(words: Sequence[str]) -> dict[str, str]:
     """Flag -> its values; the last one counts. The seed is none of the settings."""
     found, name = dict[str, str](), ""
     for word in words:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from utils.verdict.plan import (
     other_model,
     whole,
 )
+from utils.verdict.settings import by_flag
 from utils.verdict.statistics import BLOCK_HORIZONS, MARGIN
 
 # Title of a part of the plan -> its comparisons.
@@ -72,11 +74,14 @@ def document(collected: Collected, place: Path = PLACE) -> Document:
 
 
 def _llm(collected: Collected) -> str:
-    """The pretrained language model, as the core's runs name it."""
-    if "labels" not in collected.rows:
-        return ""
-    labels = {str(label) for cell in CELLS for label in collected.of(cell, [PRETRAINED])["labels"] if label}
-    return "".join(f"; LLM: {label.removeprefix('LLM ')}, first blocks only" for label in sorted(labels))
+    """The pretrained language model of the core's runs, and how much of it they read."""
+    texts = set[str]()
+    for cell in CELLS:
+        for row in collected.of(cell, [PRETRAINED]).to_dict("records"):
+            if row.get("labels"):
+                blocks = by_flag(json.loads(row["flags"])).get("llm_layers", "all")
+                texts.add(f"; LLM: {str(row['labels']).removeprefix('LLM ')}, first {blocks} blocks")
+    return "".join(sorted(texts))
 
 
 def _comparisons(collected: Collected, second: Part | None) -> Found:

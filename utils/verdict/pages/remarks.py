@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from utils.verdict.collection import Collected
 from utils.verdict.comparisons import Comparison, chosen, num_seeds
+from utils.verdict.pages.answer import QUESTIONS
 from utils.verdict.plan import (
     ARMS,
     CELLS,
@@ -13,7 +14,6 @@ from utils.verdict.plan import (
     NONE,
     OTHER_MODELS,
     PRETRAINED,
-    REFERENCES,
     SEEDS,
     cell_text,
     data_of,
@@ -42,7 +42,7 @@ def second_rate_remarks(collected: Collected, second: Sequence[Comparison]) -> l
     remarks = []
     for cell in CELLS:
         slower = second_rate(cell)
-        asked = [each for each in chosen(second, arm=PRETRAINED, cell=slower) if each.reference in ASKED]
+        asked = [each for each in chosen(second, arm=PRETRAINED, cell=slower) if each.reference in QUESTIONS]
         texts = [f"against {each.reference} {compared_text(each)}" for each in asked if each.found is not None]
         if not texts:
             continue
@@ -90,10 +90,6 @@ def compared_text(each: Comparison) -> str:
     """Verdict and difference in percent."""
     assert each.found is not None
     return f"{each.verdict} ({each.found.percent:+.1f} %)"
-
-
-# The references of the sentences at the top.
-ASKED = [reference for reference in REFERENCES if reference in (NONE, "random", "numbers")]
 
 
 def _naive_errors(collected: Collected, cell: str) -> dict[str, float]:
