@@ -100,5 +100,5 @@ def test_a_stop_request_ends_after_the_step_and_says_how_to_go_on(undisturbed, n
     assert f"stopped after step {step} of epoch 1; the same command goes on from there" in said
     assert "Traceback" not in said
     assert continued(folder, output, command) == result(run_folder(folder, "undisturbed"))
-    seconds = RunFolder(run_folder(folder, output)).read_metrics()["seconds"]
+    seconds = RunFolder(run_folder(folder, output)).read_metrics().get("seconds", {})
     assert seconds["total"] >= seconds["training"] + seconds["test"]
