@@ -182,7 +182,8 @@ def test_one_model_reads_tasks_of_other_lengths_strides_and_sentences_and_any_ho
     first, second = model(rows()).values, model(rows(seq_len=12), task=torch.tensor(1)).values
     assert (first.shape, second.shape) == ((3, PRED_LEN, 1), (3, 3, 1))
     longer = model(rows(), horizon=torch.tensor(5)).values
-    assert torch.equal(longer, first[:, :5])
+    # Up to rounding: a product of fewer columns is another one on some processors.
+    torch.testing.assert_close(longer, first[:, :5])
 
 
 def test_in_published_mode_the_decoder_reads_the_pad_tokens():
