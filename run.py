@@ -24,8 +24,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command and return the exit code."""
     if wants_help(arguments):
         # A model that is not ours has to be imported to be explained.
+        from utils.terminal import print_to_the_end
+
         with contextlib.suppress(LookupError):
-            print(help_text(arguments))
+            print_to_the_end(help_text(arguments))
             sys.exit(0)
     with StopRequest(at_once=True):
         try:
@@ -45,12 +47,12 @@ def _run(arguments: Sequence[str]) -> int:
     from exp.training.loop import Interrupted
     from exp.training.memory import out_of_memory
     from exp.training.processes import StoppedElsewhere, close_processes, is_rank_zero, lost_process
-    from utils.terminal import log_to_stderr, printable
+    from utils.terminal import log_to_stderr, print_to_the_end, printable
 
     log_to_stderr(logging.INFO if is_rank_zero() else logging.WARNING)
     try:
         for text in run_command(arguments):
-            print(f"\n{printable(text)}\n", flush=True)
+            print_to_the_end(f"\n{printable(text)}\n")
     except WrongInput as error:
         # Every process refuses alike: connections that the end of the interpreter cuts may end another one by a signal.
         close_processes()

@@ -268,6 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(one_line(f"Wrote {output}"))
         repaired = replace(repaired, path=output)
         return 0 if report(repaired, split=asked.split, date_format=asked.date_format) else 1
+    except BrokenPipeError:  # `| head`
+        raise
     except (ValueError, OSError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2

@@ -227,6 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"measuring {model}", file=sys.stderr, flush=True)
             with ProcessPoolExecutor(1, mp_context=spawn) as process:
                 found.append(process.submit(measure, [*flags, *task], options.iterations).result())
+    except BrokenPipeError:  # `| head`
+        raise
     except (ValueError, OSError) as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         return 2

@@ -17,6 +17,8 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
 INTERRUPTED = 130
+# As a shell calls a command that a closed pipe ended.
+NOBODY_READS = 141
 NOTHING_KEPT = "interrupted: give the same command again"
 ON_INTERRUPT = "interrupted: the same command goes on from the last state that was saved"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -103,7 +105,10 @@ def end_at_once_on_signals() -> None:
 
 
 def run_tool(main: Callable[[], int | None]) -> int:
-    """Run the `main` of a command; a SIGINT or SIGTERM ends it with one line. Returns the exit code."""
+    """Run the `main` of a command; a SIGINT or SIGTERM ends it with one line, a closed pipe quietly.
+
+    Returns the exit code.
+    """
     with StopRequest(at_once=True):
         try:
             code = main() or 0
@@ -112,15 +117,30 @@ def run_tool(main: Callable[[], int | None]) -> int:
         except KeyboardInterrupt:
             print(NOTHING_KEPT, file=sys.stderr)
             return INTERRUPTED
+        except BrokenPipeError:
+            _write_for_nobody()
+            return NOBODY_READS
         return code
 
 
 def exit_with(code: int) -> NoReturn:
-    """End the process; a signal from here on changes nothing, since the work is done and said."""
+    """End the process; a signal from here on changes nothing, since the work is done and said.
+
+    Nor does it if the reader of the output has gone (`| head`).
+    """
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _write_for_nobody()
     sys.exit(code)
+
+
+def _write_for_nobody() -> None:
+    """Drop what is still to be written: Python would complain when it flushes standard output at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def stop_with_parent() -> None:

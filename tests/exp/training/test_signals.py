@@ -169,6 +169,26 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
+READ_BY_NOBODY = {
+    "run.py --help": 0,
+    "-m exp.grid --scripts scripts_long_term/DLinear_ETTh1.sh --list": 141,
+    "-m data_provider.check dataset/demo/demo.csv": 141,
+}
+
+
+@pytest.mark.parametrize(("command", "code"), READ_BY_NOBODY.items())
+def test_a_pipe_that_nobody_reads_is_no_traceback(command, code):
+    """As `| head` leaves it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_signal_after_the_work_changes_nothing(number):
     """`utils.results` has said its word on a folder without runs."""
