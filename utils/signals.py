@@ -135,6 +135,7 @@ def exit_with(code: int) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         _write_for_nobody()
+        code = code or NOBODY_READS
     sys.exit(code)
 
 

@@ -176,14 +176,16 @@ READ_BY_NOBODY = {
 }
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(("command", "code"), READ_BY_NOBODY.items())
-def test_a_pipe_that_nobody_reads_is_no_traceback(command, code):
-    """As `| head` leaves it."""
+def test_a_pipe_that_nobody_reads_is_no_traceback(command, code, unbuffered):
+    """As `| head` leaves it; with a buffer it is noticed at the end."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
-    )
+        [sys.executable, *command.split()], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
     os.close(writing)
     assert done.returncode == code
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
