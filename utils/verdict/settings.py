@@ -41,6 +41,6 @@ def by_flag(words: Sequence[str]) -> dict[str, str]:
             name, _, value = word.removeprefix("--").partition("=")
             found[name] = value
         else:
-            found[name] = f"{found[name]} {word}".strip()
+            found[name] = f"{found.get(name, '')} {word}".strip()
     found.pop("seed", None)
     return found

@@ -133,6 +133,7 @@ def test_the_first_run_of_an_arm_has_the_flags_of_its_cell_but_for_those_of_an_a
     found = known.differing(row | {"arm": "pretrained", "flags": json.dumps(smaller)})
     assert found == ["--batch_size 16", "--llm_model small"]
     assert known.differing(row | {"cell": "b", "flags": json.dumps(smaller)}) == []
+    assert known.differing(row | {"flags": json.dumps(["word", *flags])}) == ["-- word"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "word"])
