@@ -14,12 +14,12 @@ from torch import Tensor
 
 from data_provider.batches.loader import Loader
 from data_provider.data_factory import load_data
-from data_provider.datasets import is_published
 from data_provider.series import SeriesInfo, WindowSource
 from data_provider.splits import Split
 from data_provider.tables.table import column_names
 from exp.exp_basic import Experiment, Settings, run_id
 from exp.training.data import split_loader
+from exp.training.description import closing_lines, labels_of_run, opening_lines
 from exp.training.evaluation import SHOWN_NAIVE, evaluate, measure, metric_of, naive_model, naive_values
 from exp.training.loop import TrainingLoop
 from exp.training.record import (
@@ -41,7 +41,7 @@ from utils.intervals.conformal import AbsoluteErrors, Coverage
 from utils.intervals.quantiles import PINBALL
 from utils.metrics import Metric, MetricSet
 from utils.run_folder import FORMAT
-from utils.terminal import duration, error_table
+from utils.terminal import error_table
 from utils.tracking.config import Rows
 
 logger = logging.getLogger(__name__)
@@ -145,17 +145,7 @@ class LongTermForecast(Experiment):
 
     def closing_lines(self, metrics: dict[str, Any]) -> str:
         """Summary of the run and its files."""
-        labels = ", ".join(metrics["labels"])
-        lines = [f"not a paper result: {labels}"] if labels else []
-        trained = duration(metrics["seconds"]["training"])
-        lines += [
-            f"trained {metrics['epochs']} epochs in {trained} ({metrics['rows_per_second']:.0f} rows/s), best epoch "
-            f"{metrics['validation']['best_epoch']}",
-            *self.code_lines(),
-            f"run folder  {self.folder.path}",
-            f"plots       {self.folder.plots}",
-        ]
-        return "\n".join(f"  {line}" for line in lines)
+        return closing_lines(metrics, code=self.code_lines(), folder=self.folder)
 
     def spec_of(self, series: SeriesInfo) -> ForecastSpec:
         """The forecast spec of a model for this series."""
@@ -200,21 +190,7 @@ class LongTermForecast(Experiment):
         }
 
     def _labels(self) -> list[str]:
-        """Reasons why the results are not comparable with those of papers."""
-        llm = self.model.fingerprint()
-        description = f"LLM {llm.get('description')}"
-        facts = {
-            "demo data": any(series.is_demo for _, series in self.data_used()),
-            # A named LLM with random weights is a control of the paper; tables show its flag instead of this label.
-            "random LLM": bool(llm.get("random"))
-            and (llm.get("name") == "random" or not self.model.random_llm_is_a_control),
-            # The published runs read GPT-2.
-            description: "description" in llm,
-            "fast_dev_run": self.settings.train.fast_dev_run,
-            "not the published file": not all(is_published(name, one.fingerprint) for name, one in self.data_used()),
-            "code changed during training": bool(self.other_codes),
-        }
-        return [label for label, holds in facts.items() if holds]
+        return labels_of_run(self.settings, self.model, data=self.data_used(), code_changed=bool(self.other_codes))
 
     def labels_of_pictures(self) -> list[str]:
         """The labels, and whether the code is edited."""
@@ -234,29 +210,13 @@ class LongTermForecast(Experiment):
         errors = metric_of(AbsoluteErrors, self.validation, self.runtime)
         return evaluate(self.runtime, self.model, self.validation, errors, label="intervals")
 
-    def opening_lines(self) -> list[str]:
-        """What will happen: data, steps, model, LLM and its source, device and precision."""
-        train, data, counts = self.settings.train, self.settings.data, self.model.count_parameters()
-        llm = self.model.fingerprint()
-        weights = "random weights" if llm.get("random") else "pretrained weights"
-        machine = self.runtime.describe()
-        kinds = "single channels" if self.train.windows.channel_independent else "windows of all channels"
-        rows = f"{len(self.train.windows):,} training rows ({kinds}), {len(self.train):,} steps an epoch"
-        lines = [
-            f"data    {self.series.name}, {len(self.series.columns)} channels, look-back {data.seq_len}, horizon "
-            f"{data.pred_len}; {rows}, at most {train.train_epochs} epochs",
-            f"model   {self.settings.model_name}, {counts['total']:,} parameters, {counts['trainable']:,} trained",
-            *([f"LLM     {llm['name']}, {weights}"] if "name" in llm else []),
-            f"runs on {machine['device_name']}, {machine['precision']}"
-            + (f", {machine['num_processes']} processes" if machine["num_processes"] > 1 else ""),
-        ]
-        labels = self._labels()
-        return [*lines, *([f"not a paper result: {', '.join(labels)}"] if labels else [])]
-
     def _train_and_test(self) -> dict[str, Any]:
         began = time.perf_counter()
-        for line in self.opening_lines() if self.runtime.is_main else []:
-            logger.info("%s", line)
+        if self.runtime.is_main:
+            for line in opening_lines(
+                self.settings, self.model, self.series, loader=self.train, runtime=self.runtime, labels=self._labels()
+            ):
+                logger.info("%s", line)
         self.tracking.start(
             run_id=self.run_id,
             group=f"{self.settings.model_name}-{self.series.name}-{self.settings.data.pred_len}",
