@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from data_provider.batches.joint_loader import JointLoader
 from data_provider.batches.loader import Loader
 from data_provider.datasets import is_published
 from data_provider.series import SeriesInfo
@@ -42,7 +43,7 @@ def opening_lines(
     model: Forecaster,
     series: SeriesInfo,
     *,
-    loader: Loader,
+    loader: Loader | JointLoader,
     runtime: Runtime,
     labels: Sequence[str],
 ) -> list[str]:
