@@ -30,7 +30,7 @@ def test_random_weights_that_are_worse_are_counted_by_mean_and_by_test():
     # ILI has too few windows for a test.
     assert found == (
         "higher in 6 of 6 cells and draws, 6 by test; 2 more with too few test windows",
-        "holds in our 6",
+        "shown in 6 of 6",
     )
 
 
@@ -45,7 +45,7 @@ def test_equal_arms_do_not_show_a_claim_and_scattered_ones_leave_it_open():
 
 
 @pytest.mark.parametrize(
-    ("effect", "verdict"), [(1.1, "holds in our 1"), (1.0, "equivalent in 1 of 1"), (0.9, "the opposite in 1 of 1")]
+    ("effect", "verdict"), [(1.1, "shown in 1 of 1"), (1.0, "equivalent in 1 of 1"), (0.9, "the opposite in 1 of 1")]
 )
 def test_another_model_with_and_without_its_language_model(effect, verdict):
     # Its second cell is ILI.

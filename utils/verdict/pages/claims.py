@@ -68,8 +68,6 @@ def _counted(found: Sequence[Comparison], claimed: str, direction: str, unit: st
     ours = f"{direction} in {agreeing} of {len(tested)} {unit}, {shown} by test"
     if len(tested) < len(complete):
         ours += f"; {len(complete) - len(tested)} more with too few test windows"
-    if shown == len(tested):
-        return ours, f"holds in our {len(tested)}"
     parts = [f"shown in {shown}"] if shown else []
     parts += [f"the opposite in {against}"] if against else []
     parts += [f"equivalent in {equal}"] if equal else []
