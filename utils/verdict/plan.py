@@ -47,7 +47,10 @@ OTHER_MODELS = {
         "`CALF none` has no textual branch and no alignment losses; the language model that reads the series, "
         "pretrained and tuned by LoRA, stays.",
     ),
-    "GPT4TS": (("ETTh1_10pct_512_96_rate0.0001", "ILI_104_24_rate0.0001"), ""),
+    "GPT4TS": (
+        ("ETTh1_10pct_512_96_rate0.0001", "ILI_104_24_rate0.0001"),
+        "`GPT4TS none` has no transformer: the head reads the embedded patches.",
+    ),
 }
 SIMPLE = ("LastValue", "SeasonalNaive", "DLinear", "NLinear", "PatchTST", "PAttn")
 NAIVE = SIMPLE[:2]
