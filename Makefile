@@ -21,7 +21,7 @@ test: .venv/tests
 test-long: .venv/tests
 	$(BIN)/pytest -n 2 -m long
 
-# What the committed runs still lack, then the page (docs/verdict) and the README's table. Data files: make verdict DATA=FOLDER.
+# What the committed runs still lack, then the page (docs/verdict) and its part of the README. Data files: make verdict DATA=FOLDER.
 DATA ?= dataset
 # In the order of the plan.
 VERDICT := $(patsubst %,scripts_verdict/%.sh,BALM_core BALM_core_second_rate BALM_without_alignment BALM_whole BALM_MiniLM \

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.tables import SPEED_PAGE, speed_tables, tables_of, with_rows
 from models import MODELS as MODEL_REGISTRY
 from utils.verdict.collection import read
-from utils.verdict.pages.main_table import README, with_main_table
+from utils.verdict.pages.readme import ANSWER, README, filled_in
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("DLinear", "NLinear", "SeasonalNaive", "LastValue")
@@ -138,10 +138,25 @@ def test_averages_over_horizons_are_those_of_the_committed_runs(model):
         assert row["BALM-TSF, published"] == reported
 
 
-def test_the_readmes_main_table_has_every_model_and_is_the_one_of_the_committed_runs():
-    """`python -m utils.verdict` writes it."""
+def test_the_readmes_answer_and_main_table_are_those_of_the_committed_runs():
+    """`python -m utils.verdict` writes them."""
     text = README.read_text()
-    assert text == with_main_table(text, read())
+    assert text == filled_in(text, read())
+
+
+def test_the_readmes_answer_says_what_the_page_of_the_verdict_says():
+    page = (ROOT / "docs" / "verdict" / "README.md").read_text().splitlines()
+    concluded = [line[3:].partition(":")[0] for line in page if line.startswith(("1. ", "2. ", "3. "))]
+    (said,) = [line for line in README.read_text().splitlines() if line.startswith(ANSWER)]
+    assert f": {'; '.join(concluded)}. Differences".lower() in said.lower()
+
+
+def test_a_readme_without_a_place_for_the_answer_is_refused():
+    with pytest.raises(ValueError, match=r"README.md has no line that begins with \*\*Does"):
+        filled_in("| model |\n", read())
+
+
+def test_the_readmes_main_table_has_every_model():
     shown = table_about("README.md", "model", length=11)
     assert {row["model"].split(",")[0].split(" ")[0] for row in shown} == set(MODEL_REGISTRY)
 

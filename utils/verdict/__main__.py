@@ -1,4 +1,4 @@
-"""Collect finished runs and build docs/verdict and the README's table: `python -m utils.verdict [--collect FOLDER]`."""
+"""Collect finished runs and build docs/verdict and the README's part: `python -m utils.verdict [--collect FOLDER]`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from pathlib import Path
 from utils.files import replace_file
 from utils.terminal import one_line
 from utils.verdict.collection import PLACE, RESULTS, collect, read
-from utils.verdict.pages.main_table import README, ROOT, with_main_table
+from utils.verdict.pages.main_table import ROOT
 from utils.verdict.pages.page import CAPTIONS, files
+from utils.verdict.pages.readme import README, filled_in
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,7 +71,7 @@ def _wanted() -> dict[Path, bytes | None]:
     collected = read()
     found = files(collected)
     pages = {PLACE / name: found.get(name) for name in (*found, *CAPTIONS)}
-    return {**pages, README: with_main_table(README.read_text(encoding="utf-8"), collected).encode()}
+    return {**pages, README: filled_in(README.read_text(encoding="utf-8"), collected).encode()}
 
 
 def _names(paths: Mapping[Path, bytes | None]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.utils.verdict.made_runs import made
 from utils.verdict.collection import Collected
 from utils.verdict.comparisons import comparisons_of
-from utils.verdict.pages.answer import NO_CELL, answer, certainty
+from utils.verdict.pages.answer import NO_CELL, answer, certainty, in_short
 from utils.verdict.pages.hypotheses import hypotheses_table
 from utils.verdict.plan import CELLS, PRETRAINED, SEEDS, core
 
@@ -27,6 +27,18 @@ def test_a_text_that_helps_everywhere_helps_wherever_there_are_windows_enough():
     assert pretraining.startswith("Pretraining helps in 3 of 3 tested cells: ")
     assert language.startswith("The text helps more than the nine numbers in 3 of 3 tested cells: ")
     assert remarks == ["ILI decides nothing: its test split has fewer than 6 disjoint blocks of two horizons."]
+
+
+def test_the_short_answer_is_what_the_sentences_conclude():
+    found = comparisons_of(made({PRETRAINED: 0.9}), core())
+    assert in_short(found) == (
+        "the text helps in 3 of 3 tested cells; pretraining helps in 3 of 3 tested cells; "
+        "the text helps more than the nine numbers in 3 of 3 tested cells."
+    )
+
+
+def test_the_short_answer_without_a_complete_cell_is_none():
+    assert in_short([]) == NO_CELL
 
 
 def test_a_text_that_harms_is_said_to_harm_and_not_to_help():

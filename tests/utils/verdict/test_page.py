@@ -17,6 +17,7 @@ from utils.verdict.collection import Collected
 from utils.verdict.comparisons import comparisons_of, second_part, second_rates
 from utils.verdict.pages.document import to_markdown
 from utils.verdict.pages.page import CAPTIONS, document, files
+from utils.verdict.pages.readme import ANSWER
 from utils.verdict.plan import (
     CELLS,
     NAIVE,
@@ -168,13 +169,14 @@ def test_a_page_that_does_not_follow_is_named_and_written_anew(tmp_path, monkeyp
     place, readme = tmp_path / "docs", tmp_path / "README.md"
     place.mkdir()
     drawn = {"README.md": b"page", "forest.svg": b"picture"}
-    readme.write_text("# A library\n\n| model | MSE |\n|---|---|\n| old | 1 |\n\nMore.\n")
+    readme.write_text(f"# A library\n\n{ANSWER} Yes.\n\n| model | MSE |\n|---|---|\n| old | 1 |\n\nMore.\n")
     for name, value in {"PLACE": place, "README": readme, "ROOT": tmp_path, "files": lambda _: drawn}.items():
         monkeypatch.setattr(command, name, value)
     assert command.main(["--check"]) == 1
     assert "docs/forest.svg" in capsys.readouterr().out
     assert command.main([]) == command.main(["--check"]) == 0
     assert readme.read_text().endswith("|\n\nMore.\n") and "| old |" not in readme.read_text()
+    assert f"\n\n{ANSWER} BALM, " in readme.read_text() and "Yes." not in readme.read_text()
     (place / "cost.svg").write_text("of another time")
     assert command.main(["--check"]) == 1
     assert command.main([]) == command.main(["--check"]) == 0

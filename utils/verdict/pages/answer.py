@@ -39,6 +39,13 @@ def answer(found: Sequence[Comparison]) -> list[str]:
     ]
 
 
+def in_short(found: Sequence[Comparison]) -> str:
+    """One sentence: what is concluded for each question, without the cells."""
+    asked = {reference: _tested(chosen(found, arm=PRETRAINED, reference=reference)) for reference in QUESTIONS}
+    said = [_conclusion(tested, reference) for reference, tested in asked.items() if tested]
+    return "; ".join(said) + "." if said else NO_CELL
+
+
 def certainty(found: Sequence[Comparison]) -> list[str]:
     """Remarks: which cells lack runs or windows, and what would decide the others."""
     asked = _asked(found)
@@ -89,20 +96,22 @@ def _needed(each: Comparison) -> str:
 
 def _sentence(cells: Sequence[Comparison], reference: str) -> str:
     """What is found against one reference; empty if no cell that can be tested is complete."""
-    tested = [each for each in cells if each.found is not None and each.found.is_tested]
+    tested = _tested(cells)
     if not tested:
         return ""
-    helps, harms, other = QUESTIONS[reference]
     said = []
     for word in VERDICTS:
         places = [f"{data_of(each.cell)} ({_percent(each)})" for each in tested if each.verdict == word]
         said += [f"{word} on {', '.join(places)}"] if places else []
-    counts = Counter(each.verdict for each in tested)
-    many = f"{len(tested)} tested cell{'s' if len(tested) > 1 else ''}"
+    conclusion = _conclusion(tested, reference)
     return (
-        f"{_conclusion(counts, helps, harms, many)}: against {other}, the test MSE of BALM with the pretrained "
-        f"language model is {'; '.join(said)}."
+        f"{conclusion[0].upper()}{conclusion[1:]}: against {QUESTIONS[reference][2]}, the test MSE of BALM with the "
+        f"pretrained language model is {'; '.join(said)}."
     )
+
+
+def _tested(cells: Sequence[Comparison]) -> list[Comparison]:
+    return [each for each in cells if each.found is not None and each.found.is_tested]
 
 
 def _percent(each: Comparison) -> str:
@@ -110,18 +119,19 @@ def _percent(each: Comparison) -> str:
     return f"{each.found.percent:+.1f} %"
 
 
-def _conclusion(counts: Counter[str], helps: str, harms: str, cells: str) -> str:
+def _conclusion(tested: Sequence[Comparison], reference: str) -> str:
     """The part before the colon: what the verdicts show, and nothing that they do not."""
+    helps, harms, _ = QUESTIONS[reference]
+    counts = Counter(each.verdict for each in tested)
+    cells = f"{len(tested)} tested cell{'s' if len(tested) > 1 else ''}"
     better, worse, equal = (counts[word] for word in VERDICTS[:3])
     if better and worse:
-        text = f"{helps} in {better} of {cells}, but {harms} in {worse}"
-    elif better:
-        text = f"{helps} in {better} of {cells}"
-    elif worse:
-        text = f"it is not shown anywhere that {helps}, and {harms} in {worse} of {cells}"
-    elif equal:
+        return f"{helps} in {better} of {cells}, but {harms} in {worse}"
+    if better:
+        return f"{helps} in {better} of {cells}"
+    if worse:
+        return f"it is not shown anywhere that {helps}, and {harms} in {worse} of {cells}"
+    if equal:
         margin = f"{100 * MARGIN:.0f} %"
-        text = f"it is not shown anywhere that {helps}; the error differs by less than {margin} in {equal} of {cells}"
-    else:
-        text = f"it is undecided whether {helps}"
-    return text[0].upper() + text[1:]
+        return f"it is not shown anywhere that {helps}; the error differs by less than {margin} in {equal} of {cells}"
+    return f"it is undecided whether {helps}"

@@ -13,12 +13,10 @@ from utils.verdict.collection import Collected, Frame
 from utils.verdict.plan import CELLS, NAIVE, NONE, PRETRAINED, SEEDS, WHOLE, data_of, second_rate, setting_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
-README, BASELINES = ROOT / "README.md", ROOT / "docs" / "baselines"
+BASELINES = ROOT / "docs" / "baselines"
 # CSVs of runs that were trained to the end.
 BASELINE_FILES = ("results.csv", "timesnet_unitime.csv")
 PUBLISHED = ROOT / "utils" / "report" / "published" / "accuracy.csv"
-# The README's table that begins so is the main one.
-BEGIN = "| model |"
 # Models of the library in the order of the table, and their names in published tables.
 NAMES = {
     "BALM": "BALM", "BALM, no text": "", "CALF": "CALF", "GPT4TS": "GPT4TS", "TimeLLM": "Time-LLM",
@@ -40,21 +38,11 @@ def main_table(collected: Collected) -> str:
     header = ["model"]
     for data in DATA:
         header += [f"{data}, 10 %", f"{data}, all", "published"]
-    rows = [[_label(collected, model), *_cells(collected, model)] for model in NAMES]
+    rows = [[label_of(collected, model), *_cells(collected, model)] for model in NAMES]
     return markdown([*header, "ILI, all"], rows)
 
 
-def with_main_table(readme: str, collected: Collected) -> str:
-    """The README with its main table. Raises ValueError if it has no table of models."""
-    lines = readme.splitlines()
-    start = next((place for place, line in enumerate(lines) if line.startswith(BEGIN)), None)
-    if start is None:
-        raise ValueError(f"README.md has no table that begins with {BEGIN}: the main table takes its place")
-    end = next((place for place in range(start, len(lines)) if not lines[place].startswith("|")), len(lines))
-    return "\n".join([*lines[:start], main_table(collected), *lines[end:]]) + "\n"
-
-
-def _label(collected: Collected, model: str) -> str:
+def label_of(collected: Collected, model: str) -> str:
     """The model's name, and the pretrained language model that its runs name in their label."""
     arm = _arm(model)
     labels = collected.rows.loc[collected.rows["arm"] == arm, "labels"] if len(collected.rows) else []
